@@ -1,0 +1,160 @@
+"""YAML files and command-line overrides into a checked `Config`: an unknown key or a wrong value stops the program."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import typing
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from configs.schema import Config
+from utils.errors import UserError
+
+DEPTH_OF_ARC = {1: 50, 2: 50, 3: 101, 4: 101}
+
+
+def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
+    """Read a YAML file (and the files its `base` key names, relative to it), then the overrides `SECTION.key=value`.
+
+    Raises UserError with file, key and the nearest right key on an unknown key, a wrong type or a value out of range.
+    """
+    config = Config()
+    for source, sections in _file_chain(Path(path)):
+        for section, values in sections.items():
+            _merge(config, section, values, str(source))
+    for override in overrides:
+        name, equals, text = override.partition("=")
+        section, dot, option = name.strip().partition(".")
+        if not (equals and dot):
+            raise UserError(f"-o {override}: write SECTION.key=value, for example -o TRAIN.batch_size=8")
+        _merge(config, section, {option: _parse_yaml(text, f"-o {override}")}, f"-o {override}")
+    check_consistency(config, str(path))
+    return config
+
+
+def save_config(config: Config) -> str:
+    """The resolved configuration as YAML text that `load_config` reads back to an equal one."""
+    return yaml.safe_dump(dataclasses.asdict(config), sort_keys=False, allow_unicode=True)
+
+
+def check_consistency(config: Config, source: str) -> None:
+    """Refuse combinations of legal values that contradict each other; fills in MODEL.depth from the arc."""
+    model, nonlocal_ = config.MODEL, config.NONLOCAL
+    depth = DEPTH_OF_ARC[model.video_arc_choice]
+    if model.depth not in (None, depth):
+        raise UserError(
+            f"{source}: MODEL.depth {model.depth} contradicts MODEL.video_arc_choice {model.video_arc_choice}, "
+            f"which has depth {depth}; remove `depth` or choose another arc"
+        )
+    model.depth = depth
+    if nonlocal_.use_affine and not nonlocal_.use_bn:
+        raise UserError(f"{source}: NONLOCAL.use_affine needs NONLOCAL.use_bn: True (it takes the norm's place)")
+    for name in ("TRAIN", "VALID", "TEST", "INFER"):
+        _check_scales(name, getattr(config, name), source)
+
+
+def _check_scales(name: str, section: Any, source: str) -> None:
+    scales = section.jitter_scales
+    if len(scales) != 2 or scales[0] > scales[1]:
+        raise UserError(f"{source}: {name}.jitter_scales is [smallest, largest] short side, not {scales}")
+    if name in ("TEST", "INFER") and scales[0] != scales[1]:
+        raise UserError(f"{source}: {name}.jitter_scales {scales}: a test uses one short side; write it twice")
+    if section.crop_size > scales[0]:
+        raise UserError(
+            f"{source}: {name}.crop_size {section.crop_size} is larger than the smallest short side "
+            f"{scales[0]} ({name}.jitter_scales)"
+        )
+    if name in ("TEST", "INFER") and section.num_test_clips % 3:
+        raise UserError(
+            f"{source}: {name}.num_test_clips {section.num_test_clips}: three crops a clip make it a multiple of 3"
+        )
+
+
+def _file_chain(path: Path, seen: tuple[Path, ...] = ()) -> list[tuple[Path, dict]]:
+    """The file's sections after those of its bases, outermost base first."""
+    if path.resolve() in seen:
+        raise UserError(f"{path}: `base` leads back to the same file")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise UserError(f"cannot read the configuration {path}: {reason}; pass --config=FILE.yaml") from error
+    sections = _parse_yaml(text, str(path))
+    if not isinstance(sections, dict):
+        raise UserError(f"{path}: expected sections such as MODEL: and TRAIN:, found {type(sections).__name__}")
+    base = sections.pop("base", None)
+    chain = [] if base is None else _file_chain(path.parent / str(base), (*seen, path.resolve()))
+    return [*chain, (path, sections)]
+
+
+def _parse_yaml(text: str, source: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "it cannot be parsed"
+        raise UserError(f"{source}{line}: not valid YAML: {problem}") from error
+
+
+def _merge(config: Config, section: str, values: Any, source: str) -> None:
+    sections = [field.name for field in dataclasses.fields(config)]
+    if section not in sections:
+        raise UserError(f"{source}: unknown section {section!r}{_nearest(str(section), sections)}")
+    if values is None:
+        return
+    if not isinstance(values, dict):
+        raise UserError(f"{source}: section {section} must hold `key: value` lines")
+    target = getattr(config, section)
+    fields = {field.name: field for field in dataclasses.fields(target)}
+    types = typing.get_type_hints(type(target))
+    for name, value in values.items():
+        if name not in fields:
+            homes = [other for other in sections if hasattr(getattr(config, other), str(name))]
+            hint = f"; it belongs to {' or '.join(homes)}" if homes else _nearest(str(name), list(fields))
+            raise UserError(f"{source}: unknown key {section}.{name}{hint}")
+        setattr(target, name, _checked(value, types[name], fields[name].metadata, f"{source}: {section}.{name}"))
+
+
+def _nearest(word: str, words: list[str]) -> str:
+    near = difflib.get_close_matches(word, words, 1, 0.5) or difflib.get_close_matches(word.upper(), words, 1, 0.5)
+    return f"; did you mean {near[0]}?" if near else f"; there are: {', '.join(words)}"
+
+
+def _checked(value: Any, kind: Any, limits: Any, where: str) -> Any:
+    """`value` as the field's type, or a UserError that says what was expected."""
+    arguments = typing.get_args(kind)
+    if type(None) in arguments:
+        if value is None:
+            return None
+        kind = arguments[0]
+    if typing.get_origin(kind) is list:
+        if not isinstance(value, (list, tuple)) or not value:
+            raise UserError(f"{where}: expected a list of {typing.get_args(kind)[0].__name__}, found {value!r}")
+        return [_checked(item, typing.get_args(kind)[0], limits, where) for item in value]
+    value = _as_scalar(value, kind, where)
+    if limits["choices"] and value not in limits["choices"]:
+        raise UserError(f"{where}: {value!r} is none of {', '.join(map(str, limits['choices']))}")
+    for bound, wrong, word in (("low", -1, "at least"), ("high", 1, "at most")):
+        limit = limits[bound]
+        if limit is not None and not isinstance(value, (str, dict)) and not (value - limit) * wrong <= 0:
+            raise UserError(f"{where}: {value} must be {word} {limit}")
+    return value
+
+
+def _as_scalar(value: Any, kind: Any, where: str) -> Any:
+    if kind is float and not isinstance(value, bool):
+        try:
+            number = float(value)  # YAML reads 1e-5 as a string
+        except (TypeError, ValueError):
+            number = None
+        if number is not None and number - number == 0:  # neither infinite nor NaN
+            return number
+    elif (typing.get_origin(kind) or kind) is type(value):
+        return value
+    name = getattr(typing.get_origin(kind) or kind, "__name__", str(kind))
+    raise UserError(f"{where}: expected {name}, found {type(value).__name__} {value!r}")
