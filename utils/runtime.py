@@ -1,0 +1,53 @@
+"""The process's environment: threads, the maths library's fast path, and the device."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+
+from utils.errors import UserError
+
+
+def prepare_environment() -> None:
+    """Set what Paddle reads once, at its import; values of the user's own environment stay.
+
+    OMP_NUM_THREADS: all cores (Paddle starts with one). MKL_DEBUG_CPU_TYPE=5: the fast path of the bundled MKL on AMD
+    processors too, harmless elsewhere. Then imports Paddle without its advice on the first of the two.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", str(available_cores()))
+    os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")
+    os.environ.setdefault("GLOG_minloglevel", "2")
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            import paddle  # noqa: F401
+    except ImportError as error:
+        raise UserError(f"Paddle cannot be imported ({error}); run `bash run.sh setup`") from error
+    finally:
+        expected = ("OMP_NUM_THREADS", "PLEASE USE OMP_NUM_THREADS", "ccache", "warnings.warn(warning_message)")
+        rest = [line for line in said.getvalue().splitlines() if not any(word in line for word in expected)]
+        if rest:
+            print("\n".join(rest), file=sys.stderr)
+
+
+def available_cores() -> int:
+    """Cores that this process may use (a container's or a scheduler's limit counts)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def choose_device(use_gpu: bool | None) -> str:
+    """Select Paddle's device: None takes a GPU if there is one. Returns "gpu" or "cpu".
+
+    Raises UserError for use_gpu=True where there is no GPU or Paddle was built without CUDA.
+    """
+    import paddle
+
+    has_gpu = paddle.device.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0
+    if use_gpu and not has_gpu:
+        cause = "no GPU is visible" if paddle.device.is_compiled_with_cuda() else "this Paddle is built without CUDA"
+        raise UserError(f"--use_gpu=True, but {cause}; install paddlepaddle-gpu or leave --use_gpu out")
+    device = "gpu" if has_gpu and use_gpu is not False else "cpu"
+    paddle.device.set_device(device)
+    return device
