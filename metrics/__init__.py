@@ -1,0 +1,7 @@
+"""What a run is judged by: clips in training (topk), videos in testing (multiview), actions of videos (multilabel)."""
+
+from metrics.multilabel import MultiLabelMeter, mean_average_precision
+from metrics.multiview import MultiViewMeter
+from metrics.topk import TopkMeter, topk_correct
+
+__all__ = ["MultiLabelMeter", "MultiViewMeter", "TopkMeter", "mean_average_precision", "topk_correct"]

@@ -1,0 +1,115 @@
+"""Mean average precision, the figure for data with several actions a video (Charades)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from metrics.ledger import VideoMeter
+from metrics.topk import checked_labels
+from utils.errors import UserError
+
+
+def average_precision(scores: np.ndarray, targets: np.ndarray) -> float | None:
+    """AP = sum over distinct scores, high to low, of (R_n - R_{n-1}) P_n, without interpolation (scikit-learn's form).
+
+    Videos of equal score enter together, so their order does not matter.
+
+    Args:
+        scores: float [N], one class's score of each video; -inf ranks last.
+        targets: bool [N], whether the video has the class.
+
+    Returns:
+        0 .. 1, or None when no video has the class.
+    """
+    scores, targets = np.asarray(scores), np.asarray(targets, bool)
+    if not targets.any():
+        return None
+    order = np.argsort(-scores, kind="stable")
+    ranked, hits = scores[order], np.cumsum(targets[order])
+    last_of_group = np.append(ranked[1:] != ranked[:-1], True)
+    hits, seen = hits[last_of_group], np.arange(1, len(scores) + 1)[last_of_group]
+    return float(np.sum(np.diff(hits, prepend=0) * hits / seen) / hits[-1])
+
+
+def mean_average_precision(scores: np.ndarray, targets: np.ndarray) -> dict:
+    """Average the AP of the classes that have a positive.
+
+    Args:
+        scores: float [N, K]; a row with a NaN ranks last for every class.
+        targets: bool [N, K].
+
+    Returns:
+        mAP in percent (0 when no class has a positive), average_precision (a list of K percentages, None for a class
+        without positives) and classes_without_positives (the indices left out of the mean).
+
+    Raises:
+        UserError: the shapes differ.
+    """
+    scores, targets = np.array(scores, np.float64), np.asarray(targets, bool)
+    if scores.ndim != 2 or scores.shape != targets.shape:
+        raise UserError(f"scores and targets must both be [N, K], not {list(scores.shape)} and {list(targets.shape)}")
+    scores[np.isnan(scores).any(axis=1)] = -np.inf
+    values = [average_precision(scores[:, k], targets[:, k]) for k in range(scores.shape[1])]
+    counted = [value for value in values if value is not None]
+    return {
+        "mAP": 100.0 * float(np.mean(counted)) if counted else 0.0,
+        "average_precision": [None if value is None else 100.0 * value for value in values],
+        "classes_without_positives": [k for k, value in enumerate(values) if value is None],
+    }
+
+
+def multi_hot(labels: Sequence[Sequence[int]], num_classes: int) -> np.ndarray:
+    """Turn the classes of each video into bool [N, K]; UserError for a class outside 0 .. K-1."""
+    targets = np.zeros((len(labels), num_classes), bool)
+    for row, classes in zip(targets, labels):
+        row[checked_labels(classes, num_classes)] = True
+    return targets
+
+
+class MultiLabelMeter(VideoMeter):
+    """Collects the view scores of each video once and gives the mean average precision over videos.
+
+    A video's score is the mean of its views' class scores (sigmoid). A broken video ranks last for every class, so
+    its actions cost recall; it is named.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        labels: Sequence[Sequence[int]],
+        paths: Sequence[str] | None = None,
+        video_ids: Sequence[int] | None = None,
+        class_names: Sequence[str] | None = None,
+    ) -> None:
+        """Expect exactly these videos, each with its classes (possibly none); the rest as in MultiViewMeter."""
+        super().__init__(num_classes, len(labels), paths, video_ids, class_names)
+        self._targets = multi_hot(labels, num_classes)
+
+    def add_video(self, video_id: int, view_scores: np.ndarray) -> None:
+        """Record a video's views, float [V, K]; a second arrival changes nothing. ValueError: bad id or shape."""
+        self._ledger.add(video_id, self._checked_views(view_scores).mean(axis=0))
+
+    def add_failure(self, video_id: int, cause: str) -> None:
+        """Record that a video could not be read or scored."""
+        self._ledger.fail(video_id, cause)
+
+    def result(self) -> dict:
+        """Return mAP in percent, per_class (index, name, average_precision, num_videos), and the counts of videos."""
+        positions, rows = self._scored()
+        scores = np.full((len(self._ledger), self.num_classes), -np.inf)
+        scores[positions] = rows[:, : self.num_classes]
+        figures = mean_average_precision(scores, self._targets)
+        positives = self._targets.sum(axis=0)
+        per_class = [
+            {"index": k, "name": self.class_names[k], "average_precision": value, "num_videos": int(positives[k])}
+            for k, value in enumerate(figures["average_precision"])
+        ]
+        return {
+            "mAP": figures["mAP"],
+            "per_class": per_class,
+            "classes_without_positives": figures["classes_without_positives"],
+            **self._ledger.counts(),
+        }
