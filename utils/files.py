@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tempfile
@@ -19,32 +20,34 @@ def write_atomically(path: str | Path, write: Callable[[BinaryIO], Any]) -> None
 
     Raises RunError, naming the path, when the folder cannot be made or the file cannot be written.
     """
-    path = Path(path)
-    temporary = None
+    write_together({path: write})
+
+
+def write_together(files: dict[str | Path, Callable[[BinaryIO], Any]]) -> None:
+    """Like `write_atomically` for several files, in order: none is renamed before all are written."""
+    written = []
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        with os.fdopen(descriptor, "wb") as stream:
-            write(stream)
-            stream.flush()
-            os.fsync(stream.fileno())
+        for path, write in files.items():
+            current = Path(path)
+            current.parent.mkdir(parents=True, exist_ok=True)
+            descriptor, temporary = tempfile.mkstemp(prefix=f".{current.name}.", suffix=".part", dir=current.parent)
+            written.append((temporary, current))
+            with os.fdopen(descriptor, "wb") as stream:
+                write(stream)
+                stream.flush()
+                os.fsync(stream.fileno())
         umask = os.umask(0)
         os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes private files; results are meant to be shared
-        os.replace(temporary, path)
+        for temporary, current in written:
+            os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes private files; results are meant to be shared
+            os.replace(temporary, current)
     except OSError as error:
-        _remove(temporary)
-        raise RunError(
-            f"cannot write {path}: {error.strerror or error}; free space or choose another folder"
-        ) from error
-    except BaseException:
-        _remove(temporary)
-        raise
-
-
-def _remove(path: str | None) -> None:
-    if path is not None and os.path.exists(path):
-        os.unlink(path)
+        cause = error.strerror or error
+        raise RunError(f"cannot write {current}: {cause}; free space or choose another folder") from error
+    finally:
+        for temporary, _ in written:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
 
 
 def write_text(path: str | Path, text: str) -> None:
