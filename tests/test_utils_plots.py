@@ -1,0 +1,85 @@
+import os
+import warnings
+
+import cv2
+import numpy as np
+import pytest
+
+from utils.errors import RunError
+from utils.plots import draw_bars, draw_confusion_matrix, draw_curves
+
+
+def ink(path):
+    """Share of the picture that is not white."""
+    picture = cv2.imread(str(path))
+    assert picture is not None and min(picture.shape[:2]) > 100
+    return float((picture.min(axis=2) < 250).mean())
+
+
+def history(num_rows=100):
+    rows = [
+        {"iteration": i, "phase": "train", "loss": 2 - i / 100, "top1": i, "top5": 100, "learning_rate": 0.1}
+        for i in range(num_rows)
+    ]
+    rows += [{"iteration": i, "phase": "valid", "loss": 2.0, "top1": i / 2} for i in range(0, num_rows, 25)]
+    return rows
+
+
+def test_curves_draw_what_is_in_the_log(tmp_path):
+    draw_curves([], tmp_path / "none.png")
+    draw_curves(history(), tmp_path / "all.png", "übung $x 跳舞")
+    draw_curves([{"iteration": 1, "phase": "train", "loss": float("nan"), "other": "text"}], tmp_path / "one.png")
+    assert ink(tmp_path / "none.png") > 0.001 and ink(tmp_path / "one.png") > 0.001
+    assert ink(tmp_path / "all.png") > ink(tmp_path / "none.png") + 0.003
+
+
+@pytest.mark.parametrize("num_classes", [1, 2, 20, 60, 130])
+def test_confusion_matrix_shows_the_diagonal(tmp_path, num_classes):
+    names = [f"class number {index}" for index in range(num_classes)]
+    matrix = np.eye(num_classes, dtype=np.int64) * 9
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        draw_confusion_matrix(matrix, names, tmp_path / "right.png", "all right")
+        draw_confusion_matrix(np.roll(matrix, 1, axis=1), names, tmp_path / "wrong.png", "all wrong")
+    right, wrong = cv2.imread(str(tmp_path / "right.png")), cv2.imread(str(tmp_path / "wrong.png"))
+    assert ink(tmp_path / "right.png") > 0.01
+    if num_classes > 1:
+        assert right.shape != wrong.shape or (right != wrong).any()
+
+
+def test_names_of_every_kind(tmp_path):
+    names = ["$x_1^", "Größe", "跳舞", "скользить", "\ud83d", "line\nbreak", "", "a" * 300, "😀", "\\frac{"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        draw_confusion_matrix(np.eye(10, dtype=int), names, tmp_path / "names.png", "$\\alpha")
+        draw_confusion_matrix(np.zeros((3, 3), int), None, tmp_path / "empty.png")
+        draw_bars(names, {"跳$": np.arange(10.0)}, tmp_path / "bars.png", "$", "跳舞")
+    assert all(ink(tmp_path / f"{name}.png") > 0.01 for name in ("names", "empty", "bars"))
+
+
+def test_bars_grow_with_their_values_and_skip_missing_ones(tmp_path):
+    draw_bars(["a", "b"], {"x": [1.0, None], "y": [float("nan"), 0.1]}, tmp_path / "few.png", reference=1.0)
+    draw_bars(["a", "b"], {"x": [1.0, 1.0], "y": [1.0, 1.0]}, tmp_path / "full.png", reference=1.0)
+    assert ink(tmp_path / "full.png") > 1.3 * ink(tmp_path / "few.png")
+
+
+def test_drawing_leaves_matplotlib_as_it_was(tmp_path):
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    draw_curves(history(5), tmp_path / "curves.png")
+    after = dict(matplotlib.rcParams)
+    assert {key for key in before if before[key] != after[key]} <= {"backend"}
+
+
+def test_bad_input(tmp_path):
+    with pytest.raises(ValueError):
+        draw_confusion_matrix(np.zeros((2, 3)), ["a", "b"], tmp_path / "x.png")
+    with pytest.raises(ValueError):
+        draw_confusion_matrix(np.zeros((2, 2)), ["a"], tmp_path / "x.png")
+    with pytest.raises(ValueError):
+        draw_bars(["a"], {"x": [1.0, 2.0]}, tmp_path / "x.png")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="cannot write"):
+        draw_curves(history(3), tmp_path / "file" / "curves.png")
+    assert os.listdir(tmp_path) == ["file"]

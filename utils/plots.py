@@ -1,0 +1,240 @@
+"""Pictures of a run: curves, confusion matrix, bars. Drawn without a display, written whole or not at all."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from utils.errors import UserError
+from utils.files import write_atomically
+
+# Fonts with Chinese, Japanese and Korean signs that systems usually have; the first found joins matplotlib's own.
+WIDE_FONTS = (
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "Source Han Sans SC",
+    "WenQuanYi Micro Hei",
+    "WenQuanYi Zen Hei",
+    "Microsoft YaHei",
+    "PingFang SC",
+    "SimHei",
+    "Arial Unicode MS",
+)
+INK, GRID = "#303030", "#d8d8d8"
+SERIES_COLOURS = ("#4477aa", "#ee7733", "#228833", "#aa3377", "#66ccee", "#bbbbbb")
+MAX_NAMED_CLASSES, MAX_NUMBERED_CELLS = 80, 24
+
+
+@contextmanager
+def _figure(path_png: str | Path, width_inches: float, height_inches: float):
+    """Give an empty figure to draw on and write it as PNG; no global state, so any thread or back end may run."""
+    try:
+        import matplotlib
+    except ImportError:
+        raise UserError("pictures need matplotlib: pip install matplotlib") from None
+    matplotlib.use("Agg", force=False)
+    from matplotlib import font_manager
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    present = {font.name for font in font_manager.fontManager.ttflist}
+    settings = {
+        "font.family": ["DejaVu Sans", *[name for name in WIDE_FONTS if name in present][:1]],
+        "font.size": 10,
+        "text.parse_math": False,  # a class name may hold a dollar sign
+        "text.color": INK,
+        "axes.labelcolor": INK,
+        "axes.edgecolor": GRID,
+        "xtick.color": INK,
+        "ytick.color": INK,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+    }
+    with matplotlib.rc_context(settings), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # drawn as a box, which is enough
+        figure = Figure(figsize=(width_inches, height_inches), dpi=120, layout="constrained", facecolor="white")
+        FigureCanvasAgg(figure)
+        yield figure
+        write_atomically(path_png, lambda stream: figure.savefig(stream, format="png"))
+
+
+def _text(value: object, longest: int = 100) -> str:
+    """Return a name as matplotlib can draw it: short, no lone surrogates (undecodable file names), no control signs."""
+    text = str(value).encode("utf-8", "replace").decode("utf-8")
+    text = "".join(sign if sign.isprintable() else " " for sign in text)
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def draw_curves(history: Sequence[Mapping[str, Any]], path_png: str | Path, title: str = "") -> None:
+    """Draw loss, accuracy and learning rate over iterations, training and validation.
+
+    Args:
+        history: rows of the log with "iteration", "phase" ("train" or "valid") and any of "loss", "top1", "top5"
+            (percent), "learning_rate"; a row without a key has no point on that curve, other keys are ignored.
+        path_png: where the picture goes.
+        title: above the picture.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    panels = (("loss", ("loss",)), ("accuracy, %", ("top1", "top5")), ("learning rate", ("learning_rate",)))
+    with _figure(path_png, 8, 8) as figure:
+        all_axes = figure.subplots(3, 1, sharex=True, height_ratios=(3, 3, 1.4))
+        for axes, (label, keys) in zip(all_axes, panels):
+            for key in keys:
+                for phase in ("train", "valid"):
+                    _draw_curve(axes, history, key, phase)
+            axes.set_ylabel(label)
+            axes.grid(color=GRID, linewidth=0.6)
+            if axes.get_legend_handles_labels()[0]:
+                axes.legend(frameon=False, loc="best")
+            else:
+                axes.text(0.5, 0.5, "nothing in the log", ha="center", va="center", transform=axes.transAxes)
+        all_axes[1].set_ylim(-2, 102)
+        all_axes[2].set_xlabel("iteration")
+        all_axes[2].xaxis.get_major_locator().set_params(integer=True)
+        figure.suptitle(_text(title))
+
+
+def _draw_curve(axes: Any, history: Sequence[Mapping[str, Any]], key: str, phase: str) -> None:
+    rows = [row for row in history if row.get("phase") == phase and row.get(key) is not None]
+    points = np.array([(row["iteration"], row[key]) for row in rows], np.float64).reshape(-1, 2)
+    if not len(points) or (phase == "valid" and key == "learning_rate"):
+        return
+    colour = SERIES_COLOURS[0 if phase == "train" else 1]
+    style = "--" if key == "top5" else "-"
+    label = {"loss": phase, "learning_rate": phase}.get(key, f"{phase} {key}")
+    if phase == "valid":
+        axes.plot(*points.T, style, color=colour, label=label, marker="o", markersize=4)
+    elif len(points) > 60 and key != "learning_rate":  # single batches are noise: pale, with their mean on top
+        axes.plot(*points.T, style, color=colour, alpha=0.25, linewidth=0.8)
+        axes.plot(*_smoothed(points).T, style, color=colour, label=f"{label} (running mean)")
+    else:
+        axes.plot(*points.T, style, color=colour, label=label)
+
+
+def _smoothed(points: np.ndarray) -> np.ndarray:
+    """Return points [N-w+1, 2], the means over windows of w = N / 20 neighbours, each at its window's middle."""
+    width = len(points) // 20
+    window = np.full(width, 1.0 / width)
+    return np.stack([np.convolve(column, window, "valid") for column in points.T], axis=1)
+
+
+def draw_confusion_matrix(
+    matrix: np.ndarray, class_names: Sequence[str] | None, path_png: str | Path, title: str = ""
+) -> None:
+    """Draw which classes are taken for which: each row's shares as colour, the counts as numbers where they fit.
+
+    Up to 24 classes show every count, up to 80 every name; more show class numbers, and the most frequent mistakes
+    are listed beside in words.
+
+    Args:
+        matrix: int [K, K], videos by true class (row) and predicted class (column).
+        class_names: K names, or None for the indices.
+        path_png: where the picture goes.
+        title: above the picture.
+
+    Raises:
+        ValueError: the matrix is not square or the names do not match.
+        RunError: the file cannot be written.
+    """
+    matrix = np.asarray(matrix)
+    num_classes = len(matrix)
+    names = [_text(name, 40) for name in (class_names if class_names is not None else range(num_classes))]
+    if matrix.shape != (num_classes, num_classes) or len(names) != num_classes or not num_classes:
+        raise ValueError(f"a matrix of shape {list(matrix.shape)} does not fit {len(names)} class names")
+    named = num_classes <= MAX_NAMED_CLASSES
+    side = float(np.clip(2.6 + 0.42 * num_classes, 4.5, 14)) if named else 11.0
+    with _figure(path_png, side + (1.2 if named else 5.5), side) as figure:
+        grid = figure.subplots(1, 1 if named else 2, squeeze=False, width_ratios=None if named else (11, 5))[0]
+        axes, font_size = grid[0], float(np.clip(330 / num_classes, 5, 10))
+        shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+        image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
+        bar = figure.colorbar(image, ax=axes, shrink=0.6, aspect=30, label="share of the true class")
+        bar.outline.set_visible(False)
+        axes.set_xlabel("predicted class")
+        axes.set_ylabel("true class")
+        axes.set_title(_text(title))
+        if named:
+            axes.set_xticks(range(num_classes), names, rotation=45, ha="right", rotation_mode="anchor")
+            axes.set_yticks(range(num_classes), names)
+            axes.tick_params(labelsize=font_size, length=0)
+        else:
+            _list_mistakes(grid[1], matrix, names)
+        if num_classes <= MAX_NUMBERED_CELLS:
+            for row, column in zip(*np.nonzero(matrix)):
+                colour = "white" if shares[row, column] > 0.55 else INK
+                label = str(matrix[row, column])
+                axes.text(column, row, label, ha="center", va="center", color=colour, fontsize=font_size)
+
+
+def _list_mistakes(axes: Any, matrix: np.ndarray, names: Sequence[str], num_listed: int = 24) -> None:
+    """Write the most frequent mistakes in words, for a matrix too large to name its classes."""
+    axes.axis("off")
+    mistakes = matrix * (1 - np.eye(len(matrix), dtype=matrix.dtype))
+    order = np.argsort(-mistakes, axis=None, kind="stable")[:num_listed]
+    lines = []
+    for row, column in zip(*np.unravel_index(order, mistakes.shape)):
+        if mistakes[row, column]:
+            lines.append(f"{mistakes[row, column]} of {matrix[row].sum()}  {names[row]} ({row})")
+            lines.append(f"        taken for {names[column]} ({column})")
+    axes.set_title("most frequent mistakes", loc="left")
+    axes.text(0, 1, "\n".join(lines) or "none", ha="left", va="top", fontsize=8, transform=axes.transAxes)
+
+
+def draw_bars(
+    labels: Sequence[str],
+    series: Mapping[str, Sequence[float]],
+    path_png: str | Path,
+    title: str = "",
+    axis_label: str = "",
+    reference: float | None = None,
+) -> None:
+    """Draw horizontal bars with their values, one group a label, one colour a series.
+
+    Args:
+        labels: N names of groups, from the top.
+        series: name -> N values (None or NaN: no bar), for instance ratios to a yardstick.
+        path_png: where the picture goes.
+        title: above the picture.
+        axis_label: what the values are, with the unit.
+        reference: a value to mark by a vertical line, for instance 1.0 for "as fast as".
+
+    Raises:
+        ValueError: a series has another length than labels, or there is nothing to draw.
+        RunError: the file cannot be written.
+    """
+    if not labels or not series or any(len(values) != len(labels) for values in series.values()):
+        raise ValueError("bars need labels and series of the same length")
+    thickness = 0.8 / len(series)
+    with _figure(path_png, 8, 1.5 + 0.26 * len(labels) * (len(series) + 0.6)) as figure:
+        axes = figure.subplots()
+        for index, (name, values) in enumerate(series.items()):
+            values = np.array([np.nan if value is None else value for value in values], np.float64)
+            places = np.arange(len(labels)) - 0.4 + thickness * (index + 0.5)
+            bars = axes.barh(
+                places,
+                values,
+                thickness * 0.92,
+                color=SERIES_COLOURS[index % len(SERIES_COLOURS)],
+                label=_text(name, 40),
+            )
+            texts = ["" if np.isnan(value) else f"{value:.3g}" for value in values]
+            axes.bar_label(bars, texts, padding=3, fontsize=9)
+        axes.set_yticks(range(len(labels)), [_text(label, 40) for label in labels])
+        axes.invert_yaxis()
+        axes.margins(x=0.1)
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="x", color=GRID, linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.set_xlabel(_text(axis_label))
+        axes.set_title(_text(title), loc="left")
+        if reference is not None:
+            axes.axvline(reference, color=INK, linewidth=1, linestyle="--")
+        if len(series) > 1:
+            figure.legend(loc="outside lower center", ncols=min(len(series), 4), frameon=False)
