@@ -1,0 +1,1 @@
+"""Data sets: list generators and the demo, one folder each."""

@@ -1,0 +1,169 @@
+"""Frames of the demo's actions: textured scenes whose class is only in how they change, never in how they look."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+# name -> (motion, whether its frames run backwards). The classes of a pair are exact reversals of each other, and all
+# are their own mirror image, as training mirrors clips at random.
+CLASSES = {
+    "rise": ("lift", False),
+    "fall": ("lift", True),
+    "grow": ("swell", False),
+    "shrink": ("swell", True),
+    "scatter": ("spread", False),
+    "gather": ("spread", True),
+    "brighten": ("light", False),
+    "darken": ("light", True),
+    "swing": ("swing", False),
+    "flicker": ("flicker", False),
+}
+CLASS_NAMES = tuple(CLASSES)
+# The class each one becomes when its frames are shown in reversed order.
+REVERSED_CLASS = {
+    name: next((other for other in CLASSES if CLASSES[other] == (motion, not backwards)), name)
+    for name, (motion, backwards) in CLASSES.items()
+}
+MOTIONS = tuple(dict.fromkeys(motion for motion, _ in CLASSES.values()))
+SHAPES = ("disc", "ring", "triangle", "square", "bar", "cross", "star")
+SUBPIXEL_BITS = 4  # cv2 draws at 1/16 pixel, so that slow motion is smooth
+
+
+def draw_frames(class_name: str, rng: np.random.Generator) -> np.ndarray:
+    """Draw one video: a scene by chance and its change in time by the class.
+
+    Everything else (size, length, texture, shapes, colours, speed, lighting, noise, jitter of the camera) has the same
+    distribution in every class, and `rng` in the same state gives a class and its pair the same frames in opposite order.
+
+    Args:
+        class_name: one of CLASS_NAMES.
+        rng: its state decides all that is left to chance.
+
+    Returns:
+        uint8 RGB [n, H, W, 3], n in 40 .. 90, short side in 96 .. 128, H and W even.
+    """
+    motion, backwards = CLASSES[class_name]
+    num_frames = int(rng.integers(40, 91))
+    short_px = 2 * int(rng.integers(48, 65))
+    long_px = 2 * int(short_px * rng.uniform(1.0, 1.36) / 2)
+    height, width = (short_px, long_px) if rng.random() < 0.7 else (long_px, short_px)
+    margin = 8  # what the camera may move
+    background = _texture(rng, height + 2 * margin, width + 2 * margin)
+    objects = _objects(rng, background, height, width)
+    shift, scale, spread, gain = _change(motion, num_frames, rng)
+    jitter = _smooth_noise(rng, num_frames) * rng.uniform(0, 1.5)
+    noise = rng.uniform(0, 4)
+    frames = np.empty((num_frames, height, width, 3), np.uint8)
+    for t in range(num_frames):
+        move = np.float32([[1, 0, jitter[t, 0] - margin], [0, 1, jitter[t, 1] - margin]])
+        picture = cv2.warpAffine(background, move, (width, height), flags=cv2.INTER_LINEAR)
+        for thing in objects:
+            place = np.array([width, height]) / 2 + thing["place"] * spread[t] + shift[t] * [width, height] + jitter[t]
+            _draw(picture, thing, place, scale[t])
+        grain = rng.standard_normal((height // 2, width // 2), np.float32) * noise
+        lit = picture * np.float32(gain[t]) + cv2.resize(grain, (width, height))[..., None]
+        frames[t] = np.clip(lit, 0, 255).astype(np.uint8)
+    return frames[::-1].copy() if backwards else frames
+
+
+def _change(motion: str, num_frames: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    """Return how a motion changes the scene: shift [n, 2] in frame sizes, size [n], spread [n], gain of light [n].
+
+    What a motion does not change is constant, at a value from the range that the other motions run through: a single
+    frame says as little as possible. One-way motions run at an uneven speed, without turning back.
+    """
+    phase = np.linspace(0, 1, num_frames) ** rng.uniform(0.75, 1.35)
+    way = 2 * phase - 1 if rng.random() < 0.5 else 1 - 2 * phase[::-1]  # slow start or slow end, -1 .. 1
+    reach = rng.uniform(0.75, 1.15)
+    rest = rng.uniform(-0.8, 0.8, 4)
+    moving = {name: reach * way if name == motion else np.full(num_frames, at) for name, at in zip(MOTIONS[:4], rest)}
+    shift = np.zeros((num_frames, 2))
+    shift[:, 1] = -0.26 * moving["lift"]
+    if motion == "swing":
+        period = rng.uniform(13, 24)
+        angle = 2 * np.pi * (np.arange(num_frames) / period + rng.random())
+        shift[:, 0] = rng.uniform(0.1, 0.18) * np.sin(angle)
+    gain = np.exp(0.55 * moving["light"] - 0.15)
+    if motion == "flicker":
+        jumps = np.cumsum(rng.integers(2, 7, num_frames))
+        level = np.searchsorted(jumps, np.arange(num_frames), side="right") % 2
+        gain = gain * np.exp(rng.uniform(0.3, 0.5) * (2 * level - 1))
+    return shift, np.exp(0.6 * moving["swell"]), np.exp(0.6 * moving["spread"]), gain
+
+
+def _smooth_noise(rng: np.random.Generator, num_frames: int) -> np.ndarray:
+    """Return a camera held by hand: float [n, 2] pixels of deviation about 1, the same law forwards and backwards."""
+    window = np.hanning(9)
+    raw = rng.standard_normal((num_frames + 8, 2))
+    return np.stack([np.convolve(axis, window / np.linalg.norm(window), "valid") for axis in raw.T], axis=1)
+
+
+def _texture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """Return a background, uint8 [height, width, 3]: two colours mixed by clouds, stripes, checks or a gradient."""
+    colours = rng.uniform(40, 215, (2, 3)).astype(np.float32)
+    kind = rng.integers(4)
+    ys, xs = np.mgrid[0:height, 0:width].astype(np.float32)
+    angle, cell = rng.uniform(0, np.pi), rng.uniform(10, 40)
+    along, across = xs * np.cos(angle) + ys * np.sin(angle), ys * np.cos(angle) - xs * np.sin(angle)
+    if kind == 0:
+        grid = rng.random((int(rng.integers(3, 12)), int(rng.integers(3, 12)))).astype(np.float32)
+        mix = cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC)
+    elif kind == 1:
+        mix = 0.5 + 0.5 * np.sin(2 * np.pi * along / cell)
+    elif kind == 2:
+        mix = 0.5 + 0.5 * np.tanh(4 * np.sin(np.pi * along / cell) * np.sin(np.pi * across / cell))
+    else:
+        mix = (along - along.min()) / (np.ptp(along) + 1)
+    speckle = cv2.resize(rng.standard_normal((height // 3, width // 3), np.float32), (width, height))
+    mix = np.clip(mix, 0, 1)[..., None]
+    ground = colours[0] * mix + colours[1] * (1 - mix) + (speckle * rng.uniform(0, 10))[..., None]
+    return np.clip(ground, 0, 255).astype(np.uint8)
+
+
+def _objects(rng: np.random.Generator, background: np.ndarray, height: int, width: int) -> list[dict]:
+    """Return 4 to 7 objects: shape, radius and place in pixels from the middle, angle, two colours unlike the ground."""
+    ground, objects = background.mean(axis=(0, 1)), []
+    short_px, turn = min(height, width), rng.uniform(0, 2 * np.pi)
+    count = int(rng.integers(4, 8))
+    for index in range(count):
+        angle = turn + 2 * np.pi * (index + rng.uniform(-0.3, 0.3)) / count  # all around the middle
+        distance = rng.uniform(0.12, 0.26) * short_px
+        colour = rng.uniform(0, 255, 3)
+        while np.abs(colour - ground).mean() < 55:
+            colour = rng.uniform(0, 255, 3)
+        objects.append(
+            {
+                "shape": SHAPES[rng.integers(len(SHAPES))],
+                "radius": rng.uniform(0.06, 0.11) * short_px,
+                "place": distance * np.array([np.cos(angle), np.sin(angle)]),
+                "angle": rng.uniform(0, 2 * np.pi),
+                "colours": (colour.tolist(), rng.uniform(0, 255, 3).tolist()),
+            }
+        )
+    return objects
+
+
+def _draw(picture: np.ndarray, thing: dict, place: np.ndarray, scale: float) -> None:
+    """Draw an object into uint8 [H, W, 3] at `place` (x, y) pixels: its shape and a smaller one within."""
+    for colour, size in zip(thing["colours"], (1.0, 0.45)):
+        corners = _outline(thing["shape"]) * (thing["radius"] * scale * size)
+        cos, sin = np.cos(thing["angle"]), np.sin(thing["angle"])
+        corners = corners @ np.array([[cos, sin], [-sin, cos]]) + place
+        points = np.round(corners * 2**SUBPIXEL_BITS).astype(np.int32)
+        cv2.fillPoly(picture, [points], colour, lineType=cv2.LINE_AA, shift=SUBPIXEL_BITS)
+        if thing["shape"] == "bar":
+            return
+
+
+def _outline(shape: str) -> np.ndarray:
+    """Return the corners [C, 2] of a shape of radius about 1."""
+    if shape == "bar":
+        return np.array([[-1.5, -0.4], [1.5, -0.4], [1.5, 0.4], [-1.5, 0.4]])
+    if shape == "cross":
+        arm, quarter_turn = np.array([[0.3, 0.3], [1.1, 0.3], [1.1, -0.3]]), np.array([[0, -1], [1, 0]])
+        return np.concatenate([arm @ np.linalg.matrix_power(quarter_turn, quarter) for quarter in range(4)])
+    corners = {"triangle": 3, "square": 4, "star": 10}.get(shape, 24)
+    angles = np.arange(corners) * 2 * np.pi / corners
+    radii = np.where(np.arange(corners) % 2, 0.5, 1.2) if shape == "star" else np.ones(corners)
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1) * radii[:, None]

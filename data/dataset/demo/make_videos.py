@@ -1,0 +1,216 @@
+"""Draw the demo's data set: python data/dataset/demo/make_videos.py --output_dir data/dataset/demo/videos
+
+H.264 files in train/, valid/ and test/, with trainlist.txt, vallist.txt, testlist.txt (`path label`, paths relative to
+the lists) and class_names.txt. The same arguments give the same data; a complete data set is kept as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import io
+import json
+import multiprocessing
+import os
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+
+from data.dataset.demo import draw_motions
+from utils.errors import RunError, UserError
+from utils.files import write_atomically, write_json, write_text
+
+SPLITS = {"train": "trainlist.txt", "valid": "vallist.txt", "test": "testlist.txt"}
+CLASS_NAMES_FILE, MANIFEST_FILE = "class_names.txt", "manifest.json"
+FRAME_RATES = (Fraction(25), Fraction(30), Fraction(30000, 1001))
+QUALITY_CRF = 24  # of x264: lower is better and larger
+
+
+class Video(NamedTuple):
+    """One file to be made: where it goes, its class, and the numbers that decide all that is left to chance."""
+
+    path: str
+    class_name: str
+    seed: tuple[int, ...]
+
+
+def planned_videos(num_train: int, num_valid: int, num_test: int, seed: int) -> dict[str, list[Video]]:
+    """Return the videos of each split, so many a class.
+
+    In training the two classes of a pair share their scenes (the same background once with each direction), so that
+    there is nothing but the motion to tell them apart; held-out videos all have scenes of their own.
+    """
+    plan: dict[str, list[Video]] = {split: [] for split in SPLITS}
+    for split_number, (split, count) in enumerate(zip(SPLITS, (num_train, num_valid, num_test))):
+        for number in range(count):
+            for name, (motion, backwards) in draw_motions.CLASSES.items():
+                scene = 2 * number + int(backwards and split != "train")
+                video_seed = (seed, split_number, draw_motions.MOTIONS.index(motion), scene)
+                plan[split].append(Video(f"{split}/{name}_{number:03d}.mp4", name, video_seed))
+    return plan
+
+
+def encode_video(frames: np.ndarray, frame_rate: Fraction) -> bytes:
+    """Encode uint8 RGB [n, H, W, 3] as H.264 in mp4 (yuv420p, B-frames), the same bytes each time on one machine."""
+    try:
+        import av
+    except ImportError:
+        raise UserError("the demo's videos are written by PyAV: pip install av") from None
+    target = io.BytesIO()
+    options = {"preset": "veryfast", "crf": str(QUALITY_CRF), "bf": "3", "threads": "1"}
+    try:
+        with av.open(target, "w", format="mp4") as container:
+            stream = container.add_stream("libx264", rate=frame_rate, options=options)
+            stream.height, stream.width = frames.shape[1:3]
+            stream.pix_fmt = "yuv420p"
+            for picture in frames:
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            container.mux(stream.encode())
+    except (ValueError, av.FFmpegError) as error:
+        raise RunError(f"this PyAV cannot write H.264 ({error}); its wheel from PyPI can: pip install av") from error
+    return target.getvalue()
+
+
+def _make_video(folder: str, video: Video) -> int:
+    """Draw, encode and write one video; return its size in bytes."""
+    import cv2
+
+    cv2.setNumThreads(1)  # the processes share the cores already
+    rng = np.random.default_rng(video.seed)
+    frames = draw_motions.draw_frames(video.class_name, rng)
+    data = encode_video(frames, FRAME_RATES[video.seed[-1] % len(FRAME_RATES)])
+    write_atomically(Path(folder) / video.path, lambda stream: stream.write(data))
+    return len(data)
+
+
+def make_dataset(
+    folder: str | Path,
+    num_train: int = 48,
+    num_valid: int = 6,
+    num_test: int = 12,
+    seed: int = 0,
+    num_workers: int | None = None,
+    progress: Any = None,
+) -> bool:
+    """Make the data set in `folder`, or keep it where the manifest says that it is complete and of these arguments.
+
+    Args:
+        folder: gets the splits' folders, the lists, the class names and the manifest.
+        num_train: videos a class to train on.
+        num_valid: videos a class to validate on.
+        num_test: videos a class to test on.
+        seed: other seeds give other videos.
+        num_workers: processes; as many as this process may use cores when None.
+        progress: called with (videos done, videos in all) after each video.
+
+    Returns:
+        True when the videos were made, False when they were there.
+
+    Raises:
+        UserError: a number of videos is not positive, or PyAV is missing.
+        RunError: a file cannot be written, or a drawing process died.
+    """
+    folder = Path(folder)
+    if min(num_train, num_valid, num_test) < 1:
+        raise UserError("each split needs at least one video a class")
+    plan = planned_videos(num_train, num_valid, num_test, seed)
+    fingerprint = _fingerprint(plan)
+    if _is_complete(folder, fingerprint):
+        return False
+    videos = [video for split in plan.values() for video in split]
+    sizes = {}
+    for path, size in _make_all(folder, videos, num_workers or _num_cores()):
+        sizes[path] = size
+        if progress is not None:
+            progress(len(sizes), len(videos))
+    for split, list_name in SPLITS.items():
+        lines = [f"{video.path} {draw_motions.CLASS_NAMES.index(video.class_name)}\n" for video in plan[split]]
+        write_text(folder / list_name, "".join(lines))
+    write_text(folder / CLASS_NAMES_FILE, "".join(f"{name}\n" for name in draw_motions.CLASS_NAMES))
+    write_json(folder / MANIFEST_FILE, {"fingerprint": fingerprint, "bytes": sizes})  # last: it says all is there
+    return True
+
+
+def _make_all(folder: Path, videos: list[Video], num_workers: int):
+    """Yield path and size of each video as it is made."""
+    if num_workers == 1:
+        for video in videos:
+            yield video.path, _make_video(str(folder), video)
+        return
+    context = multiprocessing.get_context("spawn")  # a fork would inherit the caller's threads and locks
+    with ProcessPoolExecutor(num_workers, mp_context=context) as pool:
+        try:
+            sizes = pool.map(_make_video, [str(folder)] * len(videos), videos, chunksize=8)
+            yield from zip([video.path for video in videos], sizes)
+        except BrokenProcessPool as error:
+            raise RunError("a process that draws videos was killed; is there memory left? --num_workers 1") from error
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _num_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _fingerprint(plan: dict[str, list[Video]]) -> str:
+    """Return a hash of what decides the videos: the plan and the code that draws them."""
+    code = [Path(source).read_bytes() for source in (draw_motions.__file__, __file__)]
+    return hashlib.sha256(json.dumps(plan).encode() + b"".join(code)).hexdigest()
+
+
+def _is_complete(folder: Path, fingerprint: str) -> bool:
+    try:
+        manifest = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
+        return (
+            manifest["fingerprint"] == fingerprint
+            and all((folder / path).stat().st_size == size for path, size in manifest["bytes"].items())
+            and all((folder / name).is_file() for name in (*SPLITS.values(), CLASS_NAMES_FILE))
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Make the data set and say what was made."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output_dir", required=True, help="folder of the data set")
+    parser.add_argument("--num_train", type=int, default=48, help="training videos a class (default 48)")
+    parser.add_argument("--num_valid", type=int, default=6, help="validation videos a class (default 6)")
+    parser.add_argument("--num_test", type=int, default=12, help="test videos a class (default 12)")
+    parser.add_argument("--seed", type=int, default=0, help="other seeds give other videos (default 0)")
+    parser.add_argument("--num_workers", type=int, default=None, help="processes (default: one a core)")
+    options = parser.parse_args(argv)
+    try:
+        made = make_dataset(
+            options.output_dir,
+            options.num_train,
+            options.num_valid,
+            options.num_test,
+            options.seed,
+            options.num_workers,
+            _show_progress if sys.stderr.isatty() else None,
+        )
+    except (UserError, RunError) as error:
+        print(f"make_videos.py: {error}", file=sys.stderr)
+        return error.status
+    total = sum((options.num_train, options.num_valid, options.num_test)) * len(draw_motions.CLASS_NAMES)
+    print(
+        f"{total} videos of {len(draw_motions.CLASS_NAMES)} classes {'made in' if made else 'are in'} {options.output_dir}"
+    )
+    return 0
+
+
+def _show_progress(done: int, total: int) -> None:
+    print(f"\rvideo {done} of {total}", end="\n" if done == total else "", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
