@@ -1,0 +1,30 @@
+"""Videos in, clips out: lists, sampling, exact frames, transforms, loaders. Nothing here imports Paddle."""
+
+from datareader.batches import Batch, Failure
+from datareader.class_names import read_class_names
+from datareader.kinetics import build_train_loader, build_valid_loader, build_view_loader
+from datareader.lists import NO_LABEL, VideoItem, read_list
+from datareader.video import Limits, Reading, VideoError, VideoInfo, probe, read_chosen, read_frames
+from datareader.views import Crop, VideoViews, ViewProtocol
+
+__all__ = [
+    "NO_LABEL",
+    "Batch",
+    "Crop",
+    "Failure",
+    "Limits",
+    "Reading",
+    "VideoError",
+    "VideoInfo",
+    "VideoItem",
+    "VideoViews",
+    "ViewProtocol",
+    "build_train_loader",
+    "build_valid_loader",
+    "build_view_loader",
+    "probe",
+    "read_chosen",
+    "read_class_names",
+    "read_frames",
+    "read_list",
+]

@@ -1,0 +1,157 @@
+"""Lists of videos: `path label` a line, or the zoo's test list `path video_index clip crop`, 30 lines a video."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from datareader.class_names import class_key
+from utils.errors import UserError
+
+NO_LABEL = -1
+_TWO_FIELDS = re.compile(r"(.*\S)[ \t]+(\S+)")
+_FOUR_FIELDS = re.compile(r"(.*\S)[ \t]+(\d+)[ \t]+(\d+)[ \t]+(\d+)")
+
+
+@dataclass(frozen=True)
+class VideoItem:
+    """One video of a list: its path, its label (-1: none), its line in the file (from 1) and all its labels."""
+
+    path: str
+    label: int
+    line: int
+    labels: tuple[int, ...] = ()
+
+
+def read_list(
+    path: str | os.PathLike,
+    num_classes: int | None = None,
+    class_names: list[str] | None = None,
+    *,
+    labels_required: bool = True,
+    multi_label: bool = False,
+    filename_gt: str | os.PathLike | None = None,
+) -> list[VideoItem]:
+    """The videos of a list, in order, one item a video; `path label` and the zoo's four columns are told apart.
+
+    The label is the last field of a line: a number below `num_classes`, or a name of `class_names` with underscores
+    for spaces; with `multi_label` several of them, joined by commas (`-`: none of the classes). Paths may hold spaces;
+    relative ones are looked for beside the list, then in the working directory. Blank lines and lines that start with
+    `#` are skipped. In the four-column form the label is found in the list `filename_gt`, by the video's index.
+
+    labels_required: False accepts lines without a label (prediction), their label is -1.
+    Raises UserError, with file and line, for a missing list, an empty one, and a line that cannot be understood.
+    """
+    lines = _read_lines(path)
+    if _has_four_columns(lines, path):
+        return _collapse(lines, path, num_classes, class_names, labels_required, filename_gt)
+    parse = _LabelParser(num_classes, class_names, multi_label)
+    items = []
+    for number, text in lines:
+        where = f"{path}:{number}"
+        match = _TWO_FIELDS.fullmatch(text)
+        if not labels_required and (match is None or not parse.understands(match[2]) or _exists(text, path)):
+            items.append(VideoItem(_resolve(text, path), NO_LABEL, number))
+            continue
+        if match is None:
+            raise UserError(f"{where}: no label after the path; write `path label`")
+        labels = parse(match[2], where)
+        items.append(VideoItem(_resolve(match[1], path), labels[0] if labels else NO_LABEL, number, labels))
+    return items
+
+
+def _read_lines(path: str | os.PathLike) -> list[tuple[int, str]]:
+    """(line number, text) of the lines that say something. File names of any bytes survive (surrogateescape)."""
+    try:
+        text = Path(path).read_bytes().decode("utf-8-sig", "surrogateescape")
+    except OSError as error:
+        raise UserError(f"cannot read the list {path}: {error.strerror or error}") from error
+    lines = [(number, line.strip(" \t\r")) for number, line in enumerate(text.split("\n"), 1)]
+    lines = [(number, line) for number, line in lines if line and not line.startswith("#")]
+    for number, line in lines:
+        if "\0" in line:
+            raise UserError(f"{path}:{number}: a NUL byte; this is no text file")
+    if not lines:
+        raise UserError(f"the list {path} holds no video; write `path label` lines into it")
+    return lines
+
+
+def _has_four_columns(lines: list[tuple[int, str]], list_path: str | os.PathLike) -> bool:
+    """All lines end in three numbers, and the first is no `path label` whose path happens to end in two numbers."""
+    if not all(_FOUR_FIELDS.fullmatch(text) for _, text in lines):
+        return False
+    return not _exists(_TWO_FIELDS.fullmatch(lines[0][1])[1], list_path)
+
+
+def _collapse(lines, path, num_classes, class_names, labels_required, filename_gt) -> list[VideoItem]:
+    """The zoo's four columns as one item a video, in the order of first appearance."""
+    truth = None
+    if filename_gt and (labels_required or os.path.exists(filename_gt)):
+        truth = read_list(filename_gt, num_classes, class_names)
+    elif labels_required:
+        raise UserError(f"{path} has the four columns `path video_index clip crop`, which need a list of labels: set "
+                        "TEST.filename_gt, or write `path label` lines")  # fmt: skip
+    items: dict[int, VideoItem] = {}
+    for number, text in lines:
+        name, index = _FOUR_FIELDS.fullmatch(text).group(1, 2)
+        index, name = int(index), _resolve(name, path)
+        if index in items:
+            if items[index].path != name:
+                raise UserError(f"{path}:{number}: video {index} is {name} here and {items[index].path} above")
+            continue
+        label = NO_LABEL
+        if truth is not None:
+            label = _true_label(truth, index, name, f"{path}:{number}", filename_gt)
+        items[index] = VideoItem(name, label, number, () if label == NO_LABEL else (label,))
+    return list(items.values())
+
+
+def _true_label(truth: list[VideoItem], index: int, name: str, where: str, filename_gt) -> int:
+    if index >= len(truth):
+        raise UserError(f"{where}: video {index}, but {filename_gt} holds {len(truth)} (counted from 0)")
+    if Path(truth[index].path).stem != Path(name).stem:
+        raise UserError(f"{where}: video {index} is {name}, but {filename_gt}:{truth[index].line} is "
+                        f"{truth[index].path}; the two lists do not belong together")  # fmt: skip
+    return truth[index].label
+
+
+def _exists(name: str, list_path: str | os.PathLike) -> bool:
+    return os.path.lexists(os.path.join(os.path.dirname(list_path), name)) or os.path.lexists(name)
+
+
+def _resolve(name: str, list_path: str | os.PathLike) -> str:
+    """`name` beside the list if it is there (or nowhere), in the working directory otherwise."""
+    beside = os.path.join(os.path.dirname(list_path), name)
+    return name if not os.path.lexists(beside) and os.path.lexists(name) else beside
+
+
+class _LabelParser:
+    """The last field of a line -> labels."""
+
+    def __init__(self, num_classes: int | None, class_names: list[str] | None, multi_label: bool):
+        self.num_classes = num_classes if num_classes is not None or class_names is None else len(class_names)
+        self.by_name = {class_key(name): index for index, name in enumerate(class_names or [])}
+        self.multi_label = multi_label
+
+    def understands(self, field: str) -> bool:
+        words = field.split(",") if self.multi_label else [field]
+        return all(re.fullmatch(r"-?\d+", word) or class_key(word) in self.by_name for word in words)
+
+    def __call__(self, field: str, where: str) -> tuple[int, ...]:
+        if self.multi_label and field == "-":
+            return ()
+        return tuple(self._label(word, where) for word in (field.split(",") if self.multi_label else [field]))
+
+    def _label(self, word: str, where: str) -> int:
+        if class_key(word) in self.by_name:
+            return self.by_name[class_key(word)]
+        if not re.fullmatch(r"-?[0-9]{1,9}", word):
+            raise UserError(f"{where}: the label {word!r} is no number"
+                            f"{' and no class name' if self.by_name else ''}; write `path label`")  # fmt: skip
+        label = int(word)
+        if label < 0 or (self.num_classes is not None and label >= self.num_classes):
+            last = "" if self.num_classes is None else f" to {self.num_classes - 1} (MODEL.num_classes)"
+            raise UserError(f"{where}: label {label} is outside 0{last or ' and up'}")
+        return label

@@ -1,0 +1,47 @@
+"""Frames through OpenCV's VideoCapture, read from the start (its seeking is not exact)."""
+
+from __future__ import annotations
+
+import cv2
+
+from datareader.video import Budget, ChooseIndices, FrameKeeper, Limits, Prepare, Reading, VideoError
+
+
+def read(path: str, choose: ChooseIndices, limits: Limits, prepare: Prepare) -> Reading:
+    """See datareader.video.read_chosen."""
+    budget = Budget(path, limits.seconds)
+    capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG)
+    try:
+        if not capture.isOpened():
+            raise VideoError(path, "opencv: cannot be opened")
+        num_frames = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    finally:
+        capture.release()
+    if num_frames < 1:
+        num_frames = _walk(path, None, budget)
+    while True:
+        keeper = FrameKeeper(path, choose(num_frames), limits, prepare)
+        seen = _walk(path, keeper, budget)
+        if not keeper.missing:
+            return keeper.reading(num_frames)
+        num_frames = seen
+
+
+def _walk(path: str, keeper: FrameKeeper | None, budget: Budget) -> int:
+    """Grab frames up to the last wanted one (None: to the end), convert the wanted ones; returns the frames seen."""
+    capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG)
+    number = 0
+    try:
+        while (keeper is None or keeper.missing) and capture.grab():
+            budget.check()
+            if keeper is not None and number in keeper.missing:
+                retrieved, frame = capture.retrieve()
+                if not retrieved:
+                    break
+                keeper.keep(number, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
+            number += 1
+    finally:
+        capture.release()
+    if not number:
+        raise VideoError(path, "opencv: holds no frame")
+    return number

@@ -1,0 +1,75 @@
+"""The program of one reading process, started by datareader/workers.py with two file descriptors as arguments.
+
+It receives requests (datareader/clips.py), answers with a few words through the connection, and puts the frames into
+the arena, an anonymous file that parent and child map into memory.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import mmap
+import os
+import signal
+import sys
+from multiprocessing.connection import Connection
+
+import numpy as np
+
+ORPHAN_GRACE_SECONDS = 30.0
+
+
+def main() -> None:
+    """Serve until the parent closes the connection."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    connection, arena = Connection(int(sys.argv[1])), Arena(int(sys.argv[2]))
+    import cv2
+
+    cv2.setNumThreads(1)
+    connection.send("ready")
+    while True:
+        try:
+            request = connection.recv()
+            answer = serve(request, arena)
+            connection.send(answer)
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            return
+
+
+def serve(request, arena: Arena) -> tuple:
+    """Run one request: ("frames", shape, detail) with the frames in the arena, or ("failure", exception)."""
+    from utils.errors import RunError, UserError
+
+    # a hang in native code after the parent has died would stay for ever
+    faulthandler.dump_traceback_later(request.reader.limits.seconds + ORPHAN_GRACE_SECONDS, exit=True, file=sys.stderr)
+    try:
+        frames, detail = request.read()
+        arena.put(frames)
+        return "frames", frames.shape, detail
+    except (UserError, RunError) as error:
+        return "failure", error
+    except MemoryError:
+        return "failure", RunError("out of memory")
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+class Arena:
+    """One array at a time in an anonymous file that two processes map; it grows with the largest array."""
+
+    def __init__(self, descriptor: int):
+        self.descriptor, self.memory = descriptor, None
+
+    def put(self, array: np.ndarray) -> None:
+        """Copy `array` to the file's start."""
+        if self.memory is None or len(self.memory) < array.nbytes:
+            self.memory = None
+            os.ftruncate(self.descriptor, max(1, array.nbytes))
+            self.memory = mmap.mmap(self.descriptor, max(1, array.nbytes))
+        np.copyto(np.frombuffer(self.memory, np.uint8, array.size).reshape(array.shape), array)
+
+    def get(self, shape: tuple[int, ...]) -> np.ndarray:
+        """The array last put, as a view that the next one overwrites."""
+        size = int(np.prod(shape))
+        if self.memory is None or len(self.memory) < size:
+            self.memory = mmap.mmap(self.descriptor, os.fstat(self.descriptor).st_size)
+        return np.frombuffer(self.memory, np.uint8, size).reshape(shape)
