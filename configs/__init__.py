@@ -1,4 +1,4 @@
-from configs.loading import check_consistency, load_config, save_config
+from configs.loading import config_from_args, load_config, save_config
 from configs.schema import Config
 
-__all__ = ["Config", "check_consistency", "load_config", "save_config"]
+__all__ = ["Config", "config_from_args", "load_config", "save_config"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import difflib
 import typing
@@ -33,6 +34,25 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
             raise UserError(f"-o {override}: write SECTION.key=value, for example -o TRAIN.batch_size=8")
         _merge(config, section, {option: _parse_yaml(text, f"-o {override}")}, f"-o {override}")
     check_consistency(config, str(path))
+    return config
+
+
+def config_from_args(args: argparse.Namespace, sections: tuple[str, ...]) -> Config:
+    """The configuration of a script: --config, then -o, then each flag that names a key of `sections`.
+
+    Flags left out (None) change nothing, nor does 0, which the zoo's scripts pass for "read from the file".
+
+    Raises UserError as `load_config`, and when --model_name is not the configuration's.
+    """
+    config = load_config(args.config, args.override)
+    for section in sections:
+        for field in dataclasses.fields(getattr(config, section)):
+            value = getattr(args, field.name, None)
+            if value:
+                _merge(config, section, {field.name: value}, f"--{field.name}")
+    check_consistency(config, args.config)
+    if args.model_name.upper() != config.MODEL.name:
+        raise UserError(f"--model_name={args.model_name}: {args.config} describes {config.MODEL.name}")
     return config
 
 

@@ -100,6 +100,7 @@ class Train:
     momentum: float = key(0.9, "momentum", low=0.0, high=1.0)
     nesterov: bool = key(True, "Nesterov's form of momentum")
     scale_momentum: bool = key(True, "needs no action: Paddle keeps the learning rate outside the velocity")
+    keep_checkpoints: int = key(3, "newest epoch checkpoints that are kept; 0: all", low=0)
     seed: int = key(0, "of --fix_random_seed True: first weights, order, crops, dropout", low=0)
 
 

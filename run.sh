@@ -1,0 +1,75 @@
+#!/usr/bin/env bash
+# bash run.sh train|eval|predict NONLOCAL ./configs/nonlocal.yaml [flags]    the zoo's three scripts
+# bash run.sh demo                                                           everything once, on videos drawn here
+# bash run.sh test                                                           linter and tests
+# bash run.sh setup                                                          the environment in .venv only
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+here=$PWD
+
+fail() {
+    echo "error: $1" >&2
+    exit "${2:-2}"
+}
+
+# An active environment that has the modules is used as it is; else .venv, made from the requirements and the lock.
+find_python() {
+    local modules=$1 active
+    shift
+    active=$(command -v python3 || command -v python) || fail "no python3 found; install Python 3.9 or newer"
+    python=$active
+    if ! has_modules "$active" "$modules"; then
+        make_environment "$active" "$@"
+        python=$here/.venv/bin/python
+    fi
+}
+
+has_modules() {
+    "$1" -c "import importlib.util, sys; sys.exit(any(importlib.util.find_spec(m) is None for m in '$2'.split()))"
+}
+
+make_environment() {
+    local active=$1 wanted list stamp
+    shift
+    [ -x .venv/bin/python ] || "$active" -m venv .venv ||
+        fail "python3 -m venv failed; install the venv module (Debian: apt install python3-venv)" 1
+    for list in "$@"; do
+        stamp=.venv/$list.installed
+        wanted=$(cat "$list" requirements.lock | cksum)
+        [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ] || continue
+        echo "installing $list into .venv ..."
+        .venv/bin/python -m pip install --quiet --disable-pip-version-check -r "$list" -c requirements.lock ||
+            fail "pip could not install $list; its message stands above" 1
+        echo "$wanted" >"$stamp"
+    done
+}
+
+core="paddle cv2 av numpy yaml tqdm tabulate matplotlib visualdl"
+mode=${1:-}
+[ $# -gt 0 ] && shift
+case $mode in
+train | eval | predict)
+    [ $# -ge 2 ] || fail "usage: bash run.sh $mode NONLOCAL ./configs/nonlocal.yaml [flags]"
+    name=$1 config=$2
+    shift 2
+    find_python "$core" requirements.txt
+    exec "$python" "$mode.py" --model_name="$name" --config="$config" "$@"
+    ;;
+demo)
+    find_python "$core" requirements.txt
+    exec "$python" tools/demo.py "$@"
+    ;;
+test)
+    find_python "$core pytest pytest_timeout xdist sklearn imageio_ffmpeg ruff safetensors" requirements.txt requirements-test.txt
+    "$python" -m ruff check .
+    "$python" -m ruff format --check .
+    exec "$python" -m pytest "$@"
+    ;;
+setup)
+    make_environment "$(command -v python3)" requirements.txt requirements-test.txt
+    echo "the environment is in .venv: source .venv/bin/activate"
+    ;;
+*)
+    fail "usage: bash run.sh train|eval|predict NONLOCAL CONFIG.yaml [flags] | demo | test | setup"
+    ;;
+esac

@@ -1,0 +1,56 @@
+"""The rules of docs/design.md that a machine can check."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FIXED_NAMES = [
+    "models/nonlocal_model", "configs", "datareader", "metrics", "train.py", "eval.py", "predict.py", "run.sh",
+    "data/dataset/nonlocal",
+]  # fmt: skip
+PACKAGES = {"configs", "datareader", "engines", "metrics", "models", "tools", "training", "utils"}
+MAY_IMPORT = {
+    "configs": {"utils"},
+    "datareader": {"utils"},
+    "metrics": {"utils"},
+    "models": {"utils"},
+    "engines": {"models", "utils"},
+    "training": {"configs", "datareader", "metrics", "models", "utils"},
+    "utils": set(),
+}
+
+
+def imported_packages(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    return {name.split(".")[0] for name in names} & PACKAGES
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_a_folder_imports_only_what_the_design_lets_it(package):
+    files = list((ROOT / package).rglob("*.py"))
+    assert files
+    for path in files:
+        assert imported_packages(path) <= MAY_IMPORT[package] | {package}, path
+
+
+def test_nothing_outside_tools_imports_tools():
+    for path in [*ROOT.glob("*.py"), *ROOT.glob("data/**/*.py")]:
+        assert "tools" not in imported_packages(path), path
+
+
+def test_the_names_that_users_of_the_zoo_know_exist():
+    assert [name for name in FIXED_NAMES if not (ROOT / name).exists()] == []
+
+
+def test_files_stay_small_and_readable():
+    for path in (p for package in PACKAGES for p in (ROOT / package).rglob("*.py")):
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 350, path
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                assert node.end_lineno - node.lineno < 75, f"{path}: {node.name}"

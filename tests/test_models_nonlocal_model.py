@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import numpy as np
+import paddle
+import pytest
+
+import models
+from configs import load_config
+from models import NonLocalModel
+from models.nonlocal_model.resnet_video import Norm, Stem, res5_side
+from tests.plain_network import plain_logits
+from utils.errors import UserError
+
+SMALL = {
+    "blocks_per_stage": (1, 2, 2, 2),
+    "widths": {"stem_channels": 8, "res2_channels": 16, "inner_channels": 4},
+    "nonlocal_positions": {3: (1,), 4: (0, 1)},
+}
+
+
+def randomized(model: NonLocalModel, seed: int = 0) -> NonLocalModel:
+    """Every tensor away from its starting value, so that no branch is silent."""
+    rng = np.random.default_rng(seed)
+    state = {}
+    for name, tensor in model.state_dict().items():
+        values = rng.standard_normal(tensor.shape).astype(np.float32)
+        if name.endswith(("conv.weight", "theta.weight", "phi.weight", "g.weight", "out.weight")):
+            values *= (2 / np.prod(tensor.shape[1:])) ** 0.5
+        elif name.endswith(("_variance", "bn.weight")):
+            values = 1 + 0.2 * np.abs(values)
+        else:
+            values *= 0.1
+        state[name] = paddle.to_tensor(values)
+    model.set_state_dict(state)
+    return model
+
+
+def clips(*shape: int):
+    return paddle.to_tensor(np.random.default_rng(5).standard_normal(shape).astype(np.float32))
+
+
+def relative_difference(a, b) -> float:
+    return float((a - b).abs().max().item() / b.abs().max().item())
+
+
+@pytest.mark.parametrize(
+    ("arc", "without", "with_five"),
+    [(1, 24327632, 31686096), (2, 28043472, 35401936), (3, 43319760, 50678224), (4, 51754192, 59112656)],
+)
+def test_the_published_networks_have_the_published_number_of_parameters(arc, without, with_five):
+    for options, expected in (({"nonlocal_positions": {}}, without), ({}, with_five)):
+        model = NonLocalModel(arc, **options)
+        assert sum(p.size for p in model.parameters() if not p.stop_gradient) == expected
+
+
+@pytest.mark.parametrize("arc", [1, 2])
+@pytest.mark.parametrize("num_frames", [2, 4, 8])
+@pytest.mark.parametrize("side", [(64, 64), (72, 90)])
+def test_the_form_over_frames_equals_plain_3d_convolutions(arc, num_frames, side):
+    model = randomized(NonLocalModel(arc, 5, head_pool_size=2, **SMALL))
+    model.eval()
+    x = clips(2, 3, num_frames, *side)
+    with paddle.no_grad():
+        logits = model(x)
+        expected = plain_logits(model.state_dict(), x, head=2)
+    assert logits.shape == expected.shape
+    assert relative_difference(logits, expected) < 1e-4
+
+
+def test_the_full_network_equals_plain_3d_convolutions():
+    model = randomized(NonLocalModel(2, 7))
+    model.eval()
+    x = clips(1, 3, 4, 96, 96)
+    with paddle.no_grad():
+        assert relative_difference(model(x), plain_logits(model.state_dict(), x)) < 1e-4
+
+
+def test_the_stem_of_the_long_clips_equals_the_plain_one():
+    model = randomized(NonLocalModel(2, 5, stem=Stem(2, 2, 2, 1), head_pool_size=0, **SMALL))
+    model.eval()
+    x = clips(1, 3, 16, 64, 64)
+    with paddle.no_grad():
+        expected = plain_logits(model.state_dict(), x, stem_temporal_stride=2, pool1=(2, 2), pool_padding=1, head=100)
+        assert relative_difference(model(x), expected) < 1e-4
+
+
+def test_a_frozen_affine_with_folded_statistics_equals_batch_norm():
+    trained = randomized(NonLocalModel(1, 5, **SMALL))
+    trained.eval()
+    frozen = NonLocalModel(1, 5, norm=Norm("frozen_affine"), nonlocal_options={"norm": "frozen_affine"}, **SMALL)
+    frozen.eval()
+    state = {name: tensor.numpy() for name, tensor in trained.state_dict().items()}
+    for name in [n for n in state if n.endswith("bn.weight")]:
+        prefix = name[: -len("weight")]
+        scale = state[name] / np.sqrt(state.pop(f"{prefix}_variance") + 1e-5)
+        state[f"{prefix}bias"] = state[f"{prefix}bias"] - state.pop(f"{prefix}_mean") * scale
+        state[name] = scale
+    assert sorted(state) == sorted(frozen.state_dict())
+    frozen.set_state_dict(state)
+    x = clips(1, 3, 4, 64, 64)
+    with paddle.no_grad():
+        assert relative_difference(frozen(x), trained(x)) < 1e-4
+    assert not [n for n, p in frozen.named_parameters() if ".bn." in n and not p.stop_gradient]
+
+
+@pytest.mark.parametrize(("crop", "side", "positions"), [(224, 7, 1), (256, 8, 4), (112, 4, 1)])
+def test_output_positions_of_a_crop(crop, side, positions):
+    assert res5_side(crop, 0) == side
+    model = NonLocalModel(1, 3, **SMALL)
+    model.eval()
+    with paddle.no_grad():
+        logits = model(clips(1, 3, 2, crop, crop))
+        scores = model.class_scores(logits)
+    assert logits.shape == [1, positions, 3]
+    np.testing.assert_allclose(scores.numpy(), paddle.nn.functional.softmax(logits).numpy().mean(1), rtol=1e-6)
+
+
+def test_every_parameter_of_a_training_step_gets_a_finite_gradient():
+    model = randomized(NonLocalModel(2, 3, head_pool_size=2, **SMALL))
+    paddle.nn.functional.cross_entropy(model(clips(2, 3, 4, 64, 64))[:, 0], paddle.to_tensor([0, 2])).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None and np.isfinite(parameter.grad.numpy()).all(), name
+        is_silent = name.endswith("phi.bias")  # a constant added to a whole row of the softmax changes nothing
+        assert is_silent or np.abs(parameter.grad.numpy()).max() > 0, name
+
+
+def test_a_fresh_networks_blocks_change_nothing():
+    paddle.seed(1)
+    model = NonLocalModel(1, 3, **SMALL)
+    model.eval()
+    x = clips(1, 3, 4, 64, 64)
+    with paddle.no_grad():
+        logits = model(x)
+        for name, layer in model.named_sublayers():
+            if name.endswith("nl1") or name.endswith("nl0"):
+                layer.forward_frames = lambda x, num_frames: x
+        assert (model(x) == logits).all()
+
+
+def test_frames_that_the_pools_do_not_divide_are_refused():
+    with pytest.raises(UserError, match="3 frames.*multiple"):
+        NonLocalModel(1, 3, **SMALL)(clips(1, 3, 3, 64, 64))
+
+
+def test_batch_norm_keeps_the_share_of_old_statistics_that_the_configuration_says():
+    model = NonLocalModel(1, 3, **SMALL)
+    x = clips(2, 3, 4, 64, 64)
+    raw = model.stem.conv(x.transpose([0, 2, 1, 3, 4]).flatten(0, 1), 4).numpy()
+    model(x)
+    np.testing.assert_allclose(model.stem.bn._mean.numpy(), 0.1 * raw.mean((0, 2, 3)), rtol=1e-3, atol=1e-6)
+
+
+def test_the_configuration_reaches_the_network():
+    overrides = ["RESNETS.blocks_per_stage=[1,2,2,1]", "RESNETS.res2_channels=16", "RESNETS.stem_channels=8"]
+    config = load_config("configs/nonlocal.yaml", [*overrides, "RESNETS.width_per_group=4", "TRAIN.crop_size=112"])
+    model = models.build_model(config)
+    assert model.head_pool_size == 4
+    assert "stage3.nl1.theta.weight" in model.state_dict()
+    assert model.head.weight.shape == [128, 400]
+
+
+@pytest.mark.parametrize("name", ["nonlocal_i3d_r50", "c2d_r50"])
+def test_paddle_hub_loads_the_networks(name):
+    model = paddle.hub.load(".", name, source="local", num_classes=3, blocks_per_stage=SMALL["blocks_per_stage"])
+    assert any(".nl" in key for key in model.state_dict()) == name.startswith("nonlocal")
+    with pytest.raises(TypeError):
+        paddle.hub.load(".", name, source="local", num_clases=3)

@@ -1,0 +1,63 @@
+"""Train a NONLOCAL network on a list of videos.
+
+python train.py --config=./configs/nonlocal.yaml --save_dir=output/train
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from configs import config_from_args
+from utils.cli import build_parser, parse_switch, run
+from utils.runtime import choose_device, prepare_environment
+
+
+def parse_args() -> argparse.Namespace:
+    parser = build_parser(__doc__, save_dir=os.path.join("data", "checkpoints"), log_interval=10)
+    parser.add_argument("--learning_rate", type=float, help="in place of the configuration's")
+    parser.add_argument("--epoch", type=int, help="in place of the configuration's")
+    parser.add_argument("--pretrain", help="file of weights to begin from, or `imagenet` for the zoo's; default: none")
+    parser.add_argument("--resume", help="a checkpoint, a folder (its newest good one) or `auto` (--save_dir's)")
+    parser.add_argument(
+        "--valid_interval", type=int, default=1, help="epochs between two validations; 0: none (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--fix_random_seed", type=parse_switch, default=False, help="True: TRAIN.seed; False: a new seed each run"
+    )
+    parser.add_argument("--is_profiler", type=parse_switch, default=False, help="profile the first steps")
+    parser.add_argument("--profiler_path", default="./", help="folder for the profile (default: %(default)s)")
+    parser.add_argument(
+        "--no_memory_optimize",
+        action="store_true",
+        help="accepted for the zoo's scripts; Paddle no longer has the pass",
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    config = config_from_args(args, ("TRAIN", "VALID"))
+    prepare_environment()
+    device = choose_device(args.use_gpu)
+    print(f"training on {device}")
+    if args.no_memory_optimize:
+        print("--no_memory_optimize changes nothing: Paddle no longer has the pass it switched off")
+    from training import Trainer
+
+    trainer = Trainer(
+        config,
+        args.save_dir,
+        pretrain=args.pretrain,
+        resume=args.resume,
+        seed=config.TRAIN.seed if args.fix_random_seed else None,
+        log_interval=args.log_interval,
+        valid_interval=args.valid_interval,
+        profiler_path=args.profiler_path if args.is_profiler else None,
+    )
+    trainer.run()
+    print(f"weights, log.jsonl, config.yaml, curves.png and VisualDL scalars are in {args.save_dir}")
+
+
+if __name__ == "__main__":
+    run(main)

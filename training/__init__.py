@@ -1,0 +1,3 @@
+from training.trainer import Trainer
+
+__all__ = ["Trainer"]
