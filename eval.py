@@ -30,7 +30,10 @@ def main() -> None:
     config = config_from_args(args, ("TEST",))
     prepare_environment()
     print(f"evaluating on {choose_device(args.use_gpu)}")
-    from datareader import Failure, build_view_loader, class_names_of, read_list
+    from datareader import Failure, build_view_loader, read_list
+    from datareader.inputs import class_names_of
+    import numpy as np
+
     from engines import build_engine, score_views
     from metrics import MultiViewMeter
     from utils.log import Progress
@@ -54,8 +57,10 @@ def main() -> None:
             meter.add_failure(views.video_id, items[views.video_id].label, views.path, views.cause)
             progress.say(f"broken video, counted as wrong: {views.path}: {views.cause}")
         else:
+            if views.complaint:
+                progress.say(f"{views.path}: {views.complaint}")
             scores = score_views(engine, views, test.batch_size)
-            meter.add_video(views.video_id, views.label, scores, views.clip_of_views())
+            meter.add_video(views.video_id, views.label, scores, views.clip_of(np.arange(len(views))))
         result = meter.result()
         seen = result["videos_expected"] / max(1, meter.num_done())
         progress.advance(f"top1 {result['top1'] * seen:.2f} top5 {result['top5'] * seen:.2f}")

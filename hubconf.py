@@ -14,7 +14,6 @@ dependencies = ["paddle", "numpy"]
 
 def _build(video_arc_choice: int, with_blocks: bool, pretrained: bool | str, num_classes: int, options: dict):
     from models import NonLocalModel
-    from models.nonlocal_model.weights import load_weights, published_weights
     from utils.errors import UserError
 
     if not with_blocks:
@@ -23,6 +22,8 @@ def _build(video_arc_choice: int, with_blocks: bool, pretrained: bool | str, num
         options = {**options, "nonlocal_positions": {}}
     model = NonLocalModel(video_arc_choice, num_classes, **options)
     if pretrained:
+        from models.nonlocal_model.weights import load_weights, published_weights
+
         path = published_weights(video_arc_choice, with_blocks) if pretrained is True else pretrained
         load_weights(model, path, partial=num_classes != 400)
     model.eval()

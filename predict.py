@@ -30,14 +30,15 @@ def main() -> None:
     config = config_from_args(args, ("INFER",))
     prepare_environment()
     print(f"predicting on {choose_device(args.use_gpu)}")
-    from datareader import Failure, build_view_loader, class_names_of
+    from datareader import Failure, build_view_loader
+    from datareader.inputs import class_names_of
     from engines import build_engine, score_views
     from utils.files import write_json
     from utils.log import Progress
 
     infer = config.INFER
     items = find_videos(args.video_path or infer.video_path, args.filelist or infer.filelist)
-    names = class_names_of(config)
+    names = class_names_of(config, "INFER")
     engine = build_engine(config, args.weights, infer.checkpoint_dir)
     progress = Progress(len(items), args.log_interval, "video")
     predictions, num_broken = [], 0
@@ -47,6 +48,8 @@ def main() -> None:
             predictions.append({"path": views.path, "error": views.cause})
             progress.say(f"error: {views.path}: {views.cause}")
         else:
+            if views.complaint:
+                progress.say(f"{views.path}: {views.complaint}")
             scores = score_views(engine, views, infer.batch_size).mean(0)
             predictions.append(prediction(views.path, scores, names, args.infer_topk))
             progress.say(prediction_text(predictions[-1]))
@@ -61,15 +64,16 @@ def main() -> None:
 
 def find_videos(video_path: str, filelist: str) -> list:
     """The videos to predict as list items: one file, a folder's files in order of name, or a list's."""
-    from datareader import VideoItem, list_folder, read_list
+    from datareader import NO_LABEL, VideoItem, read_list
+    from datareader.inputs import list_folder
 
     if not video_path:
         if not os.path.exists(filelist):
             raise UserError(f"pass --video_path=VIDEO (a file or folder) or --filelist=LIST; {filelist} does not exist")
-        return read_list(filelist, needs_label=False)
+        return read_list(filelist, labels_required=False)
     if os.path.isdir(video_path):
         return list_folder(video_path)
-    return [VideoItem(video_path, None, 1)]
+    return [VideoItem(video_path, NO_LABEL, 1)]
 
 
 def prediction(path: str, scores, names: list[str], topk: int) -> dict:

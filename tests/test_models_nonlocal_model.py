@@ -28,6 +28,8 @@ def randomized(model: NonLocalModel, seed: int = 0) -> NonLocalModel:
             values *= (2 / np.prod(tensor.shape[1:])) ** 0.5
         elif name.endswith(("_variance", "bn.weight")):
             values = 1 + 0.2 * np.abs(values)
+            if name.endswith("c.bn.weight"):
+                values *= 0.3  # residual sums that stay near 1 keep the softmax away from a single key
         else:
             values *= 0.1
         state[name] = paddle.to_tensor(values)
@@ -119,6 +121,8 @@ def test_every_parameter_of_a_training_step_gets_a_finite_gradient():
     model = randomized(NonLocalModel(2, 3, head_pool_size=2, **SMALL))
     paddle.nn.functional.cross_entropy(model(clips(2, 3, 4, 64, 64))[:, 0], paddle.to_tensor([0, 2])).backward()
     for name, parameter in model.named_parameters():
+        if parameter.stop_gradient:  # running statistics
+            continue
         assert parameter.grad is not None and np.isfinite(parameter.grad.numpy()).all(), name
         is_silent = name.endswith("phi.bias")  # a constant added to a whole row of the softmax changes nothing
         assert is_silent or np.abs(parameter.grad.numpy()).max() > 0, name

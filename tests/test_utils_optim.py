@@ -39,13 +39,12 @@ def test_steps_equal_the_authors_optimiser_which_rescales_its_velocity(nesterov)
     recipe = Train(weight_decay=0.01, weight_decay_bn=0.0, nesterov=nesterov, momentum=0.9)
     model = network()
     optimizer = build_optimizer(model, recipe)
-    expected = {n: p.numpy().astype(np.float64) for n, p in model.named_parameters()}
+    expected = {n: p.numpy().astype(np.float64) for n, p in model.named_parameters() if not p.stop_gradient}
     speed = {n: np.zeros_like(v) for n, v in expected.items()}
-    frozen = {"2.weight", "2.bias"}
     last = None
     for rate in (0.1, 0.1, 0.01, 0.01, 0.1):
         gradients = step(model, optimizer, rate)
-        for name in expected.keys() - frozen:
+        for name in expected:
             decay = 0.0 if name.startswith("1.") else 0.01
             gradient = gradients[name] + decay * expected[name]
             scaled = speed[name] * (rate / last if last else 1.0)
@@ -53,7 +52,8 @@ def test_steps_equal_the_authors_optimiser_which_rescales_its_velocity(nesterov)
             expected[name] = expected[name] - ((rate * gradient + 0.9 * speed[name]) if nesterov else speed[name])
         last = rate
     for name, parameter in model.named_parameters():
-        np.testing.assert_allclose(parameter.numpy(), expected[name], rtol=2e-5, atol=1e-6, err_msg=name)
+        if name in expected:
+            np.testing.assert_allclose(parameter.numpy(), expected[name], rtol=2e-5, atol=1e-6, err_msg=name)
 
 
 def test_the_frozen_affine_is_neither_trained_nor_decayed():
