@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 
@@ -25,16 +27,33 @@ REVERSED_CLASS = {
     name: next((other for other in CLASSES if CLASSES[other] == (motion, not backwards)), name)
     for name, (motion, backwards) in CLASSES.items()
 }
-MOTIONS = tuple(dict.fromkeys(motion for motion, _ in CLASSES.values()))
-SHAPES = ("disc", "ring", "triangle", "square", "bar", "cross", "star")
+# motion -> how many objects, their radius and their distance from the middle, both in short sides of the frame
+MOTIONS = {
+    "lift": ((2, 7), (0.07, 0.15), (0.08, 0.28)),
+    "swell": ((1, 3), (0.10, 0.19), (0.02, 0.2)),
+    "spread": ((14, 28), (0.03, 0.06), (0.06, 0.3)),
+    "light": ((1, 12), (0.05, 0.16), (0.08, 0.3)),
+    "swing": ((2, 7), (0.07, 0.15), (0.08, 0.28)),
+    "flicker": ((1, 12), (0.05, 0.16), (0.08, 0.3)),
+}
+ONE_WAY = ("lift", "swell", "spread", "light")
+SHAPES = ("disc", "triangle", "square", "bar", "cross", "star")
+CAMERA_MARGIN = 8  # pixels by which the camera may stray
 SUBPIXEL_BITS = 4  # cv2 draws at 1/16 pixel, so that slow motion is smooth
+
+
+class Thing(NamedTuple):
+    """An object: its place (x, y) from the middle and its layers, each a colour and corners [C, 2]; all in pixels."""
+
+    place: np.ndarray
+    layers: list[tuple[list[float], np.ndarray]]
 
 
 def draw_frames(class_name: str, rng: np.random.Generator) -> np.ndarray:
     """Draw one video: a scene by chance and its change in time by the class.
 
-    Everything else (size, length, texture, shapes, colours, speed, lighting, noise, jitter of the camera) has the same
-    distribution in every class, and `rng` in the same state gives a class and its pair the same frames in opposite order.
+    Size, length, texture, shapes, colours, speed, lighting, noise and jitter of the camera are left to chance. With
+    `rng` in the same state a class and its pair have exactly the same frames in opposite order.
 
     Args:
         class_name: one of CLASS_NAMES.
@@ -48,18 +67,17 @@ def draw_frames(class_name: str, rng: np.random.Generator) -> np.ndarray:
     short_px = 2 * int(rng.integers(48, 65))
     long_px = 2 * int(short_px * rng.uniform(1.0, 1.36) / 2)
     height, width = (short_px, long_px) if rng.random() < 0.7 else (long_px, short_px)
-    margin = 8  # what the camera may move
-    background = _texture(rng, height + 2 * margin, width + 2 * margin)
-    objects = _objects(rng, background, height, width)
-    shift, scale, spread, gain = _change(motion, num_frames, rng)
-    jitter = _smooth_noise(rng, num_frames) * rng.uniform(0, 1.5)
+    background = _texture(rng, height + 2 * CAMERA_MARGIN, width + 2 * CAMERA_MARGIN)
+    objects = _objects(rng, motion, background, min(height, width))
+    shift, scale, spread, gain = change_over_time(motion, num_frames, rng)
+    jitter = np.clip(_smooth_noise(rng, num_frames) * rng.uniform(0, 1.5), -CAMERA_MARGIN, CAMERA_MARGIN)
     noise = rng.uniform(0, 4)
     frames = np.empty((num_frames, height, width, 3), np.uint8)
     for t in range(num_frames):
-        move = np.float32([[1, 0, jitter[t, 0] - margin], [0, 1, jitter[t, 1] - margin]])
+        move = np.float32([[1, 0, jitter[t, 0] - CAMERA_MARGIN], [0, 1, jitter[t, 1] - CAMERA_MARGIN]])
         picture = cv2.warpAffine(background, move, (width, height), flags=cv2.INTER_LINEAR)
         for thing in objects:
-            place = np.array([width, height]) / 2 + thing["place"] * spread[t] + shift[t] * [width, height] + jitter[t]
+            place = np.array([width, height]) / 2 + thing.place * spread[t] + shift[t] * [width, height] + jitter[t]
             _draw(picture, thing, place, scale[t])
         grain = rng.standard_normal((height // 2, width // 2), np.float32) * noise
         lit = picture * np.float32(gain[t]) + cv2.resize(grain, (width, height))[..., None]
@@ -67,17 +85,17 @@ def draw_frames(class_name: str, rng: np.random.Generator) -> np.ndarray:
     return frames[::-1].copy() if backwards else frames
 
 
-def _change(motion: str, num_frames: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+def change_over_time(motion: str, num_frames: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
     """Return how a motion changes the scene: shift [n, 2] in frame sizes, size [n], spread [n], gain of light [n].
 
-    What a motion does not change is constant, at a value from the range that the other motions run through: a single
-    frame says as little as possible. One-way motions run at an uneven speed, without turning back.
+    What a motion does not change is constant, at a value from the range that the other motions run through, so that
+    a frame's brightness or an object's height says nothing. One-way motions never turn back; their speed is uneven.
     """
     phase = np.linspace(0, 1, num_frames) ** rng.uniform(0.75, 1.35)
     way = 2 * phase - 1 if rng.random() < 0.5 else 1 - 2 * phase[::-1]  # slow start or slow end, -1 .. 1
     reach = rng.uniform(0.75, 1.15)
-    rest = rng.uniform(-0.8, 0.8, 4)
-    moving = {name: reach * way if name == motion else np.full(num_frames, at) for name, at in zip(MOTIONS[:4], rest)}
+    rest = rng.uniform(-0.6, 0.6, len(ONE_WAY))
+    moving = {name: reach * way if name == motion else np.full(num_frames, at) for name, at in zip(ONE_WAY, rest)}
     shift = np.zeros((num_frames, 2))
     shift[:, 1] = -0.26 * moving["lift"]
     if motion == "swing":
@@ -121,39 +139,30 @@ def _texture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     return np.clip(ground, 0, 255).astype(np.uint8)
 
 
-def _objects(rng: np.random.Generator, background: np.ndarray, height: int, width: int) -> list[dict]:
-    """Return 4 to 7 objects: shape, radius and place in pixels from the middle, angle, two colours unlike the ground."""
-    ground, objects = background.mean(axis=(0, 1)), []
-    short_px, turn = min(height, width), rng.uniform(0, 2 * np.pi)
-    count = int(rng.integers(4, 8))
+def _objects(rng: np.random.Generator, motion: str, background: np.ndarray, short_px: int) -> list[Thing]:
+    """Return a motion's objects, spread all around the middle, of colours unlike the ground."""
+    counts, radii, distances = MOTIONS[motion]
+    ground, turn, things = background.mean(axis=(0, 1)), rng.uniform(0, 2 * np.pi), []
+    count = int(rng.integers(counts[0], counts[1] + 1))
     for index in range(count):
-        angle = turn + 2 * np.pi * (index + rng.uniform(-0.3, 0.3)) / count  # all around the middle
-        distance = rng.uniform(0.12, 0.26) * short_px
+        angle = turn + 2 * np.pi * (index + rng.uniform(-0.3, 0.3)) / count
+        place = rng.uniform(*distances) * short_px * np.array([np.cos(angle), np.sin(angle)])
         colour = rng.uniform(0, 255, 3)
         while np.abs(colour - ground).mean() < 55:
             colour = rng.uniform(0, 255, 3)
-        objects.append(
-            {
-                "shape": SHAPES[rng.integers(len(SHAPES))],
-                "radius": rng.uniform(0.06, 0.11) * short_px,
-                "place": distance * np.array([np.cos(angle), np.sin(angle)]),
-                "angle": rng.uniform(0, 2 * np.pi),
-                "colours": (colour.tolist(), rng.uniform(0, 255, 3).tolist()),
-            }
-        )
-    return objects
+        shape, angle = SHAPES[rng.integers(len(SHAPES))], rng.uniform(0, 2 * np.pi)
+        turned = _outline(shape) @ np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+        corners, inner = turned * rng.uniform(*radii) * short_px, rng.uniform(0, 255, 3)
+        layers = [(colour.tolist(), corners), (inner.tolist(), corners * 0.45)]
+        things.append(Thing(place, layers[:1] if shape == "bar" else layers))
+    return things
 
 
-def _draw(picture: np.ndarray, thing: dict, place: np.ndarray, scale: float) -> None:
-    """Draw an object into uint8 [H, W, 3] at `place` (x, y) pixels: its shape and a smaller one within."""
-    for colour, size in zip(thing["colours"], (1.0, 0.45)):
-        corners = _outline(thing["shape"]) * (thing["radius"] * scale * size)
-        cos, sin = np.cos(thing["angle"]), np.sin(thing["angle"])
-        corners = corners @ np.array([[cos, sin], [-sin, cos]]) + place
-        points = np.round(corners * 2**SUBPIXEL_BITS).astype(np.int32)
-        cv2.fillPoly(picture, [points], colour, lineType=cv2.LINE_AA, shift=SUBPIXEL_BITS)
-        if thing["shape"] == "bar":
-            return
+def _draw(picture: np.ndarray, thing: Thing, place: np.ndarray, scale: float) -> None:
+    """Draw an object into uint8 [H, W, 3] at `place` (x, y) pixels, `scale` times its size."""
+    for colour, corners in thing.layers:
+        points = ((corners * scale + place) * 2**SUBPIXEL_BITS + 0.5).astype(np.int32)
+        cv2.fillPoly(picture, [points], colour, cv2.LINE_AA, SUBPIXEL_BITS)
 
 
 def _outline(shape: str) -> np.ndarray:

@@ -24,6 +24,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from data.dataset.demo import draw_motions
+from utils.cli import positive_int, run
 from utils.errors import RunError, UserError
 from utils.files import write_atomically, write_json, write_text
 
@@ -52,7 +53,7 @@ def planned_videos(num_train: int, num_valid: int, num_test: int, seed: int) -> 
         for number in range(count):
             for name, (motion, backwards) in draw_motions.CLASSES.items():
                 scene = 2 * number + int(backwards and split != "train")
-                video_seed = (seed, split_number, draw_motions.MOTIONS.index(motion), scene)
+                video_seed = (seed, split_number, list(draw_motions.MOTIONS).index(motion), scene)
                 plan[split].append(Video(f"{split}/{name}_{number:03d}.mp4", name, video_seed))
     return plan
 
@@ -118,8 +119,8 @@ def make_dataset(
         RunError: a file cannot be written, or a drawing process died.
     """
     folder = Path(folder)
-    if min(num_train, num_valid, num_test) < 1:
-        raise UserError("each split needs at least one video a class")
+    if min(num_train, num_valid, num_test) < 1 or seed < 0:
+        raise UserError("each split needs at least one video a class, and the seed must not be negative")
     plan = planned_videos(num_train, num_valid, num_test, seed)
     fingerprint = _fingerprint(plan)
     if _is_complete(folder, fingerprint):
@@ -178,34 +179,22 @@ def _is_complete(folder: Path, fingerprint: str) -> bool:
         return False
 
 
-def main(argv: list[str] | None = None) -> int:
+def main() -> None:
     """Make the data set and say what was made."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output_dir", required=True, help="folder of the data set")
-    parser.add_argument("--num_train", type=int, default=48, help="training videos a class (default 48)")
-    parser.add_argument("--num_valid", type=int, default=6, help="validation videos a class (default 6)")
-    parser.add_argument("--num_test", type=int, default=12, help="test videos a class (default 12)")
-    parser.add_argument("--seed", type=int, default=0, help="other seeds give other videos (default 0)")
-    parser.add_argument("--num_workers", type=int, default=None, help="processes (default: one a core)")
-    options = parser.parse_args(argv)
-    try:
-        made = make_dataset(
-            options.output_dir,
-            options.num_train,
-            options.num_valid,
-            options.num_test,
-            options.seed,
-            options.num_workers,
-            _show_progress if sys.stderr.isatty() else None,
-        )
-    except (UserError, RunError) as error:
-        print(f"make_videos.py: {error}", file=sys.stderr)
-        return error.status
-    total = sum((options.num_train, options.num_valid, options.num_test)) * len(draw_motions.CLASS_NAMES)
-    print(
-        f"{total} videos of {len(draw_motions.CLASS_NAMES)} classes {'made in' if made else 'are in'} {options.output_dir}"
-    )
-    return 0
+    parser.add_argument("--num_train", type=positive_int, default=48, help="training videos a class (%(default)s)")
+    parser.add_argument("--num_valid", type=positive_int, default=6, help="validation videos a class (%(default)s)")
+    parser.add_argument("--num_test", type=positive_int, default=12, help="test videos a class (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="other seeds give other videos (%(default)s)")
+    parser.add_argument("--num_workers", type=positive_int, help="processes (default: one a core)")
+    options = parser.parse_args()
+    counts = (options.num_train, options.num_valid, options.num_test)
+    progress = _show_progress if sys.stderr.isatty() else None
+    made = make_dataset(options.output_dir, *counts, options.seed, options.num_workers, progress)
+    num_classes = len(draw_motions.CLASS_NAMES)
+    done = "made in" if made else "are in"
+    print(f"{sum(counts) * num_classes} videos of {num_classes} classes {done} {options.output_dir}")
 
 
 def _show_progress(done: int, total: int) -> None:
@@ -213,4 +202,4 @@ def _show_progress(done: int, total: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

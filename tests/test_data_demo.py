@@ -1,0 +1,164 @@
+import functools
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from data.dataset.demo.draw_motions import (
+    CLASS_NAMES,
+    MOTIONS,
+    ONE_WAY,
+    REVERSED_CLASS,
+    change_over_time,
+    draw_frames,
+)
+from data.dataset.demo.make_videos import make_dataset, planned_videos
+from datareader.lists import read_list
+from utils.errors import UserError
+
+SCRIPT = Path(__file__).resolve().parents[1] / "data/dataset/demo/make_videos.py"
+PAIRED = [name for name in CLASS_NAMES if REVERSED_CLASS[name] != name]
+
+
+def test_there_are_enough_classes_and_pairs():
+    assert len(CLASS_NAMES) >= 8 and len(PAIRED) >= 8
+    assert all(REVERSED_CLASS[REVERSED_CLASS[name]] == name for name in CLASS_NAMES)
+    assert (REVERSED_CLASS["rise"], REVERSED_CLASS["swing"]) == ("fall", "swing")
+
+
+@pytest.mark.parametrize("name", PAIRED)
+def test_reversed_frames_are_the_pair_class_exactly(name):
+    """So a single frame, or frames without their order, cannot tell the two apart."""
+    forwards = draw_frames(name, np.random.default_rng(7))
+    np.testing.assert_array_equal(forwards, draw_frames(REVERSED_CLASS[name], np.random.default_rng(7))[::-1])
+    assert forwards.dtype == np.uint8 and forwards.shape[3] == 3 and 40 <= len(forwards) <= 90
+    assert min(forwards.shape[1:3]) >= 96 and not any(side % 2 for side in forwards.shape[1:3])
+
+
+def quantities(motion, seed, num_frames=60):
+    shift, scale, spread, gain = change_over_time(motion, num_frames, np.random.default_rng(seed))
+    return {"lift": -shift[:, 1], "swell": np.log(scale), "spread": np.log(spread), "light": np.log(gain)}, shift
+
+
+@pytest.mark.parametrize("motion", MOTIONS)
+def test_only_the_named_quantity_changes_and_it_never_turns_back(motion):
+    for seed in range(50):
+        changes, shift = quantities(motion, seed)
+        for name, values in changes.items():
+            if name == motion:
+                steps = np.diff(values)
+                assert (steps > 0).all()
+                window = values[16:] - values[:-16]  # the shortest clip: 8 frames at stride 2
+                assert window.min() > 0.12 * (values[-1] - values[0])
+            elif not (motion == "flicker" and name == "light"):
+                assert np.ptp(values) < 1e-12
+        if motion != "swing":
+            assert np.ptp(shift[:, 0]) == 0  # nothing that a mirror would turn round
+        else:
+            mirrored = -shift[:, 0]  # half a period later the same swing
+            assert np.ptp(mirrored) > 0.15 and mirrored.min() < -0.05 < 0.05 < mirrored.max()
+
+
+def test_what_a_frame_shows_of_other_motions_is_spread_over_their_range():
+    """Brightness, height, size of a resting object must not tell that it rests."""
+    for motion in ONE_WAY:
+        moving = np.concatenate([quantities(motion, seed)[0][motion] for seed in range(60)])
+        for other in MOTIONS:
+            if other not in (motion, "flicker"):
+                resting = np.array([quantities(other, seed)[0][motion][0] for seed in range(300)])
+                assert np.percentile(moving, 2) <= resting.min() and resting.max() <= np.percentile(moving, 98)
+                assert np.ptp(resting) > 0.4 * np.ptp(moving)
+
+
+def test_brighten_gets_brighter_and_flicker_jumps():
+    brighten = draw_frames("brighten", np.random.default_rng(0)).mean(axis=(1, 2, 3))
+    assert brighten[-1] > 1.3 * brighten[0]
+    flicker = draw_frames("flicker", np.random.default_rng(0)).mean(axis=(1, 2, 3))
+    assert np.abs(np.diff(flicker)).max() > 5 * np.median(np.abs(np.diff(flicker)))
+
+
+def test_the_plan_is_balanced_and_training_pairs_share_scenes():
+    plan = planned_videos(4, 2, 3, seed=1)
+    for split, count in zip(("train", "valid", "test"), (4, 2, 3)):
+        names = [video.class_name for video in plan[split]]
+        assert all(names.count(name) == count for name in CLASS_NAMES)
+    seeds = {split: {name: set() for name in CLASS_NAMES} for split in plan}
+    for split, videos in plan.items():
+        for video in videos:
+            seeds[split][video.class_name].add(video.seed)
+    for name in PAIRED:
+        assert seeds["train"][name] == seeds["train"][REVERSED_CLASS[name]]
+        assert not seeds["test"][name] & seeds["test"][REVERSED_CLASS[name]]
+    flat = {split: {seed for group in groups.values() for seed in group} for split, groups in seeds.items()}
+    assert not flat["train"] & flat["test"] and not flat["train"] & flat["valid"] and not flat["valid"] & flat["test"]
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("demo") / "videos"
+    assert make_dataset(folder, 1, 1, 1, seed=5, num_workers=1)
+    return folder
+
+
+def test_the_files_are_h264_with_b_frames_and_show_what_was_drawn(dataset):
+    plan = planned_videos(1, 1, 1, seed=5)
+    for number, name in enumerate(("trainlist.txt", "vallist.txt", "testlist.txt")):
+        items = read_list(dataset / name, len(CLASS_NAMES))
+        assert sorted(item.label for item in items) == list(range(len(CLASS_NAMES)))
+        for item, video in zip(items, plan[("train", "valid", "test")[number]]):
+            assert os.path.samefile(item.path, dataset / video.path)
+            assert CLASS_NAMES[item.label] == video.class_name in Path(item.path).name
+    video = plan["test"][0]
+    drawn = draw_frames(video.class_name, np.random.default_rng(video.seed))
+    with av.open(str(dataset / video.path)) as container:
+        stream = container.streams.video[0]
+        assert stream.codec_context.name == "h264" and stream.codec_context.has_b_frames
+        frames = list(container.decode(stream))
+        decoded = np.stack([frame.to_ndarray(format="rgb24") for frame in frames])
+    assert decoded.shape == drawn.shape and any(frame.pict_type == av.video.frame.PictureType.B for frame in frames)
+    assert np.abs(decoded.astype(int) - drawn).mean() < 12
+    assert (dataset / "class_names.txt").read_text().split() == list(CLASS_NAMES)
+
+
+def test_a_complete_data_set_is_kept_and_a_damaged_one_mended(dataset):
+    files = sorted(path for path in dataset.rglob("*") if path.is_file())
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
+    assert not make_dataset(dataset, 1, 1, 1, seed=5, num_workers=1)
+    assert all(path.stat().st_mtime_ns == before[path][0] for path in files)
+    victim = dataset / "test" / "rise_000.mp4"
+    victim.write_bytes(before[victim][1][:100])
+    assert make_dataset(dataset, 1, 1, 1, seed=5, num_workers=2)  # other processes, the same bytes
+    assert {path: path.read_bytes() for path in files} == {path: before[path][1] for path in files}
+
+
+def test_whatever_is_missing_or_odd_the_data_set_is_made_anew(tmp_path, monkeypatch):
+    tiny = np.zeros((2, 16, 16, 3), np.uint8)
+    monkeypatch.setattr("data.dataset.demo.draw_motions.draw_frames", lambda name, rng: tiny)
+    make = functools.partial(make_dataset, tmp_path, 1, 1, num_workers=1)
+    assert make(num_test=1) and not make(num_test=1)
+    assert make(num_test=2) and make(num_test=2, seed=1) and not make(num_test=2, seed=1)
+    for name in ("vallist.txt", "class_names.txt", "valid/fall_000.mp4", "manifest.json"):
+        (tmp_path / name).unlink()
+        assert make(num_test=2, seed=1) and (tmp_path / name).is_file()
+    for text in ("[]", "{", '{"fingerprint": 1}'):
+        (tmp_path / "manifest.json").write_text(text)
+        assert make(num_test=2, seed=1)
+    assert not make(num_test=2, seed=1)
+
+
+def test_other_seeds_give_other_videos():
+    first, second = (draw_frames("rise", np.random.default_rng((seed, 0))) for seed in (1, 2))
+    assert first.shape != second.shape or (first != second).any()
+
+
+def test_wrong_use_is_one_line(tmp_path):
+    with pytest.raises(UserError, match="at least one video"):
+        make_dataset(tmp_path, 0, 1, 1)
+    (tmp_path / "file").write_text("")
+    command = [sys.executable, str(SCRIPT), "--num_train=1", "--num_valid=1", "--num_test=1", "--num_workers=1"]
+    done = subprocess.run([*command, f"--output_dir={tmp_path}/file/x"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "cannot write" in done.stderr
