@@ -133,6 +133,7 @@ def test_a_complete_data_set_is_kept_and_a_damaged_one_mended(dataset):
     victim.write_bytes(before[victim][1][:100])
     assert make_dataset(dataset, 1, 1, 1, seed=5, num_workers=2)  # other processes, the same bytes
     assert {path: path.read_bytes() for path in files} == {path: before[path][1] for path in files}
+    assert all(path.stat().st_mtime_ns == before[path][0] for path in files if path.suffix == ".mp4" and path != victim)
 
 
 def test_whatever_is_missing_or_odd_the_data_set_is_made_anew(tmp_path, monkeypatch):

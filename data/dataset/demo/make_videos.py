@@ -100,7 +100,7 @@ def make_dataset(
     num_workers: int | None = None,
     progress: Any = None,
 ) -> bool:
-    """Make the data set in `folder`, or keep it where the manifest says that it is complete and of these arguments.
+    """Make the data set in `folder`, or what of it is missing: what the manifest of the same arguments names is kept.
 
     Args:
         folder: gets the splits' folders, the lists, the class names and the manifest.
@@ -123,11 +123,12 @@ def make_dataset(
         raise UserError("each split needs at least one video a class, and the seed must not be negative")
     plan = planned_videos(num_train, num_valid, num_test, seed)
     fingerprint = _fingerprint(plan)
-    if _is_complete(folder, fingerprint):
-        return False
     videos = [video for split in plan.values() for video in split]
-    sizes = {}
-    for path, size in _make_all(folder, videos, num_workers or _num_cores()):
+    sizes = _intact_files(folder, fingerprint)
+    if len(sizes) == len(videos) and all((folder / name).is_file() for name in (*SPLITS.values(), CLASS_NAMES_FILE)):
+        return False
+    wanted = [video for video in videos if video.path not in sizes]
+    for path, size in _make_all(folder, wanted, num_workers or _num_cores()):
         sizes[path] = size
         if progress is not None:
             progress(len(sizes), len(videos))
@@ -135,7 +136,9 @@ def make_dataset(
         lines = [f"{video.path} {draw_motions.CLASS_NAMES.index(video.class_name)}\n" for video in plan[split]]
         write_text(folder / list_name, "".join(lines))
     write_text(folder / CLASS_NAMES_FILE, "".join(f"{name}\n" for name in draw_motions.CLASS_NAMES))
-    write_json(folder / MANIFEST_FILE, {"fingerprint": fingerprint, "bytes": sizes})  # last: it says all is there
+    write_json(
+        folder / MANIFEST_FILE, {"fingerprint": fingerprint, "bytes": dict(sorted(sizes.items()))}
+    )  # last: it says all is there
     return True
 
 
@@ -167,16 +170,18 @@ def _fingerprint(plan: dict[str, list[Video]]) -> str:
     return hashlib.sha256(json.dumps(plan).encode() + b"".join(code)).hexdigest()
 
 
-def _is_complete(folder: Path, fingerprint: str) -> bool:
+def _intact_files(folder: Path, fingerprint: str) -> dict[str, int]:
+    """Return path and size of the videos that the manifest of the same data set names and that are there as it says."""
     try:
         manifest = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
-        return (
-            manifest["fingerprint"] == fingerprint
-            and all((folder / path).stat().st_size == size for path, size in manifest["bytes"].items())
-            and all((folder / name).is_file() for name in (*SPLITS.values(), CLASS_NAMES_FILE))
-        )
+        sizes = manifest["bytes"] if manifest["fingerprint"] == fingerprint else {}
+        return {path: size for path, size in sizes.items() if _size_of(folder / path) == size}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return False
+        return {}
+
+
+def _size_of(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else -1
 
 
 def main() -> None:
