@@ -13,10 +13,12 @@ from __future__ import annotations
 import paddle
 import paddle.nn.functional as F
 
-# Entries of a map (or of a chunk of one) that a CPU's last cache holds together with what is computed from it.
-CPU_CHUNK_ENTRIES, GPU_CHUNK_ENTRIES = 3 << 19, 1 << 26
-# Up to here the whole map is faster than chunks (softmax) or sorting (concatenation).
-PLAIN_ENTRIES_PER_KEY_SET = 1 << 18
+# Entries of a chunk of the map: on a CPU what its last cache holds together with what is computed from it.
+CPU_CHUNK_ENTRIES, GPU_CHUNK_ENTRIES = 1 << 21, 1 << 26
+# Up to so many entries a map is kept whole: where gradients are wanted, and in a graph recorded for export.
+MAX_TRAINED_ENTRIES, MAX_EXPORTED_ENTRIES = 1 << 22, 1 << 25
+# From so many entries on, sorting is faster than the map of the concatenation.
+MIN_SORTED_ENTRIES = 1 << 20
 FUSED_TYPES, MAX_FUSED_WIDTH = (paddle.float16, paddle.bfloat16), 256
 
 
@@ -26,13 +28,19 @@ def softmax_attention(theta, phi, g, query_chunk: int | None = None):
     query_chunk: queries a chunk; None: chosen from the sizes, which is no chunk for small maps. A chunked map is
     never stored: the backward pass computes it again, so memory grows linearly with N and M.
     """
-    if query_chunk is None and _fused_kernel_fits(theta, g, paddle.device.get_device()):
+    device = paddle.device.get_device()
+    if query_chunk is None and _fused_kernel_fits(theta, g, device):
         return fused_softmax_attention(theta, phi, g)
-    chunks = _chunks(theta, phi, query_chunk)
+    chunk_entries = GPU_CHUNK_ENTRIES if device.startswith("gpu") else CPU_CHUNK_ENTRIES
+    is_recording = not paddle.in_dynamic_mode()
+    needs_gradient = paddle.is_grad_enabled() and not all(t.stop_gradient for t in (theta, phi, g))
+    max_entries = chunk_entries
+    if is_recording or needs_gradient:
+        max_entries = max(chunk_entries, MAX_EXPORTED_ENTRIES if is_recording else MAX_TRAINED_ENTRIES)
+    chunks = _chunks(theta.shape, phi.shape[2], query_chunk, chunk_entries, max_entries)
     if chunks is None:
         return plain_softmax_attention(theta, phi, g)
-    needs_gradient = paddle.is_grad_enabled() and not all(t.stop_gradient for t in (theta, phi, g))
-    if paddle.in_dynamic_mode() and needs_gradient:
+    if needs_gradient and not is_recording:
         return _RecomputedSoftmax.apply(theta, phi, g, chunks)
     return _softmax_in_chunks(theta, phi, g, chunks)
 
@@ -55,21 +63,18 @@ def _fused_kernel_fits(theta, g, device: str) -> bool:
     return device.startswith("gpu") and theta.dtype in FUSED_TYPES and is_shape_fit
 
 
-def _chunks(theta, phi, query_chunk: int | None) -> list[tuple[slice, slice]] | None:
-    """Slices of the batch and of the queries, each a map that fits the cache; None: the whole map in one piece."""
-    batch, num_queries, num_keys = theta.shape[0], theta.shape[2], phi.shape[2]
+def _chunks(shape, num_keys: int, query_chunk: int | None, chunk_entries: int, max_entries: int):
+    """Slices (of the batch, of the queries), each a piece of the map; None: the whole map in one piece."""
+    batch, _, num_queries = shape
     if num_queries < 0 or num_keys < 0:  # sizes that an exported network leaves open
         return None
-    if query_chunk is None:
-        budget = GPU_CHUNK_ENTRIES if paddle.device.get_device().startswith("gpu") else CPU_CHUNK_ENTRIES
-        if max(batch, 1) * num_queries * num_keys <= budget:
-            return None
-        rows = max(64, budget // num_keys)
-    else:
-        rows = query_chunk
+    rows = query_chunk or max(64, chunk_entries // num_keys // 64 * 64)
+    entries = max(batch, 1) * num_queries * num_keys
+    if (rows >= num_queries and batch < 2) if query_chunk else entries <= max_entries:
+        return None
     queries = [slice(i, min(i + rows, num_queries)) for i in range(0, num_queries, rows)]
     if batch < 0:
-        return None if len(queries) == 1 else [(slice(None), part) for part in queries]
+        return [(slice(None), part) for part in queries]
     clips = max(1, rows // num_queries)
     return [(slice(i, min(i + clips, batch)), part) for i in range(0, batch, clips) for part in queries]
 
@@ -95,7 +100,7 @@ class _RecomputedSoftmax(paddle.autograd.PyLayer):
     @staticmethod
     def backward(ctx, dy):
         theta, phi, g, y = ctx.saved_tensor()
-        dot = (dy * y).sum(1).unsqueeze(2)  # sum_j p_ij dp_ij, [B, N, 1]
+        dot = (dy * y).sum(1, keepdim=True).transpose([0, 2, 1])  # sum_j p_ij dp_ij, [B, N, 1]
         dtheta, dphi, dg = {}, {}, {}
         for clips, queries in ctx.chunks:
             part, dy_part = theta[clips, :, queries], dy[clips, :, queries]
@@ -127,34 +132,74 @@ def plain_dot_product_attention(theta, phi, g):
 def concatenation_attention(a, b, g):
     """f = relu(a_i + b_j), C = M, for a [B, N] = w_theta^T theta and b [B, M] = w_phi^T phi.
 
-    With b in descending order, the keys with b_j > -a_i are the first k_i ones, so
-    sum_j f g_j = a_i S0(k_i) + S1(k_i) with the running sums S0 of g and S1 of b g: O((N + M) (log M + e)).
+    sum_j f g_j = a_i S0_i + S1_i with the sums S0 of g_j and S1 of b_j g_j over the keys with b_j > -a_i. With b in
+    descending order these are the first k_i keys, so all sums are entries of running sums: O((N + M) (log M + e)).
     """
     num_queries, num_keys = a.shape[1], b.shape[1]
-    if num_keys < 0 or num_queries < 0 or num_queries * num_keys <= PLAIN_ENTRIES_PER_KEY_SET:
+    if min(num_queries, num_keys) < 0 or num_queries * num_keys <= MIN_SORTED_ENTRIES:
         return plain_concatenation_attention(a, b, g)
-    order = paddle.argsort(b, axis=1, descending=True)
-    b = paddle.take_along_axis(b, order, 1)
-    counts = paddle.searchsorted(-b.detach(), a.detach())  # k_i: how many of -b ascending lie below a_i
-    starts = paddle.arange(paddle.shape(b)[0], dtype="int64").unsqueeze(1)
-    # Sums of thousands of terms that cancel: double precision keeps what float32 inputs hold.
-    rows = _rows(g.transpose([0, 2, 1]), order + starts * num_keys).astype("float64")
-    rows = rows.reshape([-1, num_keys, g.shape[1]])
-    running = paddle.cumsum(paddle.concat([rows, rows * b.astype("float64").unsqueeze(2)], 2), 1)
-    running = F.pad(running, [1, 0], data_format="NLC")  # k_i = 0: no key
-    s0, s1 = _rows(running, counts + starts * (num_keys + 1)).split(2, 1)
-    y = (s0 * a.astype("float64").reshape([-1, 1]) + s1) / num_keys
-    return y.astype(g.dtype).reshape([-1, num_queries, g.shape[1]]).transpose([0, 2, 1])
-
-
-def _rows(x, index):
-    """Rows `index` (any shape) of x [B, n, e] seen as [B * n, e]: [index.size, e]."""
-    return paddle.gather(x.flatten(0, 1), index.flatten())
+    if paddle.in_dynamic_mode():
+        return _SortedConcatenation.apply(a, b, g)
+    return _by_running_sums(a, b, g)[0]
 
 
 def plain_concatenation_attention(a, b, g):
     """The same with the N x M map in one piece."""
     return paddle.matmul(g, F.relu(a.unsqueeze(2) + b.unsqueeze(1)) / _num_keys(g), transpose_y=True)
+
+
+class _SortedConcatenation(paddle.autograd.PyLayer):
+    """Both directions by running sums: with queries and keys in each other's place, dg is what y is."""
+
+    @staticmethod
+    def forward(ctx, a, b, g):
+        ctx.save_for_backward(a, b, g)
+        return _by_running_sums(a, b, g)[0]
+
+    @staticmethod
+    def backward(ctx, dy):
+        a, b, g = ctx.saved_tensor()
+        dy = dy / b.shape[1]
+        dg, db = _by_running_sums(b, a, dy, g, divisor=1)
+        return _by_running_sums(a, b, g, dy, divisor=1)[1], db, dg
+
+
+def _by_running_sums(a, b, g, h=None, divisor: int | None = None):
+    """y_i = sum_j relu(a_i + b_j) g_j / divisor (None: M) and, for h [B, e, N], sum of g_j^T h_i over b_j > -a_i.
+
+    a [B, N], b [B, M], g [B, e, M] -> y [B, e, N] and [B, N]. Channels are taken in pieces that stay in the cache.
+    """
+    middle = b.detach().mean(1, keepdim=True)  # an offset that a and b share would cancel between the two sums
+    a, b = a + middle, b - middle
+    order, last, is_any = _active_keys(a, b)
+    num_queries, width = a.shape[1], g.shape[1]
+    weights = (a.flatten().unsqueeze(1), b.unsqueeze(2))
+    step = max(16, CPU_CHUNK_ENTRIES // (2 * max(num_queries, b.shape[1])) // 16 * 16)
+    parts, products = [], []
+    for channels in (slice(i, min(i + step, width)) for i in range(0, width, step)):
+        rows = g[:, channels].transpose([0, 2, 1])
+        rows = paddle.concat([rows, rows * weights[1]], 2)
+        running = paddle.cumsum(paddle.gather(rows.flatten(0, 1), order).reshape(rows.shape), 1, dtype="float64")
+        sums = paddle.gather(running.astype(g.dtype).flatten(0, 1), last) * is_any
+        s0, s1 = sums.split(2, 1)
+        y = ((weights[0] * s0 + s1) / (divisor or b.shape[1])).reshape([-1, num_queries, s0.shape[1]])
+        parts.append(y.transpose([0, 2, 1]))
+        if h is not None:
+            products.append((s0.reshape(y.shape) * h[:, channels].transpose([0, 2, 1])).sum(2))
+    return paddle.concat(parts, 1), sum(products) if products else None
+
+
+def _active_keys(a, b):
+    """The keys in descending order of b; for each query the place of the last with b_j > -a_i, and 0 if there is none.
+
+    Both are numbers of rows in [B * M, ...]: order [B * M], last [B * N]; is_any [B * N, 1].
+    """
+    num_keys = b.shape[1]
+    clips = paddle.arange(b.shape[0] if b.shape[0] > 0 else paddle.shape(b)[0], dtype="int64").unsqueeze(1)
+    order = paddle.argsort(b, axis=1, descending=True)
+    counts = paddle.searchsorted(paddle.take_along_axis(-b, order, 1), a)  # how many of the -b_j lie below a_i
+    last = (counts - 1).clip(min=0) + clips * num_keys
+    return (order + clips * num_keys).flatten(), last.flatten(), (counts > 0).astype(a.dtype).flatten().unsqueeze(1)
 
 
 def _num_keys(g):
