@@ -15,6 +15,7 @@ from datareader import build_train_loader, build_valid_loader, read_list
 from metrics import TopkMeter
 from models import build_model
 from training.interrupt import Interruption
+from training.profiling import Profile
 from training.start import Start, find_start
 from utils.checkpoint import check_writable, prune_checkpoints, save_arrays, save_checkpoint
 from utils.errors import RunError, UserError
@@ -28,15 +29,25 @@ class Trainer:
 
     config: the resolved `Config`. save_dir: the run's folder. pretrain, resume: what --pretrain and --resume name.
     seed: None draws one. log_interval: steps between two lines. valid_interval: epochs between two validations, 0 none.
+    profiler_path: folder for a trace of the first steps.
 
     Raises UserError on bad input before the first step, RunError when the run itself fails.
     """
 
     def __init__(
-        self, config, save_dir: str, *, pretrain=None, resume=None, seed=None, log_interval=10, valid_interval=1
+        self,
+        config,
+        save_dir: str,
+        *,
+        pretrain: str | None = None,
+        resume: str | None = None,
+        seed: int | None = None,
+        log_interval: int = 10,
+        valid_interval: int = 1,
+        profiler_path: str | None = None,
     ):
         self.config, self.recipe, self.save_dir = config, config.TRAIN, Path(save_dir)
-        self.log_interval, self.valid_interval = log_interval, valid_interval
+        self.log_interval, self.valid_interval, self.profiler_path = log_interval, valid_interval, profiler_path
         num_classes = config.MODEL.num_classes
         self.items = read_list(self.recipe.filelist, num_classes)
         self.valid_items = read_list(config.VALID.filelist, num_classes) if valid_interval else []
@@ -60,7 +71,7 @@ class Trainer:
         self.progress = Progress(self.total, self.log_interval, "step", self.iteration)
         result: dict = {}
         try:
-            with Interruption() as self.interruption:
+            with Interruption() as self.interruption, Profile(self.profiler_path) as self.profile:
                 epoch, first_batch = divmod(self.iteration, len(self.loader))
                 while self.iteration < self.total:
                     self.train_epoch(epoch, first_batch)
@@ -87,6 +98,7 @@ class Trainer:
                 loss, scores = self.step(batch)
                 meter.update(scores, np.asarray(batch.label), loss)
             self.iteration += 1
+            self.profile.step()
             now = time.perf_counter()
             waited += arrived - since
             self.report(epoch, meter, len(batch.label) / (now - since), now - since, arrived - since)

@@ -65,7 +65,7 @@ class FramesConv(nn.Layer):
         kernel_frames = self.kernel[0]
         if kernel_frames == 1:
             return self._convolve(take_frames(x, num_frames, self.stride[0]), self.weight.squeeze(2))
-        if self.groups == 1 and self.stride[0] == 1 and self.out_channels < self.in_channels:
+        if self.groups == 1 and self.stride[0] == 1 and self.out_channels <= self.in_channels:
             return self._project_then_add(x, num_frames)
         return self._stack_then_convolve(x, num_frames)
 

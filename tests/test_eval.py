@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import paddle
+import pytest
+
+from configs import load_config
+from datareader import probe, read_frames
+from models import build_model
+from tests.plain_network import plain_logits
+from tests.script_runs import make_videos, run_script, tiny_config, write_list
+from utils.checkpoint import save_arrays
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory):
+    return make_videos(tmp_path_factory.mktemp("videos"), 7, 3)
+
+
+@pytest.fixture
+def config(tmp_path, videos):
+    return tiny_config(tmp_path, write_list(tmp_path / "list.txt", videos))
+
+
+@pytest.fixture
+def weights(tmp_path, config):
+    """A network whose scores differ from video to video."""
+    paddle.seed(3)
+    state = {name: t.numpy() for name, t in build_model(load_config(config)).state_dict().items()}
+    state["head.weight"] = state["head.weight"] * 300
+    save_arrays(tmp_path / "weights.pdparams", state)
+    return tmp_path / "weights.pdparams"
+
+
+def evaluate(monkeypatch, config, weights, save_dir, *flags) -> int:
+    return run_script(
+        monkeypatch, "eval", f"--config={config}", f"--weights={weights}", f"--save_dir={save_dir}", *flags
+    )
+
+
+def expected_scores(path, state) -> np.ndarray:
+    """The specification by hand: 2 clips x 3 crops of 4 frames, stride 2; softmax, mean over views."""
+    cv2 = pytest.importorskip("cv2")
+    n = probe(path).num_frames
+    total = np.zeros(3)
+    for j in range(2):
+        frames = read_frames(path, [(int(n / 2 * j) + 2 * i) % n for i in range(4)])  # 48 x 64
+        frames = np.stack([cv2.resize(frame, (48, 36), interpolation=cv2.INTER_LINEAR) for frame in frames])
+        for left in (0, 8, 16):
+            crop = (frames[:, 2:34, left : left + 32].astype(np.float32) - 114.75) / 57.375
+            logits = plain_logits(state, paddle.to_tensor(crop.transpose(3, 0, 1, 2)[None]), head=1)
+            total += paddle.nn.functional.softmax(logits).numpy().mean(1)[0]
+    return total / 6
+
+
+def test_scores_equal_the_specification_by_hand(monkeypatch, tmp_path, videos, config, weights):
+    assert evaluate(monkeypatch, config, weights, tmp_path / "out") == 0
+    saved = np.load(tmp_path / "out/scores.npz", allow_pickle=False)
+    assert saved["path"].tolist() == [str(path) for path, _ in videos]
+    model = build_model(load_config(config))
+    model.set_state_dict(paddle.load(str(weights)))
+    with paddle.no_grad():
+        expected = np.stack([expected_scores(path, model.state_dict()) for path, _ in videos])
+    assert np.ptp(expected[:, 0]) > 0.01
+    np.testing.assert_allclose(saved["scores"], expected, atol=2e-4)
+    result = json.loads((tmp_path / "out/results.json").read_text())
+    right = (expected.argmax(1) == [label for _, label in videos]).mean()
+    assert result["top1"] == pytest.approx(100 * right) and result["top5"] == 100 and result["topk"] == 3
+    assert result["videos_seen"] == result["videos_expected"] == 7 and result["videos_broken"] == []
+    assert (tmp_path / "out/confusion_matrix.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_numbers_do_not_depend_on_workers_or_batches(monkeypatch, tmp_path, config, weights):
+    flags = ["-o", "TEST.num_reader_threads=3", "--batch_size=5"]
+    assert evaluate(monkeypatch, config, weights, tmp_path / "a") == 0
+    assert evaluate(monkeypatch, config, weights, tmp_path / "b", *flags) == 0
+    a, b = (np.load(tmp_path / name / "scores.npz")["scores"] for name in "ab")
+    np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_a_broken_video_stays_in_the_denominator_and_is_named(monkeypatch, tmp_path, videos, weights, capsys):
+    empty = tmp_path / "empty.mp4"
+    empty.write_bytes(b"")
+    config = tiny_config(tmp_path, write_list(tmp_path / "list.txt", [(empty, 0), *videos, (tmp_path / "gone.mp4", 1)]))
+    assert evaluate(monkeypatch, config, weights, tmp_path / "out") == 0
+    result = json.loads((tmp_path / "out/results.json").read_text())
+    assert (result["videos_seen"], result["videos_expected"]) == (7, 9)
+    assert [video["path"] for video in result["videos_broken"]] == [str(empty), str(tmp_path / "gone.mp4")]
+    assert "empty.mp4" in capsys.readouterr().out
+
+
+def test_reversed_frames_change_the_scores(monkeypatch, tmp_path, config, weights):
+    for name, flags in (("a", []), ("b", ["--reverse_frames"])):
+        assert evaluate(monkeypatch, config, weights, tmp_path / name, *flags) == 0
+    a, b = (np.load(tmp_path / name / "scores.npz")["scores"] for name in "ab")
+    assert np.abs(a - b).max() > 1e-4
+
+
+def test_other_views_are_a_flag(monkeypatch, tmp_path, config, weights):
+    assert evaluate(monkeypatch, config, weights, tmp_path / "out", "--views=1x1") == 0
+    assert json.loads((tmp_path / "out/results.json").read_text())["views"] == "1x1"
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--weights=none.pdparams"], ["none.pdparams"]),
+        (["--filelist=none.txt"], ["none.txt"]),
+        (["--views=10"], ["10x3"]),
+        (["-o", "RESNETS.stem_channels=8"], ["weights.pdparams", "stem"]),
+        (["-o", "MODEL.class_names=none.txt"], ["none.txt", "MODEL.class_names"]),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(monkeypatch, tmp_path, config, weights, capsys, flags, words):
+    assert evaluate(monkeypatch, config, weights, tmp_path / "out", *flags) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("error: ") and all(word in error for word in words), error
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_class_name_file_with_the_wrong_count_is_refused(monkeypatch, tmp_path, config, weights, capsys):
+    names = tmp_path / "names.txt"
+    names.write_text("a\nb\n")
+    assert evaluate(monkeypatch, config, weights, tmp_path / "out", "-o", f"MODEL.class_names={names}") == 2
+    assert "names 2 classes" in capsys.readouterr().err

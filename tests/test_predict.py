@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import paddle
+import pytest
+
+from configs import load_config
+from models import build_model
+from tests.script_runs import ROOT, make_videos, run_script, tiny_config, write_list
+from utils.checkpoint import save_arrays
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory):
+    return make_videos(tmp_path_factory.mktemp("videos"), 3, 3)
+
+
+@pytest.fixture
+def config(tmp_path, videos):
+    return tiny_config(tmp_path, write_list(tmp_path / "list.txt", videos))
+
+
+@pytest.fixture
+def flags(tmp_path, config):
+    paddle.seed(3)
+    save_arrays(
+        tmp_path / "w.pdparams", {n: t.numpy() for n, t in build_model(load_config(config)).state_dict().items()}
+    )
+    return [f"--config={config}", f"--weights={tmp_path / 'w.pdparams'}", f"--save_dir={tmp_path / 'out'}"]
+
+
+def predictions(tmp_path) -> list[dict]:
+    return json.loads((tmp_path / "out/predictions.json").read_text())
+
+
+def test_one_video_gives_a_table_and_json(monkeypatch, tmp_path, videos, flags, capsys):
+    assert run_script(monkeypatch, "predict", f"--video_path={videos[1][0]}", *flags) == 0
+    (result,) = predictions(tmp_path)
+    assert result["path"] == str(videos[1][0])
+    probabilities = [row["probability"] for row in result["top"]]
+    assert len(probabilities) == 3 and sum(probabilities) == pytest.approx(1, abs=1e-5)  # 3 classes, 20 asked for
+    assert probabilities == sorted(probabilities, reverse=True)
+    out = capsys.readouterr().out
+    assert all(f"class {i} 类" in out for i in range(3)) and "probability" in out
+
+
+def test_topk_is_a_flag(monkeypatch, tmp_path, videos, flags):
+    assert run_script(monkeypatch, "predict", f"--video_path={videos[0][0]}", "--infer_topk", "2", *flags) == 0
+    assert len(predictions(tmp_path)[0]["top"]) == 2
+
+
+def test_a_broken_video_of_a_folder_is_an_error_for_itself_alone(monkeypatch, tmp_path, videos, flags, capsys):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "a broken.mp4").write_bytes(b"no video at all, only words")
+    (folder / "b.mp4").write_bytes(videos[0][0].read_bytes())
+    assert run_script(monkeypatch, "predict", f"--video_path={folder}", *flags) == 2
+    broken, good = predictions(tmp_path)
+    assert "error" in broken and "top" in good
+    captured = capsys.readouterr()
+    assert "a broken.mp4" in captured.out and "1 of 2" in captured.err
+
+
+def test_a_list_with_or_without_labels(monkeypatch, tmp_path, videos, flags):
+    (tmp_path / "infer.txt").write_text(f"{videos[0][0]}\n{videos[1][0]} 1\n", encoding="utf-8")
+    assert run_script(monkeypatch, "predict", f"--filelist={tmp_path / 'infer.txt'}", *flags) == 0
+    assert [row["path"] for row in predictions(tmp_path)] == [str(videos[0][0]), str(videos[1][0])]
+
+
+def test_the_same_video_scores_alike_alone_and_in_a_list(monkeypatch, tmp_path, videos, flags):
+    assert run_script(monkeypatch, "predict", f"--video_path={videos[1][0]}", *flags) == 0
+    alone = predictions(tmp_path)[0]
+    assert run_script(monkeypatch, "predict", f"--filelist={tmp_path / 'list.txt'}", *flags) == 0
+    assert predictions(tmp_path)[1] == alone
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--video_path=none.mp4"], ["1 of 1"]),
+        (["--filelist=none.txt"], ["none.txt", "--video_path"]),
+        (["--video_path=none.mp4", "--weights=none.pdparams"], ["none.pdparams"]),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(monkeypatch, tmp_path, flags, capsys, more, words):
+    assert run_script(monkeypatch, "predict", *flags, *more) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("error: ") and all(word in error for word in words), error
+
+
+def test_no_weights_offline_says_what_to_pass(tmp_path, videos):
+    """The real program as a newcomer starts it, with a download that cannot work."""
+    import os
+
+    env = {**os.environ, "PADDLE_NONLOCAL_HOME": str(tmp_path / "home"), "https_proxy": "http://127.0.0.1:9"}
+    command = [sys.executable, "predict.py", f"--video_path={videos[0][0]}", f"--save_dir={tmp_path / 'out'}"]
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode in (1, 2), done
+    assert (
+        "--weights" in done.stderr and len(done.stderr.strip().splitlines()[-1]) > 20 and "Traceback" not in done.stderr
+    )
+
+
+@pytest.mark.parametrize("script", ["train", "eval", "predict"])
+def test_a_wrong_flag_shows_the_usage(script):
+    done = subprocess.run([sys.executable, f"{script}.py", "--weigths=x"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and "--weigths" in done.stderr

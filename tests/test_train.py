@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from tests.script_runs import ROOT, make_videos, run_script, tiny_config, write_list
+from utils.safe_pickle import load_pickle
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory):
+    return make_videos(tmp_path_factory.mktemp("videos"), 6, 3)
+
+
+@pytest.fixture
+def config(tmp_path, videos):
+    return tiny_config(tmp_path, write_list(tmp_path / "list.txt", videos))
+
+
+def train(monkeypatch, config, save_dir, *flags) -> int:
+    return run_script(
+        monkeypatch, "train", f"--config={config}", f"--save_dir={save_dir}", "--fix_random_seed=True",
+        "--log_interval=1", *flags,
+    )  # fmt: skip
+
+
+def rows(save_dir, kind) -> list[dict]:
+    lines = (save_dir / "log.jsonl").read_text().splitlines()
+    return [row for row in map(json.loads, lines) if row["kind"] == kind]
+
+
+def same_arrays(one, two) -> bool:
+    return one.keys() == two.keys() and all(np.array_equal(one[name], two[name]) for name in one)
+
+
+def test_a_run_leaves_weights_log_curves_and_its_configuration(monkeypatch, tmp_path, config, capsys):
+    assert train(monkeypatch, config, tmp_path / "run") == 0
+    made = {path.name for path in (tmp_path / "run").iterdir()}
+    assert {"NONLOCAL.pdparams", "NONLOCAL_epoch0.pdparams", "NONLOCAL_epoch1.pdopt", "NONLOCAL_epoch1.json"} <= made
+    assert {"NONLOCAL_best.pdparams", "config.yaml", "log.jsonl", "visualdl", "curves.png"} <= made
+    assert (tmp_path / "run/curves.png").read_bytes().startswith(b"\x89PNG")
+    assert [row["iteration"] for row in rows(tmp_path / "run", "train")] == [1, 2, 3, 4, 5, 6]
+    assert len(rows(tmp_path / "run", "valid")) == 2
+    out = capsys.readouterr().out
+    assert "training from scratch" in out and "[6/6]" in out and "lr 0.01" in out and "clips/s" in out
+    final = load_pickle(tmp_path / "run/NONLOCAL.pdparams")
+    assert same_arrays(final, load_pickle(tmp_path / "run/NONLOCAL_epoch1.pdparams"))
+
+
+def test_max_iter_ends_training_and_the_phases_go_by_iteration(monkeypatch, tmp_path, config):
+    assert (
+        train(monkeypatch, config, tmp_path / "run", "-o", "TRAIN.max_iter=5", "-o", "TRAIN.step_sizes=[2, 2, 1]") == 0
+    )
+    rates = [row["learning_rate"] for row in rows(tmp_path / "run", "train")]
+    assert rates == pytest.approx([0.01, 0.01, 0.001, 0.001, 0.0001])
+
+
+def test_a_resumed_run_equals_a_straight_one_bit_for_bit_with_other_workers(monkeypatch, tmp_path, config):
+    long = ["-o", "TRAIN.epoch=3"]
+    assert train(monkeypatch, config, tmp_path / "straight", *long) == 0
+    assert train(monkeypatch, config, tmp_path / "broken", *long, "-o", "TRAIN.max_iter=4") == 0
+    for name in ("NONLOCAL.pdparams", "NONLOCAL_best.pdparams"):
+        (tmp_path / "broken" / name).unlink()
+    more = ["--resume=auto", "-o", "TRAIN.num_reader_threads=2"]
+    assert train(monkeypatch, config, tmp_path / "broken", *long, *more) == 0
+    straight = load_pickle(tmp_path / "straight/NONLOCAL.pdparams")
+    assert same_arrays(straight, load_pickle(tmp_path / "broken/NONLOCAL.pdparams"))
+    losses = [[(r["iteration"], r["loss"]) for r in rows(tmp_path / d, "train")] for d in ("straight", "broken")]
+    assert [i for i, _ in losses[1]] == list(range(1, 10))
+    assert losses[0][6:] == losses[1][6:]  # the epoch after the break: its mean starts anew in both
+
+
+def test_two_seeds_differ_and_one_seed_does_not(monkeypatch, tmp_path, config):
+    for name, flags in (("a", []), ("b", []), ("c", ["-o", "TRAIN.seed=1"])):
+        assert train(monkeypatch, config, tmp_path / name, "-o", "TRAIN.max_iter=2", "--valid_interval=0", *flags) == 0
+    a, b, c = (load_pickle(tmp_path / name / "NONLOCAL.pdparams") for name in "abc")
+    assert same_arrays(a, b) and not same_arrays(a, c)
+
+
+def test_pretrained_weights_of_other_classes_leave_the_head_out(monkeypatch, tmp_path, videos, config, capsys):
+    assert train(monkeypatch, config, tmp_path / "first", "-o", "TRAIN.max_iter=1") == 0
+    other = tmp_path / "other"
+    other.mkdir()
+    two = tiny_config(other, write_list(other / "list.txt", [(p, n % 2) for n, (p, _) in enumerate(videos)]), 2)
+    flags = [f"--pretrain={tmp_path / 'first/NONLOCAL.pdparams'}", "-o", "TRAIN.learning_rate=0.0"]
+    assert train(monkeypatch, two, other / "run", *flags, "-o", "TRAIN.max_iter=1") == 0
+    assert "head" in capsys.readouterr().out
+    old, new = (load_pickle(p / "NONLOCAL.pdparams") for p in (tmp_path / "first", other / "run"))
+    assert np.array_equal(old["stage4.nl1.theta.weight"], new["stage4.nl1.theta.weight"])
+    assert new["head.weight"].shape[1] == 2
+
+
+def test_a_broken_training_video_is_replaced_named_and_counted(monkeypatch, tmp_path, videos, capsys):
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(videos[0][0].read_bytes()[:100])
+    config = tiny_config(tmp_path, write_list(tmp_path / "list.txt", [*videos, (broken, 1)]))
+    flags = ["-o", "TRAIN.epoch=1", "-o", "READER.max_broken_share=0.5"]
+    assert train(monkeypatch, config, tmp_path / "run", *flags) == 0
+    out = capsys.readouterr().out
+    assert "broken.mp4" in out and "1 of 7 training videos are broken" in out and "1 broken)" in out
+    assert rows(tmp_path / "run", "train")[-1]["num_clips"] == 7
+    assert train(monkeypatch, config, tmp_path / "run2", "-o", "TRAIN.epoch=1") == 1
+    assert "max_broken_share" in capsys.readouterr().err
+
+
+def test_a_loss_that_is_no_number_names_the_videos_and_stops(monkeypatch, tmp_path, config, capsys):
+    assert train(monkeypatch, config, tmp_path / "run", "--learning_rate=1e30") == 1
+    error = capsys.readouterr().err
+    assert "loss became" in error and "mp4" in error and "learning_rate" in error
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["-o", "TRAIN.filelist=none.txt"], ["none.txt"]),
+        (["-o", "MODEL.num_classes=2"], ["list.txt:3", "label 2"]),
+        (["--pretrain=none.pdparams"], ["none.pdparams"]),
+        (["--resume=none"], ["none"]),
+        (["--use_gpu=True"], ["--use_gpu=True", "CUDA"]),
+        (["--model_name=TSN"], ["TSN"]),
+        (["-o", "TRAIN.video_length=3"], ["3 frames", "video_length"]),
+        (["--config=none.yaml"], ["none.yaml"]),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(monkeypatch, tmp_path, config, capsys, flags, words):
+    assert train(monkeypatch, config, tmp_path / "run", *flags) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("error: ") and all(word in error for word in words), error
+    assert not list(tmp_path.glob("run/*.pdparams"))
+
+
+def test_an_unwritable_folder_is_told_before_training(monkeypatch, tmp_path, config, capsys):
+    (tmp_path / "file").write_text("")
+    assert train(monkeypatch, config, tmp_path / "file") == 1
+    assert "cannot write" in capsys.readouterr().err
+
+
+def test_resume_refuses_another_network(monkeypatch, tmp_path, config, capsys):
+    assert train(monkeypatch, config, tmp_path / "run", "-o", "TRAIN.max_iter=1") == 0
+    assert train(monkeypatch, config, tmp_path / "run", "--resume=auto", "-o", "RESNETS.stem_channels=8") == 2
+    assert "another network" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("size", [1, 100])
+def test_any_batch_size_trains_on_all_clips(monkeypatch, tmp_path, config, size):
+    assert train(monkeypatch, config, tmp_path / "run", f"--batch_size={size}", "--epoch=1") == 0
+    assert rows(tmp_path / "run", "train")[-1]["num_clips"] == 6
+
+
+def test_sigterm_saves_and_the_run_goes_on_from_there(tmp_path, config):
+    command = [
+        sys.executable, "train.py", f"--config={config}", f"--save_dir={tmp_path / 'run'}", "-o", "TRAIN.epoch=10000",
+        "--log_interval=1", "--valid_interval=0",
+    ]  # fmt: skip
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for line in process.stdout:
+        if line.startswith("["):
+            break
+    process.send_signal(signal.SIGTERM)
+    error = process.communicate(timeout=120)[1].strip().splitlines()[-1]
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "SIGTERM" in error and "--resume=auto" in error
+    assert list((tmp_path / "run").glob("NONLOCAL_iter*.json"))
+    assert not [name for name in os.listdir(tmp_path / "run") if name.endswith(".part")]
+
+
+def test_the_run_script_passes_the_zoos_line_on(tmp_path):
+    started = time.time()
+    env = {**os.environ, "PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"}
+    command = ["bash", "run.sh", "train", "NONLOCAL", str(tmp_path / "none.yaml")]
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
+    assert done.returncode == 2 and "none.yaml" in done.stderr, (done, started)
