@@ -39,14 +39,19 @@ class VideoLedger:
         except KeyError:
             raise ValueError(f"video id {video_id} is not among the {len(self)} expected videos") from None
 
-    def add(self, video_id: int, row: np.ndarray) -> None:
-        """Record the numbers of a scored video, float [D]; not-finite ones make it a failed video."""
+    def add(self, video_id: int, row: np.ndarray) -> bool:
+        """Record the numbers of a scored video, float [D]; not-finite ones make it a failed video.
+
+        Returns whether it is a newly scored video.
+        """
         position = self.position(video_id)
         if not np.isfinite(row).all():
             self.fail(video_id, "the network's scores for it are not finite numbers")
         elif position not in self._rows:
             self._rows[position] = np.asarray(row, np.float64)
             self._causes.pop(position, None)
+            return True
+        return False
 
     def fail(self, video_id: int, cause: str) -> None:
         """Record that a video could not be scored, in one line."""

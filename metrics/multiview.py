@@ -44,6 +44,7 @@ class MultiViewMeter(VideoMeter):
         super().__init__(num_classes, len(labels), paths, video_ids, class_names)
         self.topk = min(topk, num_classes)
         self._labels = checked_labels(labels, num_classes)
+        self._right = np.zeros(2, np.int64)  # videos added here that are right at 1 and at topk
 
     def add_video(self, video_id: int, label: int, view_scores: np.ndarray, clip_of_view: np.ndarray) -> None:
         """Record a video's views.
@@ -67,14 +68,20 @@ class MultiViewMeter(VideoMeter):
         clip_scores = np.zeros((len(clips), self.num_classes))
         np.add.at(clip_scores, clip_index.reshape(-1), view_scores)
         right = topk_correct(clip_scores, np.full(len(clips), expected), 1)
-        row = np.concatenate([view_scores.mean(axis=0), [right.mean(), float(right[0])]])
-        self._ledger.add(video_id, row)
+        mean_scores = view_scores.mean(axis=0)
+        if self._ledger.add(video_id, np.concatenate([mean_scores, [right.mean(), float(right[0])]])):
+            self._right += [topk_correct(mean_scores[None], [expected], k)[0] for k in (1, self.topk)]
 
     def add_failure(self, video_id: int, label: int, path: str, cause: str) -> None:
         """Record that a video could not be read or scored; `label` and `path` must be those of the list."""
         if int(label) != self._label_of(video_id):
             raise ValueError(f"video {video_id} ({path}) comes with label {label}, the list says otherwise")
         self._ledger.fail(video_id, cause)
+
+    def running(self) -> dict[str, float]:
+        """Return top1 and top5 in percent of the videos added or failed so far (merged ranks not counted); cheap."""
+        top1, top5 = (100.0 * self._right / max(self.num_done(), 1)).tolist()
+        return {"top1": top1, "top5": top5}
 
     def confusion_matrix(self) -> np.ndarray:
         """Return int64 [K, K]: scored videos by true class (row) and predicted class (column; ties to the lower)."""

@@ -117,6 +117,18 @@ def test_a_video_counts_once_and_a_scored_one_is_not_broken():
     assert (result["top1"], result["videos_seen"], result["videos_broken"]) == (50.0, 2, [])
 
 
+def test_running_figures_are_those_of_the_videos_so_far():
+    labels, scores = random_views(40)
+    assert MultiViewMeter(NUM_CLASSES, labels=labels).running() == {"top1": 0.0, "top5": 0.0}
+    meter = filled(labels, scores, [*range(24), 0, 1])
+    meter.add_failure(24, labels[24], "x", "unreadable")
+    totals = scores[:24].sum(axis=(1, 2))
+    right = totals.argmax(axis=1) == labels[:24]
+    assert meter.running()["top1"] == pytest.approx(100 * right.sum() / 25)
+    whole = filled(labels, scores, range(40))
+    assert whole.running() == pytest.approx({key: whole.result()[key] for key in ("top1", "top5")})
+
+
 def test_merged_ranks_equal_one_process(tmp_path):
     labels, scores = random_views(7)
     paths = [f"{video}.mp4" for video in range(7)]

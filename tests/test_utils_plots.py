@@ -18,17 +18,17 @@ def ink(path):
 
 def history(num_rows=100):
     rows = [
-        {"iteration": i, "phase": "train", "loss": 2 - i / 100, "top1": i, "top5": 100, "learning_rate": 0.1}
+        {"iteration": i, "kind": "train", "loss": 2 - i / 100, "top1": i, "top5": 100, "learning_rate": 0.1}
         for i in range(num_rows)
     ]
-    rows += [{"iteration": i, "phase": "valid", "loss": 2.0, "top1": i / 2} for i in range(0, num_rows, 25)]
+    rows += [{"iteration": i, "kind": "valid", "loss": 2.0, "top1": i / 2} for i in range(0, num_rows, 25)]
     return rows
 
 
 def test_curves_draw_what_is_in_the_log(tmp_path):
     draw_curves([], tmp_path / "none.png")
     draw_curves(history(), tmp_path / "all.png", "übung $x 跳舞")
-    draw_curves([{"iteration": 1, "phase": "train", "loss": float("nan"), "other": "text"}], tmp_path / "one.png")
+    draw_curves([{"iteration": 1, "kind": "train", "loss": float("nan"), "other": "text"}], tmp_path / "one.png")
     assert ink(tmp_path / "none.png") > 0.001 and ink(tmp_path / "one.png") > 0.001
     assert ink(tmp_path / "all.png") > ink(tmp_path / "none.png") + 0.003
 

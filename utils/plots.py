@@ -74,7 +74,7 @@ def draw_curves(history: Sequence[Mapping[str, Any]], path_png: str | Path, titl
     """Draw loss, accuracy and learning rate over iterations, training and validation.
 
     Args:
-        history: rows of the log with "iteration", "phase" ("train" or "valid") and any of "loss", "top1", "top5"
+        history: rows of the log with "iteration", "kind" ("train" or "valid") and any of "loss", "top1", "top5"
             (percent), "learning_rate"; a row without a key has no point on that curve, other keys are ignored.
         path_png: where the picture goes.
         title: above the picture.
@@ -87,8 +87,8 @@ def draw_curves(history: Sequence[Mapping[str, Any]], path_png: str | Path, titl
         all_axes = figure.subplots(3, 1, sharex=True, height_ratios=(3, 3, 1.4))
         for axes, (label, keys) in zip(all_axes, panels):
             for key in keys:
-                for phase in ("train", "valid"):
-                    _draw_curve(axes, history, key, phase)
+                for kind in ("train", "valid"):
+                    _draw_curve(axes, history, key, kind)
             axes.set_ylabel(label)
             axes.grid(color=GRID, linewidth=0.6)
             if axes.get_legend_handles_labels()[0]:
@@ -101,15 +101,15 @@ def draw_curves(history: Sequence[Mapping[str, Any]], path_png: str | Path, titl
         figure.suptitle(_text(title))
 
 
-def _draw_curve(axes: Any, history: Sequence[Mapping[str, Any]], key: str, phase: str) -> None:
-    rows = [row for row in history if row.get("phase") == phase and row.get(key) is not None]
+def _draw_curve(axes: Any, history: Sequence[Mapping[str, Any]], key: str, kind: str) -> None:
+    rows = [row for row in history if row.get("kind") == kind and row.get(key) is not None]
     points = np.array([(row["iteration"], row[key]) for row in rows], np.float64).reshape(-1, 2)
-    if not len(points) or (phase == "valid" and key == "learning_rate"):
+    if not len(points) or (kind == "valid" and key == "learning_rate"):
         return
-    colour = SERIES_COLOURS[0 if phase == "train" else 1]
+    colour = SERIES_COLOURS[0 if kind == "train" else 1]
     style = "--" if key == "top5" else "-"
-    label = {"loss": phase, "learning_rate": phase}.get(key, f"{phase} {key}")
-    if phase == "valid":
+    label = {"loss": kind, "learning_rate": kind}.get(key, f"{kind} {key}")
+    if kind == "valid":
         axes.plot(*points.T, style, color=colour, label=label, marker="o", markersize=4)
     elif len(points) > 60 and key != "learning_rate":  # single batches are noise: pale, with their mean on top
         axes.plot(*points.T, style, color=colour, alpha=0.25, linewidth=0.8)

@@ -30,8 +30,8 @@ REVERSED_CLASS = {
 # motion -> how many objects, their radius and their distance from the middle, both in short sides of the frame
 MOTIONS = {
     "lift": ((2, 7), (0.07, 0.15), (0.08, 0.28)),
-    "swell": ((1, 3), (0.10, 0.19), (0.02, 0.2)),
-    "spread": ((14, 28), (0.03, 0.06), (0.06, 0.3)),
+    "swell": ((1, 3), (0.10, 0.18), (0.02, 0.2)),
+    "spread": ((14, 28), (0.03, 0.055), (0.06, 0.28)),
     "light": ((1, 12), (0.05, 0.16), (0.08, 0.3)),
     "swing": ((2, 7), (0.07, 0.15), (0.08, 0.28)),
     "flicker": ((1, 12), (0.05, 0.16), (0.08, 0.3)),
@@ -107,7 +107,7 @@ def change_over_time(motion: str, num_frames: int, rng: np.random.Generator) -> 
         jumps = np.cumsum(rng.integers(2, 7, num_frames))
         level = np.searchsorted(jumps, np.arange(num_frames), side="right") % 2
         gain = gain * np.exp(rng.uniform(0.3, 0.5) * (2 * level - 1))
-    return shift, np.exp(0.6 * moving["swell"]), np.exp(0.6 * moving["spread"]), gain
+    return shift, np.exp(0.75 * moving["swell"]), np.exp(0.75 * moving["spread"]), gain
 
 
 def _smooth_noise(rng: np.random.Generator, num_frames: int) -> np.ndarray:

@@ -12,6 +12,7 @@ import io
 import json
 import multiprocessing
 import os
+import signal
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -149,7 +150,8 @@ def _make_all(folder: Path, videos: list[Video], num_workers: int):
             yield video.path, _make_video(str(folder), video)
         return
     context = multiprocessing.get_context("spawn")  # a fork would inherit the caller's threads and locks
-    with ProcessPoolExecutor(num_workers, mp_context=context) as pool:
+    quiet_end = (signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the parent, which ends its workers
+    with ProcessPoolExecutor(num_workers, context, signal.signal, quiet_end) as pool:
         try:
             sizes = pool.map(_make_video, [str(folder)] * len(videos), videos, chunksize=8)
             yield from zip([video.path for video in videos], sizes)
