@@ -76,6 +76,21 @@ class Nonlocal:
     use_zero_init_conv: bool = key(False, "the output convolution starts at 0 (for use_bn: False)")
     use_bn: bool = key(True, "a norm after the output convolution")
     use_affine: bool = key(False, "that norm is a frozen scale and shift")
+    num_blocks: Optional[int] = key(
+        None, "the paper's 0, 1, 5 or 10 blocks, in place of the zoo's three keys", choices=(0, 1, 5, 10)
+    )
+    positions: Optional[dict] = key(None, "blocks after these residual blocks: {res3: [1, 3], res4: [1, 3, 5]}")
+    instantiation: Optional[str] = key(
+        None,
+        "the pairwise function; none: embedded_gaussian, or dot_product for use_softmax: False",
+        choices=("gaussian", "embedded_gaussian", "dot_product", "concatenation"),
+    )
+    extent: str = key("spacetime", "the positions that one position sees", choices=("spacetime", "space", "time"))
+    group_frames: Optional[dict] = key(
+        None, "positions see groups of so many frames: {res3: 4}; none: that for MODEL.use_affine, else no groups"
+    )
+    query_chunk: Optional[int] = key(None, "queries of a softmax computed at once; none: by size", low=1)
+    pool_after_projection: bool = key(False, "use_maxpool's pool after phi and g (mmaction2) in place of before")
 
 
 @dataclass

@@ -94,7 +94,7 @@ class _RecomputedSoftmax(paddle.autograd.PyLayer):
     def forward(ctx, theta, phi, g, chunks):
         y = _softmax_in_chunks(theta, phi, g, chunks)
         ctx.save_for_backward(theta, phi, g, y)
-        ctx.chunks = chunks
+        ctx.chunks, ctx.constants = chunks, [t.stop_gradient for t in (theta, phi, g)]
         return y
 
     @staticmethod
@@ -112,7 +112,7 @@ class _RecomputedSoftmax(paddle.autograd.PyLayer):
             for total, term in ((dphi, paddle.matmul(part, ds)), (dg, paddle.matmul(dy_part, p))):
                 total[key] = total[key].add_(term) if key in total else term
         rows = [paddle.concat(row, 2) for row in dtheta.values()]
-        return paddle.concat(rows, 0), paddle.concat(list(dphi.values()), 0), paddle.concat(list(dg.values()), 0)
+        return _gradients(ctx, *(paddle.concat(list(parts), 0) for parts in (rows, dphi.values(), dg.values())))
 
 
 def dot_product_attention(theta, phi, g):
@@ -154,6 +154,7 @@ class _SortedConcatenation(paddle.autograd.PyLayer):
     @staticmethod
     def forward(ctx, a, b, g):
         ctx.save_for_backward(a, b, g)
+        ctx.constants = [t.stop_gradient for t in (a, b, g)]
         return _by_running_sums(a, b, g)[0]
 
     @staticmethod
@@ -161,7 +162,12 @@ class _SortedConcatenation(paddle.autograd.PyLayer):
         a, b, g = ctx.saved_tensor()
         dy = dy / b.shape[1]
         dg, db = _by_running_sums(b, a, dy, g, divisor=1)
-        return _by_running_sums(a, b, g, dy, divisor=1)[1], db, dg
+        return _gradients(ctx, _by_running_sums(a, b, g, dy, divisor=1)[1], db, dg)
+
+
+def _gradients(ctx, *gradients):
+    """What a backward returns: None for an input that has no gradient."""
+    return tuple(None if is_constant else d for is_constant, d in zip(ctx.constants, gradients))
 
 
 def _by_running_sums(a, b, g, h=None, divisor: int | None = None):

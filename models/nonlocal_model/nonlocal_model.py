@@ -10,7 +10,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from models.nonlocal_model.nonlocal_block import NonLocalBlock
-from models.nonlocal_model.placement import block_positions
+from models.nonlocal_model.placement import block_positions, group_frames_by_stage
 from models.nonlocal_model.resnet_video import BLOCKS_OF_DEPTH, Norm, ResNetVideo, Stem, res5_side
 from utils.errors import UserError
 
@@ -104,7 +104,10 @@ def model_from_config(config) -> NonLocalModel:
     if side is None:
         side = res5_side(config.TRAIN.crop_size, model.stem_pool_padding)
     blocks = {
-        "instantiation": "embedded_gaussian" if nonlocal_.use_softmax else "dot_product",
+        "instantiation": _instantiation(nonlocal_),
+        "extent": nonlocal_.extent,
+        "query_chunk": nonlocal_.query_chunk,
+        "pool_after_projection": nonlocal_.pool_after_projection,
         "subsample": nonlocal_.use_maxpool,
         "use_scale": nonlocal_.use_scale,
         "zero_init": "conv" if nonlocal_.use_zero_init_conv else "norm",
@@ -120,12 +123,16 @@ def model_from_config(config) -> NonLocalModel:
         layer_mod=nonlocal_.layer_mod,
         conv3_nonlocal=nonlocal_.conv3_nonlocal,
         conv4_nonlocal=nonlocal_.conv4_nonlocal,
+        positions=nonlocal_.positions,
+        preset=nonlocal_.num_blocks,
+        blocks_per_stage=resnets.blocks_per_stage,
     )
     return NonLocalModel(
         model.video_arc_choice,
         model.num_classes,
         nonlocal_positions=positions,
         nonlocal_options=blocks,
+        group_frames=group_frames_by_stage(nonlocal_.group_frames, model.use_affine),
         stem=Stem(
             model.stem_temporal_stride,
             model.stem_pool_temporal_kernel,
@@ -151,3 +158,11 @@ def model_from_config(config) -> NonLocalModel:
         head_pool_size=side,
         head_average=model.head_average,
     )
+
+
+def _instantiation(nonlocal_) -> str:
+    """NONLOCAL.instantiation, or what the zoo's use_softmax says."""
+    chosen = nonlocal_.instantiation
+    if not nonlocal_.use_softmax and chosen in ("gaussian", "embedded_gaussian"):
+        raise UserError(f"NONLOCAL.use_softmax: False contradicts NONLOCAL.instantiation: {chosen}; leave one out")
+    return chosen or ("embedded_gaussian" if nonlocal_.use_softmax else "dot_product")
