@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import paddle
 import paddle.nn.functional as F
+
+from models import NonLocalModel
 
 
 def plain_logits(state: dict, clips, *, stem_temporal_stride=1, pool1=(1, 1), pool_padding=0, head=7, epsilon=1e-5):
@@ -52,3 +55,22 @@ def plain_logits(state: dict, clips, *, stem_temporal_stride=1, pool1=(1, 1), po
     x = F.avg_pool3d(x, [x.shape[2], *[min(head, side) for side in x.shape[3:]]], 1)
     x = x.flatten(2).transpose([0, 2, 1])
     return paddle.matmul(x, state["head.weight"]) + state["head.bias"]
+
+
+def randomized(model: NonLocalModel, seed: int = 0) -> NonLocalModel:
+    """Every tensor away from its starting value, so that no branch is silent."""
+    rng = np.random.default_rng(seed)
+    state = {}
+    for name, tensor in model.state_dict().items():
+        values = rng.standard_normal(tensor.shape).astype(np.float32)
+        if name.endswith(("conv.weight", "theta.weight", "phi.weight", "g.weight", "out.weight")):
+            values *= (2 / np.prod(tensor.shape[1:])) ** 0.5
+        elif name.endswith(("_variance", "bn.weight")):
+            values = 1 + 0.2 * np.abs(values)
+            if name.endswith("c.bn.weight"):
+                values *= 0.3  # residual sums that stay near 1 keep the softmax away from a single key
+        else:
+            values *= 0.1
+        state[name] = paddle.to_tensor(values)
+    model.set_state_dict(state)
+    return model

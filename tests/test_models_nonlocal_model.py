@@ -8,7 +8,7 @@ import models
 from configs import load_config
 from models import NonLocalModel
 from models.nonlocal_model.resnet_video import Norm, Stem, res5_side
-from tests.plain_network import plain_logits
+from tests.plain_network import plain_logits, randomized
 from utils.errors import UserError
 
 SMALL = {
@@ -16,25 +16,6 @@ SMALL = {
     "widths": {"stem_channels": 8, "res2_channels": 16, "inner_channels": 4},
     "nonlocal_positions": {3: (1,), 4: (0, 1)},
 }
-
-
-def randomized(model: NonLocalModel, seed: int = 0) -> NonLocalModel:
-    """Every tensor away from its starting value, so that no branch is silent."""
-    rng = np.random.default_rng(seed)
-    state = {}
-    for name, tensor in model.state_dict().items():
-        values = rng.standard_normal(tensor.shape).astype(np.float32)
-        if name.endswith(("conv.weight", "theta.weight", "phi.weight", "g.weight", "out.weight")):
-            values *= (2 / np.prod(tensor.shape[1:])) ** 0.5
-        elif name.endswith(("_variance", "bn.weight")):
-            values = 1 + 0.2 * np.abs(values)
-            if name.endswith("c.bn.weight"):
-                values *= 0.3  # residual sums that stay near 1 keep the softmax away from a single key
-        else:
-            values *= 0.1
-        state[name] = paddle.to_tensor(values)
-    model.set_state_dict(state)
-    return model
 
 
 def clips(*shape: int):

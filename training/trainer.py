@@ -89,19 +89,19 @@ class Trainer:
         self.model.train()
         self.loader.set_position(epoch, first_batch)
         self.broken.clear()
-        meter, waited, since = TopkMeter(), 0.0, time.perf_counter()
+        meter, since = TopkMeter(), time.perf_counter()
         batches = iter(self.loader)
         while (batch := next(batches, None)) is not None:
             arrived = time.perf_counter()
             self.note_failures(batch.failures)
+            rate = self.learning_rate()
             if len(batch.label):
-                loss, scores = self.step(batch)
+                loss, scores = self.step(batch, rate)
                 meter.update(scores, np.asarray(batch.label), loss)
             self.iteration += 1
             self.profile.step()
             now = time.perf_counter()
-            waited += arrived - since
-            self.report(epoch, meter, len(batch.label) / (now - since), now - since, arrived - since)
+            self.report(epoch, meter, rate, len(batch.label), now - since, arrived - since)
             since = now
             if self.interruption.signal:
                 self.save(f"NONLOCAL_iter{self.iteration}")
@@ -109,7 +109,7 @@ class Trainer:
             if self.iteration >= self.total:
                 break
 
-    def step(self, batch) -> tuple[float, np.ndarray]:
+    def step(self, batch, rate: float) -> tuple[float, np.ndarray]:
         """One step of the optimiser on one batch; returns the loss and the clips' scores [N, K]."""
         paddle.seed(int(np.random.default_rng((self.start.seed, self.iteration)).integers(2**31)))  # dropout's
         logits = self.model(paddle.to_tensor(batch.clips))  # [N, 1, K]
@@ -127,7 +127,7 @@ class Trainer:
                 f"the last checkpoint is {self.last_checkpoint or 'none'}"
             )
         loss.backward()
-        self.optimizer.set_lr(self.learning_rate())
+        self.optimizer.set_lr(rate)
         self.optimizer.step()
         self.optimizer.clear_grad()
         return value, F.softmax(logits[:, 0].detach()).numpy()
@@ -136,9 +136,9 @@ class Trainer:
         recipe = self.recipe
         return learning_rate_at(self.iteration, recipe.learning_rate, recipe.learning_rate_decay, recipe.step_sizes)
 
-    def report(self, epoch: int, meter: TopkMeter, clips_per_second: float, seconds: float, waited: float) -> None:
+    def report(self, epoch: int, meter: TopkMeter, rate: float, num_clips: int, seconds: float, waited: float) -> None:
         """The bar's text for every step, a row of the log every `log_interval` steps."""
-        mean, rate = meter.result(), self.learning_rate()
+        mean, clips_per_second = meter.result(), num_clips / seconds
         left = remaining((self.total - self.iteration) * seconds)
         self.progress.advance(
             f"epoch {epoch} loss {mean['loss']:.4f} top1 {mean['top1']:.2f} top5 {mean['top5']:.2f} lr {rate:.2g} "
