@@ -83,9 +83,9 @@ class NonLocalBlock(nn.Layer):
         _check_choice("norm", norm, NORMS)
         inner = max(num_channels // 2, 1) if inner_channels is None else inner_channels
         sizes = {"num_channels": num_channels, "inner_channels": inner}
-        sizes.update(group_frames=group_frames or 1, query_chunk=query_chunk or 1)
+        sizes.update(group_frames=group_frames, query_chunk=query_chunk)
         for name, size in sizes.items():
-            if size < 1:
+            if size is not None and size < 1:
                 raise UserError(f"{name} {size} of a non-local block must be at least 1")
         self.num_channels, self.inner_channels = num_channels, inner
         self.instantiation, self.extent = instantiation, extent
