@@ -1,23 +1,37 @@
-"""Frames through decord."""
+"""Frames through decord. Fast and exact on clean H.264 with closed groups of pictures in mp4; docs/data.md says where
+it is not exact."""
 
 from __future__ import annotations
 
-import decord
-import numpy as np
+import os
 
-from datareader.video import ChooseIndices, FrameKeeper, Limits, Prepare, Reading, VideoError
+import decord
+
+from datareader.video import (
+    Budget,
+    ChooseIndices,
+    FrameKeeper,
+    Limits,
+    Prepare,
+    Reading,
+    VideoError,
+    check_no_script,
+)
 
 
 def read(path: str, choose: ChooseIndices, limits: Limits, prepare: Prepare) -> Reading:
     """See datareader.video.read_chosen."""
+    check_no_script(path)
+    budget = Budget(path, limits.seconds)
     try:
-        reader = decord.VideoReader(path, num_threads=1)
+        reader = decord.VideoReader(os.path.abspath(path), num_threads=1)
         num_frames = len(reader)
         if not num_frames:
-            raise VideoError(path, "holds no frame")
+            raise VideoError(path, "decord: holds no frame")
         keeper = FrameKeeper(path, choose(num_frames), limits, prepare)
         for number in keeper.numbers:
+            budget.check()
             keeper.keep(int(number), reader[int(number)].asnumpy())
     except (decord.DECORDError, RuntimeError, IndexError) as error:
-        raise VideoError(path, f"decord: {str(error).splitlines()[0][:200]}") from error
+        raise VideoError(path, f"decord: {(str(error).splitlines() or ['failed'])[0][-200:]}") from error
     return keeper.reading(num_frames)

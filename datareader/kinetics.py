@@ -35,8 +35,7 @@ def build_train_loader(
     Raises UserError for an empty list, a batch size that the processes do not divide, a crop that does not fit.
     """
     if config.TRAIN.batch_size % world_size:
-        raise UserError(f"TRAIN.batch_size {config.TRAIN.batch_size} cannot be shared evenly by {world_size} processes; "
-                        "choose a multiple")  # fmt: skip
+        raise UserError(f"TRAIN.batch_size {config.TRAIN.batch_size} is no multiple of the {world_size} processes")
     return TrainLoader(config, items, seed, num_workers, rank, world_size)
 
 

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import os
+
 import cv2
 
-from datareader.video import Budget, ChooseIndices, FrameKeeper, Limits, Prepare, Reading, VideoError
+from datareader.video import (
+    Budget,
+    ChooseIndices,
+    FrameKeeper,
+    Limits,
+    Prepare,
+    Reading,
+    VideoError,
+    check_no_script,
+)
+
+MAX_TRIES = 3
 
 
 def read(path: str, choose: ChooseIndices, limits: Limits, prepare: Prepare) -> Reading:
     """See datareader.video.read_chosen."""
+    check_no_script(path)
     budget = Budget(path, limits.seconds)
-    capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG)
+    capture = cv2.VideoCapture(os.path.abspath(path), cv2.CAP_FFMPEG)
     try:
         if not capture.isOpened():
             raise VideoError(path, "opencv: cannot be opened")
@@ -19,17 +33,18 @@ def read(path: str, choose: ChooseIndices, limits: Limits, prepare: Prepare) -> 
         capture.release()
     if num_frames < 1:
         num_frames = _walk(path, None, budget)
-    while True:
+    for _ in range(MAX_TRIES):
         keeper = FrameKeeper(path, choose(num_frames), limits, prepare)
         seen = _walk(path, keeper, budget)
         if not keeper.missing:
             return keeper.reading(num_frames)
         num_frames = seen
+    raise VideoError(path, "opencv: gives another number of frames each time")
 
 
 def _walk(path: str, keeper: FrameKeeper | None, budget: Budget) -> int:
     """Grab frames up to the last wanted one (None: to the end), convert the wanted ones; returns the frames seen."""
-    capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG)
+    capture = cv2.VideoCapture(os.path.abspath(path), cv2.CAP_FFMPEG)
     number = 0
     try:
         while (keeper is None or keeper.missing) and capture.grab():

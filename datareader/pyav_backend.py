@@ -1,46 +1,171 @@
-"""Frames through PyAV (FFmpeg's libraries)."""
+"""Frames through PyAV (FFmpeg's libraries): only the groups of pictures that hold a wanted frame are decoded, and in
+them non-reference pictures that nobody wants are skipped; streams that do not allow that are decoded from the start."""
 
 from __future__ import annotations
 
-import os
+from collections.abc import Iterator
+from fractions import Fraction
 
 import av
 import numpy as np
 
+from datareader.containers import Demuxer, open_video
+from datareader.packet_index import PacketIndex, Span, plan, scan
+from datareader.rgb import RgbConverter
 from datareader.video import Budget, ChooseIndices, FrameKeeper, Limits, Prepare, Reading, VideoError, VideoInfo
+
+# Decoders in which leaving out an unwanted non-reference picture changes no other one. HEVC hides damage, AV1 loses
+# frames.
+SKIPPING_CODECS = ("h264", "mpeg1video", "mpeg2video", "mpeg4")
+MIN_DECODED_SHARE = 0.1
+DECODE_ERRORS = (av.FFmpegError, ValueError, IndexError, OSError)
+
+
+class _NotSelective(Exception):
+    """The frames cannot be picked out exactly; decode everything."""
 
 
 def read(path: str, choose: ChooseIndices, limits: Limits, prepare: Prepare) -> Reading:
+    """See datareader.video.read_chosen."""
     budget = Budget(path, limits.seconds)
-    assumed = _decode(path, None, limits, budget)
-    keeper = FrameKeeper(path, choose(assumed), limits, prepare)
-    _decode(path, keeper, limits, budget)
-    return keeper.reading(assumed)
+    with open_video(path, limits, budget, strict=True) as (container, stream):
+        demuxer = Demuxer(container, stream, budget)
+        index = scan(path, container, stream, demuxer, limits)
+        if not index.trouble:
+            keeper = FrameKeeper(path, choose(index.num_frames), limits, prepare)
+            try:
+                _read_selected(path, stream, index, keeper, limits, budget)
+                return keeper.reading(index.num_frames)
+            except _NotSelective:
+                pass
+    return _read_all(path, choose, limits, prepare, index, budget)
+
+
+def _read_selected(path: str, stream, index: PacketIndex, keeper: FrameKeeper, limits: Limits, budget: Budget) -> None:
+    """Decode the spans that hold wanted frames. Raises _NotSelective when anything is not as the index says."""
+    spans = plan(index, keeper.numbers)
+    if spans is None:
+        raise _NotSelective
+    numbers = {int(index.pts[index.shown[number]]): int(number) for number in keeper.numbers}
+    context = stream.codec_context
+    skips = context.codec.canonical_name in SKIPPING_CODECS
+    converter = RgbConverter(stream.time_base)
+    try:
+        for span, packets in _packets_of(path, index, spans, limits, budget):
+            _decode_span(context, span, packets, skips, numbers, keeper, converter, budget)
+            context.flush_buffers()
+    except DECODE_ERRORS as error:
+        raise _NotSelective from error
+    if keeper.missing:
+        raise _NotSelective
+
+
+def _decode_span(context, span: Span, packets, skips: bool, numbers: dict, keeper, converter, budget: Budget) -> None:
+    waiting = set(span.wanted)
+
+    def take(frames: list[av.VideoFrame]) -> None:
+        for frame in frames:
+            if frame.pts in waiting:
+                if frame.is_corrupt:
+                    raise _NotSelective
+                keeper.keep(numbers[frame.pts], converter(frame))
+                waiting.discard(frame.pts)
+
+    for packet in packets:
+        budget.check()
+        if skips:
+            context.skip_frame = "DEFAULT" if packet.pts in span.wanted else "NONREF"
+        take(context.decode(packet))
+        if not waiting:
+            return
+    take(context.decode(None))
+    if waiting:
+        raise _NotSelective
+
+
+def _packets_of(path: str, index: PacketIndex, spans: list[Span], limits: Limits, budget: Budget) -> Iterator[tuple]:
+    """Each span with its packets, from memory, or from the file once more."""
+    if index.packets is not None:
+        for span in spans:
+            yield span, index.packets[span.first : span.last + 1]
+        return
+    with open_video(path, limits, budget, strict=True) as (container, stream):
+        numbered = enumerate(Demuxer(container, stream, budget))
+        for span in spans:
+            yield span, (packet for number, packet in _until(numbered, span.last) if number >= span.first)
+
+
+def _until(numbered: Iterator[tuple], last: int) -> Iterator[tuple]:
+    for number, packet in numbered:
+        yield number, packet
+        if number >= last:
+            return
+
+
+def _read_all(path: str, choose: ChooseIndices, limits: Limits, prepare: Prepare, index: PacketIndex, budget: Budget):
+    """Decode everything in order and count what comes; when there are more or fewer frames than was assumed, choose
+    again and decode once more."""
+    assumed = index.num_frames
+    for _ in range(2):
+        keeper = FrameKeeper(path, choose(assumed), limits, prepare)
+        count, errors = _decode_all(path, limits, budget, keeper)
+        if count < max(1, MIN_DECODED_SHARE * index.num_frames):
+            raise VideoError(path, f"damaged: {count} of {index.num_frames} frames can be decoded")
+        if not keeper.missing and count == assumed:
+            break
+        assumed = count
+    damaged = index.damaged or errors
+    complaint = f"damaged or cut off: {count} frames of {index.num_frames} packets decode" if damaged else ""
+    return keeper.reading(count, complaint)
+
+
+def _decode_all(path: str, limits: Limits, budget: Budget, keeper: FrameKeeper) -> tuple[int, int]:
+    """(frames that come, errors on the way); packets that fail are passed over."""
+    count = errors = 0
+    with open_video(path, limits, budget, strict=False) as (container, stream):
+        converter = RgbConverter(stream.time_base)
+        demuxer = Demuxer(container, stream, budget)
+        context = stream.codec_context
+        for packet in _and_flush(demuxer):
+            budget.check()
+            try:
+                frames = context.decode(packet)
+            except DECODE_ERRORS:
+                errors += 1
+                continue
+            for frame in frames:
+                if count in keeper.missing:
+                    keeper.keep(count, converter(frame))
+                count += 1
+        return count, errors + demuxer.num_errors
+
+
+def _and_flush(demuxer: Demuxer) -> Iterator:
+    yield from demuxer
+    yield None
 
 
 def probe(path: str, limits: Limits) -> VideoInfo:
+    """See datareader.video.probe."""
     budget = Budget(path, limits.seconds)
-    n = _decode(path, None, limits, budget)
-    keeper = FrameKeeper(path, np.array([0]), limits, lambda f: f)
-    _decode(path, keeper, limits, budget)
-    with av.open(path) as container:
-        stream = container.streams.video[0]
-        fps = float(stream.average_rate or 0)
-        return VideoInfo(n, *keeper.frames.shape[1:3], fps, n / fps if fps else 0.0, stream.codec_context.name,
-                         container.format.name)  # fmt: skip
-
-
-def _decode(path: str, keeper: FrameKeeper | None, limits: Limits, budget: Budget) -> int:
-    number = 0
-    try:
-        with av.open("file:" + os.path.abspath(path)) as container:
-            for number, frame in enumerate(container.decode(video=0), 1):
-                budget.check()
-                if keeper is not None and number - 1 in keeper.missing:
-                    keeper.keep(number - 1, np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90)))
-    except (av.FFmpegError, IndexError) as error:
-        if not number:
-            raise VideoError(path, f"cannot be decoded ({error})") from error
-    if not number:
-        raise VideoError(path, "holds no frame")
-    return number
+    with open_video(path, limits, budget, strict=True) as (container, stream):
+        index = scan(path, container, stream, Demuxer(container, stream, budget), limits)
+        codec, name = stream.codec_context.codec.canonical_name, container.format.name
+        time_base = float(stream.time_base or 0)
+        header_rate = float(stream.average_rate or stream.guessed_rate or Fraction(0))
+    first = read(path, lambda num_frames: np.zeros(1, np.int64), limits, lambda frame: frame)
+    steps = np.diff(index.pts[index.shown]) * time_base
+    timed = len(steps) > 0 and (steps > 0).all()
+    fps = 1 / float(steps.mean()) if timed else header_rate
+    turned = first.frames.shape[1:3]
+    return VideoInfo(
+        num_frames=first.num_frames,
+        height=turned[0],
+        width=turned[1],
+        fps=fps,
+        duration_seconds=first.num_frames / fps if fps else 0.0,
+        codec=codec,
+        container=name,
+        variable_rate=bool(timed and steps.max() > 1.5 * steps.min() + 2 * time_base),
+        complaint=first.complaint,
+    )

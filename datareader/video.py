@@ -173,6 +173,19 @@ def check_file(path: str | os.PathLike) -> None:
         raise VideoError(path, "permission denied")
 
 
+def check_no_script(path: str | os.PathLike) -> None:
+    """Raise VideoError for a text file, which OpenCV and decord might follow to other files or the network, and for a
+    path that is not UTF-8, on which OpenCV crashes."""
+    with open(path, "rb") as stream:
+        head = stream.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")
+    if head.startswith((b"#", b"ffconcat", b"v=0", b"<", b"[", b"http")):
+        raise VideoError(path, "a text file, not a video")
+    try:
+        os.fsdecode(path).encode()
+    except UnicodeEncodeError as error:
+        raise VideoError(path, "the path is not UTF-8; use READER.decoder pyav") from error
+
+
 def backend(decoder: str) -> ModuleType:
     """The module of a decoder; its package is imported here and not before."""
     if decoder not in DECODERS:
@@ -207,8 +220,9 @@ class FrameKeeper:
         if self.frames is None:
             total = prepared.nbytes * len(self.numbers)
             if total > self.limits.max_bytes:
-                raise VideoError(self.path, f"{len(self.numbers)} frames of {prepared.shape[1]}x{prepared.shape[0]} take "
-                                 f"{total >> 20} MiB, the limit is {self.limits.max_bytes >> 20} MiB")  # fmt: skip
+                size = f"{len(self.numbers)} frames of {prepared.shape[1]}x{prepared.shape[0]} px"
+                limit = self.limits.max_bytes >> 20
+                raise VideoError(self.path, f"{size} take {total >> 20} MiB, the limit is {limit} MiB")
             self.frames = np.empty((len(self.numbers), *prepared.shape), np.uint8)
             self.source_shape = frame.shape
         self.frames[self.place[number]] = prepared

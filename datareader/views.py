@@ -1,4 +1,4 @@
-"""The views of a test video: clips over time x crops over space, cut out of frames that were decoded and resized once."""
+"""The views of a test video: clips over time x crops over space, cut out of frames decoded and resized once."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Crop:
 
 @dataclass(frozen=True)
 class VideoViews:
-    """One video, decoded once, and its views. View v is crop v % C of clip v // C; mirrored crops follow the plain ones.
+    """One video, decoded once, and its views. View v is crop v % C of clip v // C; mirrored crops come last.
 
     frames: uint8 [U, h, w, 3], each wanted frame once; frame_numbers: int64 [U], their places in the video;
     clip_indices: int64 [num_clips, T], the frames of each clip, numbered as in the video; complaint: what is not whole.

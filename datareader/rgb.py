@@ -1,0 +1,92 @@
+"""Decoded frames -> uint8 RGB, upright, pixel for pixel as the ffmpeg program converts them."""
+
+from __future__ import annotations
+
+import av
+import av.filter
+import numpy as np
+
+# Where FFmpeg's plain scaler and its filter give the same pixels the plain one is used, which costs less a frame.
+MAX_PLAIN_BITS = 8
+
+
+class RgbConverter:
+    """Callable on the frames of one stream; keeps the scaler between them.
+
+    The colours follow each frame's own range and matrix. Pictures of more than 8 bits and interlaced ones go through
+    FFmpeg's filter, which knows the place of the colour samples and of the fields.
+    """
+
+    def __init__(self, time_base):
+        self.time_base = time_base
+        self.reformatter = av.video.reformatter.VideoReformatter()
+        self.graph, self.graph_key = None, None
+
+    def __call__(self, frame: av.VideoFrame) -> np.ndarray:
+        """uint8 [H, W, 3]; perhaps a view of the frame's memory with padded rows, which lives as long as it does."""
+        matrix = display_matrix(frame)
+        angle = clockwise_degrees(matrix)
+        filters = ""
+        if min(angle % 90, 90 - angle % 90) >= 1:
+            filters = f"{angle:.6f}*PI/180"
+        if filters or frame.interlaced_frame or frame.format.components[0].bits > MAX_PLAIN_BITS:
+            rgb = self._filtered(frame, filters)
+        else:
+            rgb = self.reformatter.reformat(frame, format="rgb24", threads=1)
+        return _turn(_as_array(rgb), angle, matrix)
+
+    def _filtered(self, frame: av.VideoFrame, rotation: str) -> av.VideoFrame:
+        key = (frame.width, frame.height, frame.format.name, frame.colorspace, frame.color_range, rotation)
+        if key != self.graph_key:
+            self.graph, self.graph_key = _build_graph(frame, self.time_base, rotation), key
+        self.graph.push(frame)
+        return self.graph.pull()
+
+
+def _build_graph(frame: av.VideoFrame, time_base, rotation: str) -> av.filter.Graph:
+    graph = av.filter.Graph()
+    graph.threads = 1
+    nodes = [graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=time_base)]
+    if rotation:
+        nodes.append(graph.add("rotate", rotation))
+    nodes += [graph.add("scale", "flags=bicubic"), graph.add("format", "rgb24"), graph.add("buffersink")]
+    graph.link_nodes(*nodes).configure()
+    return graph
+
+
+def _as_array(frame: av.VideoFrame) -> np.ndarray:
+    plane = frame.planes[0]
+    rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: frame.height]
+    return rows[:, : frame.width * 3].reshape(frame.height, frame.width, 3) if frame.width else rows[:, :, None]
+
+
+def display_matrix(frame: av.VideoFrame) -> np.ndarray | None:
+    """The container's nine numbers (a, b, u, c, d, v, x, y, w) that say how the picture is to be turned."""
+    for side_data in frame.side_data:
+        if side_data.type.name == "DISPLAYMATRIX":
+            return np.frombuffer(bytes(side_data), np.int32, 9).astype(np.float64)
+    return None
+
+
+def clockwise_degrees(matrix: np.ndarray | None) -> float:
+    """The angle in [0, 360) by which players turn the picture, whole degrees; 0 for an impossible matrix."""
+    if matrix is None:
+        return 0.0
+    columns = np.hypot(matrix[0], matrix[3]), np.hypot(matrix[1], matrix[4])
+    if not all(columns):
+        return 0.0
+    return float(np.round(np.degrees(np.arctan2(matrix[1] / columns[1], matrix[0] / columns[0]))) % 360)
+
+
+def _turn(array: np.ndarray, angle: float, matrix: np.ndarray | None) -> np.ndarray:
+    """Quarter turns and mirrorings of the matrix, which are told apart by its signs as FFmpeg does."""
+    if matrix is None:
+        return array
+    if abs(angle - 90) < 1:
+        return np.rot90(array, -1) if matrix[3] <= 0 else np.rot90(array, 1)[::-1]
+    if abs(angle - 270) < 1:
+        return np.rot90(array, 1) if matrix[3] >= 0 else np.rot90(array, -1)[::-1]
+    if abs(angle - 180) < 1:
+        array = array[:, ::-1] if matrix[0] < 0 else array
+        return array[::-1] if matrix[4] < 0 else array
+    return array[::-1] if min(angle, 360 - angle) < 1 and matrix[4] < 0 else array
