@@ -94,7 +94,7 @@ def kinetics(tmp_path, *more):
 
 def test_kinetics_lists(tmp_path):
     train = 'abseiling,-abc_1,1,11,train\nair drumming,xyz,20,30,train\n"petting animal (not cat)",only,0,10,train\n'
-    train += "zumba,lost,5,15,train\nzumba,twice,5,15,train\nzumba,empty,5,15,train\n"
+    train += "zumba,lost,5,15,train\nzumba,twice,5,15,train\nzumba,twice,5,15,train\nzumba,empty,5,15,train\n"
     touch(tmp_path, "t.csv", content=KINETICS_HEADER + train)
     touch(tmp_path, "v.csv", content=KINETICS_HEADER + "air drumming,vid,100,110.0,validate\n")
     touch(tmp_path, "train/-abc_1_000001_000011.mp4", "train/air_drumming/xyz_20_30.mkv", "train/x/only.webm")
@@ -107,6 +107,7 @@ def test_kinetics_lists(tmp_path):
         Path(item.path).relative_to(tmp_path / "train").as_posix(): item.label
         for item in read_list(tmp_path / "lists/trainlist.txt", 400)
     }
+    assert len(lines(tmp_path / "lists/trainlist.txt")) == 4  # a segment annotated twice is one video
     names = read_class_names(ROOT / "data/dataset/nonlocal/kinetics400_labels.txt", 400)
     assert {name: names[label] for name, label in found.items()} == {
         "-abc_1_000001_000011.mp4": "abseiling",

@@ -31,6 +31,8 @@ def test_classes_without_positives_are_reported_and_left_out():
 def test_nan_ranks_last():
     targets = np.array([[True], [False], [False]])
     assert mean_average_precision(np.array([[np.nan], [0.1], [0.2]]), targets)["mAP"] == pytest.approx(100 / 3)
+    scores = np.array([[0.9, np.nan], [0.1, 0.5], [0.2, 0.5]])  # a NaN in one class spoils the video's other scores
+    assert mean_average_precision(scores, np.repeat(targets, 2, axis=1))["mAP"] == pytest.approx(100 / 3)
 
 
 def test_meter_averages_views_and_keeps_broken_videos():

@@ -115,6 +115,7 @@ def test_a_video_counts_once_and_a_scored_one_is_not_broken():
     meter.add_video(20, 1, wrong, np.array([0]))
     result = meter.result()
     assert (result["top1"], result["videos_seen"], result["videos_broken"]) == (50.0, 2, [])
+    assert meter.num_done() == 2
 
 
 def test_running_figures_are_those_of_the_videos_so_far():

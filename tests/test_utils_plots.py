@@ -48,10 +48,10 @@ def test_confusion_matrix_shows_the_diagonal(tmp_path, num_classes):
 
 
 def test_names_of_every_kind(tmp_path):
-    names = ["$x_1^", "Größe", "跳舞", "скользить", "\ud83d", "line\nbreak", "", "a" * 300, "😀", "\\frac{"]
+    names = ["$x_1^$ {$", "Größe", "跳舞", "скользить", "\ud83d", "line\nbreak", "", "a" * 300, "😀", "\\frac{"]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        draw_confusion_matrix(np.eye(10, dtype=int), names, tmp_path / "names.png", "$\\alpha")
+        draw_confusion_matrix(np.eye(10, dtype=int), names, tmp_path / "names.png", "$\\nothing$")
         draw_confusion_matrix(np.zeros((3, 3), int), None, tmp_path / "empty.png")
         draw_bars(names, {"跳$": np.arange(10.0)}, tmp_path / "bars.png", "$", "跳舞")
     assert all(ink(tmp_path / f"{name}.png") > 0.01 for name in ("names", "empty", "bars"))
