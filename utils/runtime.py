@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import sys
+import warnings
 
 from utils.errors import UserError
 
@@ -19,6 +20,7 @@ def prepare_environment() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", str(available_cores()))
     os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")
     os.environ.setdefault("GLOG_minloglevel", "2")
+    warnings.filterwarnings("ignore", "When training, we now always track global mean and variance")
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):

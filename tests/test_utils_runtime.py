@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import paddle
+import pytest
+
+from tests.script_runs import ROOT
+from utils.errors import RunError, UserError
+from utils.runtime import available_cores, choose_device
+
+SAY = "import os; from utils.runtime import prepare_environment; prepare_environment(); print(os.environ['OMP_NUM_THREADS'])"
+
+
+def run_python(**environment):
+    kept = {k: v for k, v in os.environ.items() if k not in ("OMP_NUM_THREADS", "MKL_DEBUG_CPU_TYPE")}
+    command = [sys.executable, "-c", SAY]
+    return subprocess.run(command, cwd=ROOT, env={**kept, **environment}, capture_output=True, text=True)
+
+
+def test_all_cores_compute_by_default_without_a_word_on_stderr():
+    done = run_python()
+    assert int(done.stdout) == available_cores()
+    assert "OMP_NUM_THREADS" not in done.stderr
+
+
+def test_the_users_own_environment_stays():
+    assert run_python(OMP_NUM_THREADS="1").stdout.strip() == "1"
+
+
+def test_a_gpu_is_taken_only_where_there_is_one(monkeypatch):
+    monkeypatch.setattr(paddle.device, "is_compiled_with_cuda", lambda: False)
+    assert choose_device(None) == "cpu" and choose_device(False) == "cpu"
+    with pytest.raises(UserError, match="without CUDA"):
+        choose_device(True)
+    monkeypatch.setattr(paddle.device, "is_compiled_with_cuda", lambda: True)
+    monkeypatch.setattr(paddle.device.cuda, "device_count", lambda: 0)
+    assert choose_device(None) == "cpu"
+    with pytest.raises(UserError, match="no GPU is visible"):
+        choose_device(True)
+    chosen = []
+    monkeypatch.setattr(paddle.device.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(paddle.device, "set_device", chosen.append)
+    assert choose_device(None) == choose_device(True) == "gpu" and choose_device(False) == "cpu"
+    assert chosen == ["gpu", "gpu", "cpu"]
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(UserError("a\nb"), 2), (RunError("a\nb"), 1), (KeyboardInterrupt(), 130)]
+)
+def test_an_ending_is_one_line_and_a_status(error, status, capsys):
+    from utils.cli import run
+
+    def main():
+        raise error
+
+    with pytest.raises(SystemExit) as ending:
+        run(main)
+    assert ending.value.code == status
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith(("error: a b", "error: stopped"))
