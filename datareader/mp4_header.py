@@ -31,7 +31,7 @@ def _walk(stream, start: int, end: int, boxes_left: list[int]) -> int:
         if size == 1:
             size, body = struct.unpack(">Q", stream.read(8))[0], position + 16
         stop = min(end, position + size) if size else end
-        if stop <= body or (start == 0 and not kind.isalnum()):
+        if stop < body or (start == 0 and not kind.isalnum()):
             return largest
         if kind in _PARENTS:
             largest = max(largest, _walk(stream, body, stop, boxes_left))

@@ -3,6 +3,7 @@ them non-reference pictures that nobody wants are skipped; streams that do not a
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from fractions import Fraction
 
@@ -18,6 +19,9 @@ from datareader.video import Budget, ChooseIndices, FrameKeeper, Limits, Prepare
 # frames.
 SKIPPING_CODECS = ("h264", "mpeg1video", "mpeg2video", "mpeg4")
 MIN_DECODED_SHARE = 0.1
+MAX_COUNTED = 100_000
+# Files that had to be decoded to their end to be counted: identity -> (frames, complaint). Training meets them again.
+_COUNTED: dict[tuple, tuple[int, str]] = {}
 DECODE_ERRORS = (av.FFmpegError, ValueError, IndexError, OSError)
 
 
@@ -103,23 +107,35 @@ def _until(numbered: Iterator[tuple], last: int) -> Iterator[tuple]:
 
 
 def _read_all(path: str, choose: ChooseIndices, limits: Limits, prepare: Prepare, index: PacketIndex, budget: Budget):
-    """Decode everything in order and count what comes; when there are more or fewer frames than was assumed, choose
-    again and decode once more."""
-    assumed = index.num_frames
+    """Decode in order and count what comes; when there are more or fewer frames than was assumed, choose again and
+    decode once more. A file that was counted before is decoded up to the last wanted frame only."""
+    identity = _identity(path)
+    known = _COUNTED.get(identity)
+    assumed = known[0] if known else index.num_frames
     for _ in range(2):
         keeper = FrameKeeper(path, choose(assumed), limits, prepare)
-        count, errors = _decode_all(path, limits, budget, keeper)
+        count, errors = _decode_all(path, limits, budget, keeper, to_the_end=known is None)
+        if known and not keeper.missing:
+            return keeper.reading(*known)
         if count < max(1, MIN_DECODED_SHARE * index.num_frames):
             raise VideoError(path, f"damaged: {count} of {index.num_frames} frames can be decoded")
         if not keeper.missing and count == assumed:
             break
-        assumed = count
-    damaged = index.damaged or errors
+        assumed, known = count, None
+    damaged = index.damaged or errors or not index.trouble
     complaint = f"damaged or cut off: {count} frames of {index.num_frames} packets decode" if damaged else ""
+    if len(_COUNTED) >= MAX_COUNTED:
+        _COUNTED.clear()
+    _COUNTED[identity] = count, complaint
     return keeper.reading(count, complaint)
 
 
-def _decode_all(path: str, limits: Limits, budget: Budget, keeper: FrameKeeper) -> tuple[int, int]:
+def _identity(path: str) -> tuple:
+    status = os.stat(path)
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _decode_all(path: str, limits: Limits, budget: Budget, keeper: FrameKeeper, to_the_end: bool) -> tuple[int, int]:
     """(frames that come, errors on the way); packets that fail are passed over."""
     count = errors = 0
     with open_video(path, limits, budget, strict=False) as (container, stream):
@@ -137,6 +153,8 @@ def _decode_all(path: str, limits: Limits, budget: Budget, keeper: FrameKeeper) 
                 if count in keeper.missing:
                     keeper.keep(count, converter(frame))
                 count += 1
+            if not (keeper.missing or to_the_end):
+                break
         return count, errors + demuxer.num_errors
 
 

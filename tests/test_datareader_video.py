@@ -1,0 +1,277 @@
+import os
+import subprocess
+import sys
+import time
+
+import av
+import numpy as np
+import pytest
+from video_factory import draw_video, ffmpeg_frames, frame_numbers, set_rotation, truncate, write_video
+
+from datareader.video import Limits, VideoError, probe, read_chosen, read_frames
+from utils.errors import UserError
+
+ENCODINGS = {
+    "h264_b.mp4": {},
+    "h264_no_b.mp4": {"options": {"preset": "ultrafast", "g": "10", "bf": "0"}},
+    "open_group.mkv": {"options": {"preset": "veryfast", "x264-params": "keyint=9:open-gop=1:bframes=3"}},
+    "one_key.mp4": {"options": {"preset": "veryfast", "x264-params": "keyint=infinite:bframes=3"}},
+    "refresh.mp4": {"options": {"preset": "veryfast", "x264-params": "keyint=10:intra-refresh=1:bframes=0"}},
+    "h264.ts": {},
+    "h264_b.avi": {},
+    "ten_bit.mp4": {"pix_fmt": "yuv420p10le"},
+    "full.mp4": {"pix_fmt": "yuv444p"},
+    "hevc.mp4": {
+        "codec": "libx265",
+        "options": {"preset": "ultrafast", "x265-params": "log-level=none:keyint=9:pools=1"},
+    },
+    "mpeg4.avi": {"codec": "mpeg4"},
+    "mpeg4_b.avi": {"codec": "mpeg4", "options": {"g": "12", "bf": "2"}},
+    "mpeg2.mpg": {"codec": "mpeg2video", "options": {"g": "12", "bf": "2"}},
+    "vp8.webm": {"codec": "libvpx", "options": {"g": "12", "deadline": "realtime", "cpu-used": "8"}},
+    "vp9.webm": {
+        "codec": "libvpx-vp9",
+        "options": {"g": "12", "deadline": "good", "cpu-used": "8", "lag-in-frames": "8"},
+    },
+    "mjpeg.avi": {"codec": "mjpeg", "pix_fmt": "yuvj420p"},
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("videos")
+
+
+def selections(num_frames):
+    rng = np.random.default_rng(7)
+    yield np.arange(num_frames)
+    yield np.array([num_frames - 1])
+    yield np.array([5, 5, 3])
+    for _ in range(6):
+        yield rng.integers(0, num_frames, (2, 3))
+        yield (int(rng.integers(num_frames)) + np.arange(5) * 8) % num_frames
+
+
+@pytest.mark.parametrize("name", ENCODINGS)
+def test_any_selection_equals_ffmpegs_frames(folder, name):
+    encoding = ENCODINGS[name]
+    if encoding.get("codec", "libx264") not in av.codecs_available:
+        pytest.skip("this FFmpeg cannot draw it")
+    path = draw_video(folder / name, num_frames=40, **encoding)
+    truth = ffmpeg_frames(path)
+    assert frame_numbers(truth) == list(range(40))
+    assert probe(path).num_frames == 40
+    for indices in selections(40):
+        np.testing.assert_array_equal(read_frames(path, indices), truth[indices])
+
+
+@pytest.mark.parametrize("decoder", ["decord", "opencv"])
+@pytest.mark.parametrize("name", ["h264_b.mp4", "h264_no_b.mp4", "mjpeg.avi"])
+def test_other_decoders_on_plain_files(folder, decoder, name):
+    pytest.importorskip({"decord": "decord", "opencv": "cv2"}[decoder])
+    path = draw_video(folder / f"{decoder}_{name}", num_frames=40, **ENCODINGS[name])
+    truth = ffmpeg_frames(path)
+    for indices in selections(40):
+        difference = read_frames(path, indices, decoder).astype(int) - truth[indices]
+        assert np.abs(difference).mean() < 1
+        assert frame_numbers(read_frames(path, indices, decoder)) == indices.reshape(-1).tolist()
+
+
+def test_only_what_is_needed_is_decoded(folder, monkeypatch):
+    import datareader.pyav_backend as backend
+
+    path = draw_video(folder / "skips.mp4", num_frames=60)
+    decoded = []
+    monkeypatch.setattr(backend, "_read_all", lambda *_: pytest.fail("fell back to decoding everything"))
+    whole = backend._decode_span
+
+    def counting(context, span, packets, *rest):
+        decoded.extend(packets)
+        whole(context, span, packets, *rest)
+
+    monkeypatch.setattr(backend, "_decode_span", counting)
+    assert frame_numbers(read_frames(path, [2, 50])) == [2, 50]
+    assert 0 < len(decoded) < 25  # a key frame every 12
+
+
+@pytest.mark.parametrize("degrees", [0, 90, 180, 270])
+def test_upright(folder, degrees):
+    path = set_rotation(draw_video(folder / f"turned{degrees}.mp4", num_frames=20), degrees)
+    info, truth = probe(path), ffmpeg_frames(path)
+    assert (info.height, info.width) == truth.shape[1:3] == ((64, 84) if degrees % 180 == 0 else (84, 64))
+    np.testing.assert_array_equal(read_frames(path, [3, 11]), truth[[3, 11]])
+
+
+def test_probe_tells_rate_and_length(folder):
+    info = probe(draw_video(folder / "rate.mp4", num_frames=50, fps=10))
+    assert info.num_frames == 50
+    assert info.fps == pytest.approx(10)
+    assert info.duration_seconds == pytest.approx(5)
+    assert (info.codec, info.variable_rate, info.complaint) == ("h264", False, "")
+
+
+def test_indices_are_chosen_again_when_the_count_was_wrong(folder):
+    path = draw_video(folder / "cut.avi", num_frames=60, codec="mpeg4", options={"g": "12", "bf": "2"})
+    truncate(path, 0.6)
+    asked = []
+
+    def choose(num_frames):
+        asked.append(num_frames)
+        return np.array([0, num_frames // 2, num_frames - 1])
+
+    reading = read_chosen(path, choose)
+    truth = ffmpeg_frames(path)
+    assert reading.num_frames == asked[-1] == len(truth) < 60
+    assert reading.complaint
+    np.testing.assert_array_equal(reading.taken(), truth[[0, len(truth) // 2, len(truth) - 1]])
+
+
+def test_a_cut_mp4_gives_what_is_whole_and_says_so(folder):
+    path = draw_video(folder / "cut.mp4", num_frames=60, options={"preset": "veryfast", "g": "12", "bf": "2"})
+    moved = folder / "cut_fast.mp4"
+    with av.open(str(path)) as source, av.open(str(moved), "w", options={"movflags": "faststart"}) as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                target.mux(packet)
+    truncate(moved, 0.6)
+    reading = read_chosen(moved, lambda n: np.arange(n))
+    truth = ffmpeg_frames(moved)
+    assert 10 < len(truth) < 60
+    assert "damaged or cut off" in reading.complaint
+    np.testing.assert_array_equal(reading.taken(), truth)
+
+
+def test_frames_beyond_the_end_are_refused(folder):
+    path = draw_video(folder / "short.mp4", num_frames=8)
+    with pytest.raises(VideoError, match=r"frame 8 is wanted, the video has 8"):
+        read_frames(path, [0, 8])
+    with pytest.raises(VideoError):
+        read_frames(path, [-1])
+
+
+def bad_files(folder):
+    (folder / "empty.mp4").write_bytes(b"")
+    (folder / "text.mp4").write_text("no video\n" * 50)
+    (folder / "noise.mp4").write_bytes(np.random.default_rng(0).bytes(5000))
+    (folder / "list.mp4").write_text("#EXTM3U\n#EXTINF:3,\nh264_b.mp4\n#EXT-X-ENDLIST\n")
+    (folder / "concat.mp4").write_text("ffconcat version 1.0\nfile h264_b.mp4\n")
+    (folder / "net.sdp").write_text("v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nm=video 5004 RTP/AVP 96\n")
+    os.mkdir(folder / "dir.mp4")
+    os.mkfifo(folder / "fifo.mp4")
+    os.symlink("nowhere", folder / "dangling.mp4")
+    os.symlink("loop.mp4", folder / "loop.mp4")
+    os.symlink("/dev/zero", folder / "zero.mp4")
+    names = ["empty", "text", "noise", "list", "concat", "dir", "fifo", "dangling", "loop", "zero", "missing"]
+    return [folder / f"{name}.mp4" for name in names] + [folder / "net.sdp"]
+
+
+@pytest.mark.parametrize("decoder", ["pyav", "decord", "opencv"])
+def test_what_is_no_video_is_told_in_one_line_at_once(tmp_path, decoder):
+    pytest.importorskip({"decord": "decord", "opencv": "cv2", "pyav": "av"}[decoder])
+    draw_video(tmp_path / "h264_b.mp4", num_frames=8)
+    for path in bad_files(tmp_path):
+        if decoder == "decord" and path.name in ("noise.mp4", "text.mp4"):
+            continue  # decord writes to stderr about these
+        with pytest.raises(VideoError) as caught:
+            read_frames(path, [0], decoder)
+        assert str(caught.value).startswith(str(path))
+        assert "\n" not in str(caught.value)
+
+
+NAMES = ["with space.mp4", "视频 é.mp4", "-dash.mp4", "new\nline.mp4", "http:x.mp4", "concat:a.mp4", "pct%03d.mp4"]
+
+
+@pytest.mark.parametrize("name", [*NAMES, "#hash?.mp4", "[glob]*.mp4", "no_extension"])
+def test_any_name(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    draw_video("plain.mp4", num_frames=8)
+    os.rename("plain.mp4", name)
+    assert frame_numbers(read_frames(name, [3])) == [3]
+
+
+def test_bytes_that_are_no_utf8_in_a_name(tmp_path):
+    draw_video(tmp_path / "plain.mp4", num_frames=8)
+    name = os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe.mp4")
+    os.rename(tmp_path / "plain.mp4", name)
+    assert frame_numbers(read_frames(name, [3])) == [3]
+    with pytest.raises(VideoError) as caught:
+        read_frames(name, [99])
+    str(caught.value).encode()
+
+
+def test_a_cover_picture_is_passed_over(tmp_path):
+    path = tmp_path / "cover.mp4"
+    draw_video(tmp_path / "plain.mp4", num_frames=8)
+    write_video(tmp_path / "cover.avi", np.zeros((1, 32, 32, 3), np.uint8), codec="mjpeg", pix_fmt="yuvj420p")
+    sources = [av.open(str(tmp_path / name)) for name in ("cover.avi", "plain.mp4")]
+    with av.open(str(path), "w") as target:
+        streams = [target.add_stream_from_template(source.streams.video[0]) for source in sources]
+        streams[0].disposition = av.stream.Disposition.attached_pic
+        for source, stream in zip(sources, streams):
+            for packet in source.demux(video=0):
+                if packet.size:
+                    packet.stream = stream
+                    target.mux(packet)
+    with av.open(str(path)) as container:
+        assert len(container.streams.video) == 2
+    assert frame_numbers(read_frames(path, [3])) == [3]
+
+
+def test_limits(folder):
+    path = draw_video(folder / "limits.mp4", num_frames=30)
+    with pytest.raises(VideoError, match="the limit is"):
+        read_frames(path, [0], limits=Limits(max_pixels=1000))
+    with pytest.raises(VideoError, match="the limit is"):
+        read_frames(path, [0], limits=Limits(max_packets=20))
+    with pytest.raises(VideoError, match="the limit is"):
+        read_frames(path, [0, 1], limits=Limits(max_bytes=20000))
+    with pytest.raises(VideoError, match="took longer than"):
+        read_frames(path, [0], limits=Limits(seconds=1e-9))
+
+
+def test_a_header_that_promises_too_much_is_refused_before_room_is_made(folder):
+    path = draw_video(folder / "bomb.mp4", num_frames=10)
+    data = bytearray(path.read_bytes())
+    place = data.index(b"stsz") + 12
+    data[place - 4 : place] = (1).to_bytes(4, "big")
+    data[place : place + 4] = (0x10000000).to_bytes(4, "big")
+    path.write_bytes(data)
+    start = time.monotonic()
+    with pytest.raises(VideoError, match="promises 268435456"):
+        read_frames(path, [0])
+    assert time.monotonic() - start < 5
+
+
+def test_a_frame_of_another_size_is_brought_to_the_first_ones(folder):
+    large = draw_video(folder / "large.ts", num_frames=20)
+    small = draw_video(folder / "small.ts", num_frames=20, height=32, width=42)
+    both = folder / "both.ts"
+    both.write_bytes(large.read_bytes() + small.read_bytes())
+    frames = read_chosen(both, lambda n: np.array([2, n - 2])).taken()
+    assert frames.shape == (2, 64, 84, 3)
+    assert frame_numbers(frames) == [2, 18]
+
+
+def test_long_streams_are_read_from_the_file_a_second_time(folder, monkeypatch):
+    import datareader.packet_index
+
+    path = draw_video(folder / "long.mp4", num_frames=60)
+    monkeypatch.setattr(datareader.packet_index, "KEPT_BYTES", 1000)
+    assert frame_numbers(read_frames(path, [50, 2, 31])) == [50, 2, 31]
+
+
+def test_an_unknown_decoder_and_a_missing_package(folder, monkeypatch):
+    path = draw_video(folder / "any.mp4", num_frames=8)
+    with pytest.raises(UserError, match="unknown decoder"):
+        read_frames(path, [0], "ffms2")
+    monkeypatch.setitem(sys.modules, "decord", None)
+    monkeypatch.delitem(sys.modules, "datareader.decord_backend", raising=False)
+    with pytest.raises(UserError, match="pip install decord"):
+        read_frames(path, [0], "decord")
+
+
+def test_the_package_does_not_import_paddle():
+    code = "import sys, datareader; sys.exit(any(m in sys.modules for m in ('paddle', 'av', 'decord')))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=os.path.dirname(os.path.dirname(__file__))).returncode == 0
