@@ -1,0 +1,71 @@
+import cv2
+import numpy as np
+import pytest
+
+from datareader import transforms
+
+
+def bilinear(frame, height, width):
+    """Bilinear interpolation with aligned pixel centres, in floats."""
+    y = np.clip((np.arange(height) + 0.5) * frame.shape[0] / height - 0.5, 0, frame.shape[0] - 1)
+    x = np.clip((np.arange(width) + 0.5) * frame.shape[1] / width - 0.5, 0, frame.shape[1] - 1)
+    y0, x0 = np.floor(y).astype(int), np.floor(x).astype(int)
+    y1, x1 = np.minimum(y0 + 1, frame.shape[0] - 1), np.minimum(x0 + 1, frame.shape[1] - 1)
+    fy, fx, frame = (y - y0)[:, None, None], (x - x0)[None, :, None], frame.astype(float)
+    top = frame[y0][:, x0] * (1 - fx) + frame[y0][:, x1] * fx
+    return top * (1 - fy) + (frame[y1][:, x0] * (1 - fx) + frame[y1][:, x1] * fx) * fy
+
+
+@pytest.mark.parametrize("height, width, short_side", [(60, 80, 33), (80, 60, 90), (50, 50, 25), (30, 31, 32)])
+def test_resizing_is_bilinear_to_one_grey_level(height, width, short_side):
+    frame = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    resized = transforms.resize_frame(frame, short_side)
+    ratio = short_side / min(height, width)
+    assert resized.shape == (round(height * ratio), round(width * ratio), 3)
+    assert np.abs(resized - bilinear(frame, *resized.shape[:2])).max() <= 1
+
+
+def test_rows_with_padding_give_the_same_picture():
+    wide = np.random.default_rng(0).integers(0, 256, (40, 64, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(
+        transforms.resize_frame(wide[:, :50], 32), transforms.resize_frame(np.ascontiguousarray(wide[:, :50]), 32)
+    )
+
+
+def test_the_short_side_is_never_smaller_than_asked():
+    for height, width in [(1, 1000), (255, 341), (997, 3), (2, 3)]:
+        assert min(transforms.short_side_size(height, width, 256)) == 256
+
+
+def test_scales_include_both_ends():
+    rng = np.random.default_rng(0)
+    assert {transforms.random_short_side([5, 8], rng) for _ in range(200)} == {5, 6, 7, 8}
+
+
+def test_crops_reach_every_place_and_fit_exactly():
+    rng = np.random.default_rng(0)
+    assert {transforms.random_offset(6, 5, 4, rng) for _ in range(300)} == {(y, x) for y in range(3) for x in range(2)}
+    assert transforms.random_offset(4, 4, 4, rng) == (0, 0)
+    with pytest.raises(ValueError, match="does not fit"):
+        transforms.random_offset(4, 3, 4, rng)
+
+
+def test_three_crops_along_the_longer_side():
+    assert transforms.spread_offsets(256, 341, 256, 3) == [(0, 0), (0, 42), (0, 85)]
+    assert transforms.spread_offsets(341, 256, 256, 3) == [(0, 0), (42, 0), (85, 0)]
+    assert transforms.spread_offsets(256, 256, 256, 3) == [(0, 0)] * 3
+    assert transforms.spread_offsets(256, 356, 256, 1) == [(0, 50)]
+    assert transforms.spread_offsets(288, 356, 256, 5) == [(16, 0), (16, 25), (16, 50), (16, 75), (16, 100)]
+
+
+def test_normalising_puts_the_channels_in_front():
+    frames = np.random.default_rng(0).integers(0, 256, (2, 4, 5, 3), dtype=np.uint8)
+    clip = transforms.normalise(frames, 114.75, 57.375)
+    assert clip.shape == (3, 2, 4, 5)
+    assert clip.dtype == np.float32
+    for c, t, y, x in np.ndindex(3, 2, 4, 5):
+        assert clip[c, t, y, x] == pytest.approx((float(frames[t, y, x, c]) - 114.75) / 57.375, abs=1e-6)
+    mirrored = transforms.crop(frames, (1, 1), 2, 3, mirror=True)
+    np.testing.assert_array_equal(
+        mirrored, cv2.flip(frames[0, 1:3, 1:4], 1)[None].repeat(2, 0) * 0 + frames[:, 1:3, 3:0:-1]
+    )

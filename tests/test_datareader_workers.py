@@ -1,0 +1,106 @@
+"""A decoder that crashes or hangs takes its own process with it and nothing else."""
+
+import os
+
+import numpy as np
+import pytest
+from crashing_requests import Misbehave
+from video_factory import draw_video
+
+import datareader.workers
+from configs.schema import Config
+from datareader import build_train_loader, build_view_loader
+from datareader.batches import Failure
+from datareader.clips import ReaderSettings, ViewFrames
+from datareader.lists import VideoItem
+from datareader.video import VideoError
+from datareader.workers import ProcessReader, ReaderPool
+from utils.errors import RunError
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", os.path.dirname(__file__))
+    monkeypatch.setattr(datareader.workers, "GRACE_SECONDS", 0.5)
+
+
+@pytest.fixture
+def reader():
+    reader = ProcessReader()
+    yield reader
+    reader.close()
+
+
+def fine(reader):
+    frames, detail = reader.run(Misbehave("a", "fine"))
+    assert frames.tolist() == [0, 1, 2, 3, 4]
+    assert detail == "fine"
+
+
+@pytest.mark.parametrize("how, words", [("crash", r"crashed the decoder, twice \(signal 11\)"),
+                                        ("exit", r"crashed the decoder, twice \(exit status 7\)"),
+                                        ("hang", "hung the decoder for more than 0.5 s")])  # fmt: skip
+def test_the_video_is_named_and_the_process_replaced(reader, how, words):
+    fine(reader)
+    first = reader.process.pid
+    with pytest.raises(VideoError, match=f"bad.mp4: {words}"):
+        reader.run(Misbehave("bad.mp4", how))
+    fine(reader)
+    assert reader.process.pid != first
+
+
+def test_a_process_that_was_killed_by_chance_costs_no_video(reader, tmp_path):
+    frames, detail = reader.run(Misbehave(str(tmp_path / "mark"), "once"))
+    assert detail == "once"
+
+
+def test_a_process_that_cannot_start_is_a_failed_run(reader, monkeypatch):
+    monkeypatch.setattr(datareader.workers, "CHILD", "import sys; sys.exit(3)")
+    with pytest.raises(RunError, match=r"did not start \(exit status 3\)"):
+        reader.run(Misbehave("a", "fine"))
+
+
+def test_frames_of_growing_and_shrinking_size_come_over_whole(reader, tmp_path):
+    for num_frames in (4, 40, 8):
+        path = draw_video(tmp_path / f"{num_frames}.mp4", num_frames=num_frames)
+        request = ViewFrames(str(path), 10, 8, 1, 64, ReaderSettings())
+        frames, reading = reader.run(request)
+        expected, _ = request.read()
+        np.testing.assert_array_equal(frames, expected)
+        assert reading.num_frames == num_frames
+
+
+def test_the_pool_keeps_order_and_cancels_on_close():
+    pool = ReaderPool(2)
+    futures = [pool.submit(lambda reader, i=i: i) for i in range(20)]
+    assert [future.result(20) for future in futures] == list(range(20))
+    slow = [pool.submit(lambda reader: reader.run(Misbehave("a", "fine"))) for _ in range(20)]
+    pool.close()
+    assert any(future.cancelled() for future in slow)
+    assert pool.submit(lambda reader: 1).result(20) == 1
+    pool.close()
+
+
+def test_loaders_carry_a_crash_as_a_failure(tmp_path, monkeypatch):
+    """The request's class is swapped for one that crashes on the file called bad."""
+    import datareader.kinetics as kinetics
+
+    items = [VideoItem(str(draw_video(tmp_path / f"{n}.mp4", num_frames=12)), i, i + 1) for i, n in enumerate("abc")]
+    items[1] = VideoItem("bad", 1, 2)
+    for name in ("TrainingClip", "ViewFrames"):
+        whole = getattr(kinetics, name)
+        monkeypatch.setattr(
+            kinetics, name, lambda path, *a, whole=whole: Misbehave(path, "crash") if path == "bad" else whole(path, *a)
+        )
+    config = Config()
+    config.TRAIN.crop_size, config.TRAIN.jitter_scales = 32, [32, 40]
+    config.TEST.crop_size, config.TEST.jitter_scales = 64, [64, 64]
+    failure = Failure("bad", 1, "crashed the decoder, twice (signal 11)")
+    train = build_train_loader(config, items, seed=0, num_workers=2)
+    (batch,) = list(train)
+    train.close()
+    assert batch.failures == [failure]
+    assert len(batch) == 3
+    views = build_view_loader(config, items, num_workers=1, views="1x1")
+    assert list(views)[1] == failure
+    views.close()
