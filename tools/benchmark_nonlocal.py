@@ -1,0 +1,158 @@
+"""The non-local operation against its plain form, time and peak memory: python tools/benchmark.py nonlocal
+
+The plain form computes the same y with the N x N' map in one piece, N' = N / 4 (sub-sampled keys), one clip. The
+operation starts from theta, phi and g; --block measures the whole block with its four convolutions as well. Peak
+memory is what a fresh process needs above its inputs (the kernel's count of resident memory; Linux).
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmark_harness import alternate, report
+
+from utils.errors import UserError
+from utils.runtime import prepare_environment
+
+CHANNELS, INNER = 512, 256
+SIDE = 28
+FORMS = ("gaussian", "embedded_gaussian", "dot_product", "concatenation")
+MODES = ("forward", "forward+backward")
+PLAIN_NAMES = {
+    "softmax_attention": lambda attention: (
+        lambda theta, phi, g, chunk=None: attention.plain_softmax_attention(theta, phi, g)
+    ),
+    "dot_product_attention": lambda attention: attention.plain_dot_product_attention,
+    "concatenation_attention": lambda attention: attention.plain_concatenation_attention,
+}
+
+
+def main(argv: list[str]) -> None:
+    arguments = _parse(argv)
+    prepare_environment()
+    results, peaks = {}, {}
+    for num_positions in arguments.positions:
+        repeats = arguments.repeats if num_positions <= arguments.plain_up_to else 1
+        sides = ["plain", "ours"] if num_positions <= arguments.plain_up_to else ["ours"]
+        for form in arguments.forms:
+            for part in ("operation", "block") if arguments.block else ("operation",):
+                for mode in MODES:
+                    case = f"{part} {form} N={num_positions} {mode}"
+                    runs = {side: _prepared(part, form, num_positions, mode, side == "plain") for side in sides}
+                    results[case] = alternate(runs, repeats)
+                    del runs
+                    if part == "operation":
+                        peaks[case] = {s: _peak_megabytes(part, form, num_positions, mode, s == "plain") for s in sides}
+                    print(case, {side: f"{min(seconds):.4f} s" for side, seconds in results[case].items()}, flush=True)
+    report("nonlocal", results, arguments.json, peak_megabytes_above_inputs=peaks, channels=CHANNELS, inner=INNER)
+    _print_memory(peaks)
+
+
+def _parse(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="benchmark.py nonlocal", description=__doc__)
+    parser.add_argument("--positions", type=int, nargs="+", default=[784, 3136, 12544, 50176], help="values of N")
+    parser.add_argument("--forms", nargs="+", choices=FORMS, default=list(FORMS))
+    parser.add_argument("--repeats", type=int, default=5, help="timed rounds (default: %(default)s)")
+    parser.add_argument("--plain_up_to", type=int, default=12544, help="largest N of the plain form, and of --repeats")
+    parser.add_argument("--block", action="store_true", help="measure whole blocks too")
+    parser.add_argument("--json", help="write the results here")
+    arguments = parser.parse_args(argv)
+    wrong = [n for n in arguments.positions if n % 784 and n != 196 or n < 196]
+    if wrong:
+        raise UserError(f"--positions {wrong[0]}: a multiple of {SIDE * SIDE} (frames of {SIDE} x {SIDE}) or 196")
+    return arguments
+
+
+def _prepared(part: str, form: str, num_positions: int, mode: str, is_plain: bool) -> Callable[[], Any]:
+    """A call of the operation or the block on fixed random inputs, with gradients of all inputs for the second mode."""
+    import paddle
+
+    paddle.seed(0)
+    inputs, compute = (_operation if part == "operation" else _block)(form, num_positions, is_plain)
+    for tensor in inputs:
+        tensor.stop_gradient = mode == "forward"
+    shape = [1, INNER, num_positions] if part == "operation" else inputs[0].shape
+    direction = None if mode == "forward" else paddle.ones(shape)
+
+    def run():
+        if direction is None:
+            with paddle.no_grad():
+                compute(*inputs)
+            return
+        compute(*inputs).backward(direction)
+        for tensor in inputs:
+            tensor.clear_grad()
+
+    return run
+
+
+def _operation(form: str, num_positions: int, is_plain: bool):
+    import paddle
+
+    from models.nonlocal_model import attention
+
+    num_keys, width = num_positions // 4, CHANNELS if form == "gaussian" else INNER
+    g = paddle.randn([1, INNER, num_keys])
+    if form == "concatenation":
+        inputs = [paddle.randn([1, num_positions]), paddle.randn([1, num_keys]), g]
+    else:
+        inputs = [paddle.randn([1, width, num_positions]) * 0.1, paddle.randn([1, width, num_keys]) * 0.1, g]
+    name = "softmax_attention" if form.endswith("gaussian") else f"{form}_attention"
+    return inputs, PLAIN_NAMES[name](attention) if is_plain else getattr(attention, name)
+
+
+def _block(form: str, num_positions: int, is_plain: bool):
+    import paddle
+
+    from models.nonlocal_model import attention
+    from models.nonlocal_model.nonlocal_block import NonLocalBlock
+
+    side = SIDE if num_positions >= SIDE * SIDE else 14
+    num_frames = num_positions // side**2
+    block = NonLocalBlock(CHANNELS, INNER, form)
+    cheap = {name: getattr(attention, name) for name in PLAIN_NAMES}
+
+    def compute(x):
+        try:
+            for name, plain in PLAIN_NAMES.items():
+                setattr(attention, name, plain(attention) if is_plain else cheap[name])
+            return block.forward_frames(x, num_frames)
+        finally:
+            for name, function in cheap.items():
+                setattr(attention, name, function)
+
+    return [paddle.randn([num_frames, CHANNELS, side, side])], compute
+
+
+def _peak_megabytes(*case: Any) -> float | None:
+    """Peak resident memory above the inputs, of a process of its own; None where the system does not count it."""
+    if not Path("/proc/self/clear_refs").exists():
+        return None
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_measure_peak, case)
+
+
+def _measure_peak(part: str, form: str, num_positions: int, mode: str, is_plain: bool) -> float:
+    prepare_environment()
+    _prepared(part, form, 196, mode, is_plain)()  # loads the libraries and their work space
+    run = _prepared(part, form, num_positions, mode, is_plain)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    before = _resident_megabytes("VmRSS")
+    run()
+    return _resident_megabytes("VmHWM") - before
+
+
+def _resident_megabytes(field: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1024
+
+
+def _print_memory(peaks: dict[str, dict[str, float | None]]) -> None:
+    from tabulate import tabulate
+
+    rows = [(case, *(sides.get(side) for side in ("plain", "ours"))) for case, sides in peaks.items()]
+    print(tabulate(rows, ("peak memory above the inputs, MB", "plain", "ours"), floatfmt=".1f", missingval="-"))
