@@ -131,33 +131,32 @@ class Valid:
 
 
 @dataclass
-class Test:
-    num_reader_threads: int = key(8, "reading processes; never more than the machine's cores", low=0)
-    batch_size: int = key(4, "views in a step", low=1)
-    filelist: str = key("./data/dataset/nonlocal/testlist.txt", "`path label` a line, or the zoo's four columns")
-    filename_gt: str = key("./data/dataset/nonlocal/vallist.txt", "labels of the four columns, by line number")
+class Views:
+    """What TEST and INFER share."""
+
     checkpoint_dir: str = key("./output", "searched for NONLOCAL.pdparams when --weights is left out")
     crop_size: int = key(256, "side of a view, pixels", low=16)
     sample_rate: int = key(8, "frames between two sampled frames", low=1)
     video_length: int = key(8, "frames of a clip", low=1)
     jitter_scales: list[int] = key([256, 256], "the short side, pixels; both numbers are equal", low=16)
     num_test_clips: int = key(30, "views of a video: a third as many clips, three crops each", low=3)
-    dataset_size: Optional[int] = key(None, "videos expected in the list; a difference is told", low=1)
     use_multi_crop: int = key(1, "1: three crops; 2: their mirror images too", low=1, high=2)
 
 
 @dataclass
-class Infer:
+class Test(Views):
+    num_reader_threads: int = key(8, "reading processes; never more than the machine's cores", low=0)
+    batch_size: int = key(4, "views in a step", low=1)
+    filelist: str = key("./data/dataset/nonlocal/testlist.txt", "`path label` a line, or the zoo's four columns")
+    filename_gt: str = key("./data/dataset/nonlocal/vallist.txt", "labels of the four columns, by line number")
+    dataset_size: Optional[int] = key(None, "videos expected in the list; a difference is told", low=1)
+
+
+@dataclass
+class Infer(Views):
     num_reader_threads: int = key(1, "reading processes; never more than the machine's cores", low=0)
     batch_size: int = key(1, "views in a step", low=1)
     filelist: str = key("./data/dataset/nonlocal/inferlist.txt", "videos to predict, one a line")
-    checkpoint_dir: str = key("./output", "searched for NONLOCAL.pdparams when --weights is left out")
-    crop_size: int = key(256, "side of a view, pixels", low=16)
-    sample_rate: int = key(8, "frames between two sampled frames", low=1)
-    video_length: int = key(8, "frames of a clip", low=1)
-    jitter_scales: list[int] = key([256, 256], "the short side, pixels; both numbers are equal", low=16)
-    num_test_clips: int = key(30, "views of a video: a third as many clips, three crops each", low=3)
-    use_multi_crop: int = key(1, "1: three crops; 2: their mirror images too", low=1, high=2)
     video_path: str = key("", "a video or a folder to predict; --video_path goes before it")
     kinetics_labels: str = key("", "the zoo's key for MODEL.class_names; used for prediction when set")
 
