@@ -43,6 +43,7 @@ class Model:
     head_pool_size: Optional[int] = key(
         None, "side of the last average pool; none: res5's side for TRAIN.crop_size; 0: all", low=0
     )
+    multi_label: bool = key(False, "several classes a video: sigmoid, binary cross-entropy, mean average precision")
     head_average: str = key(
         "probabilities", "what is averaged over output positions", choices=("probabilities", "logits")
     )
@@ -115,6 +116,26 @@ class Train:
     momentum: float = key(0.9, "momentum", low=0.0, high=1.0)
     nesterov: bool = key(True, "Nesterov's form of momentum")
     scale_momentum: bool = key(True, "needs no action: Paddle keeps the learning rate outside the velocity")
+    reference_batch_size: Optional[int] = key(
+        None, "linear rule: the recipe is written for this batch; rate x batch / it, iterations x it / batch", low=1
+    )
+    schedule: str = key("steps", "how the learning rate falls: step_sizes, or half a cosine", choices=("steps", "cosine"))
+    warmup_iterations: int = key(0, "the learning rate grows linearly over so many first iterations", low=0)
+    accumulation_steps: int = key(1, "a batch is computed in so many pieces, their gradients added", low=1)
+    clip_gradient_norm: Optional[float] = key(None, "a longer gradient (norm over all parameters) is cut to it", low=0.0)
+    label_smoothing: float = key(0.0, "share of each target spread evenly over all classes", low=0.0, high=0.999)
+    mixup_alpha: float = key(0.0, "clips are blended in pairs, the share from Beta(alpha, alpha); 0: not", low=0.0)
+    cutmix_alpha: float = key(0.0, "a box of another clip is pasted, its area from Beta(alpha, alpha); 0: not", low=0.0)
+    ema_decay: float = key(0.0, "the weights' moving average, which is evaluated and published; 0: none", low=0.0, high=1.0)
+    precise_bn_batches: int = key(0, "training batches that norm statistics are estimated from before an evaluation", low=0)
+    sync_bn: bool = key(False, "norm statistics over the clips of all GPUs in place of each GPU's own")
+    freeze: Optional[list[str]] = key(None, "layers that are not trained, by the start of their names: [stem, stage2]")
+    freeze_norms: bool = key(False, "norms keep their statistics, scale and shift")
+    trunk_learning_rate_factor: float = key(1.0, "of the learning rate, for all but the classifier", low=0.0)
+    recompute: bool = key(False, "activations of a block are computed again for its gradients: less memory, more time")
+    amp: str = key("float32", "mixed precision on GPUs: its narrow type", choices=("float32", "bfloat16", "float16"))
+    graph: str = key("dynamic", "static: train through a compiled graph", choices=("dynamic", "static"))
+    checkpoint_interval: int = key(0, "iterations between two checkpoints inside an epoch; 0: none there", low=0)
     keep_checkpoints: int = key(3, "newest epoch checkpoints that are kept; 0: all", low=0)
     seed: int = key(0, "of --fix_random_seed True: first weights, order, crops, dropout", low=0)
 

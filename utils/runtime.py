@@ -9,6 +9,7 @@ import sys
 import warnings
 
 from utils.errors import UserError
+from utils.parallel import num_local
 
 
 def prepare_environment() -> None:
@@ -35,8 +36,9 @@ def prepare_environment() -> None:
 
 
 def available_cores() -> int:
-    """Cores that this process may use (a container's or a scheduler's limit counts)."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores that this process may use: its share of what a container or a scheduler gives, one at least."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // num_local())
 
 
 def choose_device(use_gpu: bool | None) -> str:

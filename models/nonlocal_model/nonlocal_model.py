@@ -25,7 +25,8 @@ class NonLocalModel(ResNetVideo):
     residual blocks that a block follows; None: the published five blocks; {}: none. nonlocal_options: arguments of
     every NonLocalBlock. group_frames: stage -> frames of its blocks' groups. widths: stem_channels, res2_channels,
     inner_channels and groups of the trunk. head_pool_size: side of the last average pool, stride 1; 0: the whole map.
-    head_average: what `class_scores` averages over positions, "probabilities" or "logits".
+    head_average: what `class_scores` averages over positions, "probabilities" or "logits". multi_label: scores are
+    sigmoids, each class for itself.
 
     forward(clips float32 [N, 3, T, H, W], normalised) -> logits float32 [N, P, K] of P output positions, row by row.
     Raises UserError when the pools do not divide T.
@@ -47,6 +48,7 @@ class NonLocalModel(ResNetVideo):
         fc_init_std: float = 0.01,
         head_pool_size: int = 7,
         head_average: str = "probabilities",
+        multi_label: bool = False,
     ):
         if video_arc_choice not in ARCS:
             raise UserError(f"video_arc_choice {video_arc_choice}: there are {', '.join(map(str, ARCS))}")
@@ -66,7 +68,7 @@ class NonLocalModel(ResNetVideo):
             norm=norm or Norm(),
             **(widths or {}),
         )
-        self.head_pool_size, self.head_average = head_pool_size, head_average
+        self.head_pool_size, self.head_average, self.multi_label = head_pool_size, head_average, multi_label
         self.dropout = nn.Dropout(dropout_rate)
         normal = paddle.ParamAttr(initializer=nn.initializer.Normal(0.0, fc_init_std))
         self.head = nn.Linear(self.out_channels, num_classes, weight_attr=normal)
@@ -91,10 +93,14 @@ class NonLocalModel(ResNetVideo):
         return self.head(self.dropout(x))
 
     def class_scores(self, logits):
-        """Scores of clips: softmax over K, then the mean over P (or the other way round): [N, P, K] -> [N, K]."""
+        """Scores of clips: softmax over K, then the mean over P (or the other way round): [N, P, K] -> [N, K].
+
+        For several labels a video the sigmoid takes the softmax's place.
+        """
+        probabilities = F.sigmoid if self.multi_label else F.softmax
         if self.head_average == "logits":
-            return F.softmax(logits.mean(1))
-        return F.softmax(logits).mean(1)
+            return probabilities(logits.mean(1))
+        return probabilities(logits).mean(1)
 
 
 def model_from_config(config) -> NonLocalModel:
@@ -157,6 +163,7 @@ def model_from_config(config) -> NonLocalModel:
         fc_init_std=model.fc_init_std,
         head_pool_size=side,
         head_average=model.head_average,
+        multi_label=model.multi_label,
     )
 
 

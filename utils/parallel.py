@@ -1,0 +1,72 @@
+"""The processes of one run. `python -m paddle.distributed.launch ... train.py ...` starts several, on any machines."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process's place among those of the run: `rank` 0 .. count - 1. All of them call the methods together."""
+
+    rank: int = 0
+    count: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        return self.rank == 0
+
+    def sum(self, array: np.ndarray) -> np.ndarray:
+        """The sum over all processes of a float64 array."""
+        if self.count == 1:
+            return array
+        import paddle
+
+        tensor = paddle.to_tensor(np.asarray(array, np.float64))
+        paddle.distributed.all_reduce(tensor)
+        return tensor.numpy()
+
+    def gather(self, value: Any) -> list:
+        """The values (plain objects) of all processes, by rank."""
+        if self.count == 1:
+            return [value]
+        import paddle
+
+        values: list = []
+        paddle.distributed.all_gather_object(values, value)
+        return values
+
+
+def num_launched() -> int:
+    """How many processes the launcher has started; 1 without it."""
+    return int(os.environ.get("PADDLE_TRAINERS_NUM", "1"))
+
+
+def num_local() -> int:
+    """How many of them share this machine."""
+    own = os.environ.get("PADDLE_CURRENT_ENDPOINT", "").rpartition(":")[0]
+    hosts = [end.rpartition(":")[0] for end in os.environ.get("PADDLE_TRAINER_ENDPOINTS", "").split(",")]
+    return max(1, hosts.count(own)) if own else 1
+
+
+def join_processes(device: str) -> Processes:
+    """Meet the other processes; all but the first are silent from here on (errors are not).
+
+    device: "cpu" talks through Gloo, "gpu" through NCCL.
+    """
+    if num_launched() == 1:
+        return Processes()
+    if device == "cpu":
+        os.environ.setdefault("PADDLE_DISTRI_BACKEND", "gloo")
+    import paddle
+
+    paddle.distributed.init_parallel_env()
+    processes = Processes(paddle.distributed.get_rank(), paddle.distributed.get_world_size())
+    if not processes.is_first:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - open as long as the process
+    return processes
