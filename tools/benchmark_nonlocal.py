@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from utils.runtime import prepare_environment
 
 CHANNELS, INNER = 512, 256
 SIDE = 28
+LONGEST_SHORT = 6272  # positions up to which a timed round takes several calls
 FORMS = ("gaussian", "embedded_gaussian", "dot_product", "concatenation")
 MODES = ("forward", "forward+backward")
 PLAIN_NAMES = {
@@ -42,7 +45,11 @@ def main(argv: list[str]) -> None:
             for part in ("operation", "block") if arguments.block else ("operation",):
                 for mode in MODES:
                     case = f"{part} {form} N={num_positions} {mode}"
-                    runs = {side: _prepared(part, form, num_positions, mode, side == "plain") for side in sides}
+                    calls = max(1, LONGEST_SHORT // num_positions)
+                    runs = {
+                        side: _mean_of(calls, _prepared(part, form, num_positions, mode, side == "plain"))
+                        for side in sides
+                    }
                     results[case] = alternate(runs, repeats)
                     del runs
                     if part == "operation":
@@ -65,6 +72,18 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     if wrong:
         raise UserError(f"--positions {wrong[0]}: a multiple of {SIDE * SIDE} (frames of {SIDE} x {SIDE}) or 196")
     return arguments
+
+
+def _mean_of(calls: int, call: Callable[[], Any]) -> Callable[[], float]:
+    """Seconds of one call as the mean of several, for calls that are too short to be timed alone."""
+
+    def timed() -> float:
+        started = time.perf_counter()
+        for _ in range(calls):
+            call()
+        return (time.perf_counter() - started) / calls
+
+    return timed
 
 
 def _prepared(part: str, form: str, num_positions: int, mode: str, is_plain: bool) -> Callable[[], Any]:
@@ -130,23 +149,32 @@ def _block(form: str, num_positions: int, is_plain: bool):
 
 def _peak_megabytes(*case: Any) -> float | None:
     """Peak resident memory above the inputs, of a process of its own; None where the system does not count it."""
-    if not Path("/proc/self/clear_refs").exists():
-        return None
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_measure_peak, case)
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_measure_peak, *case).result()
 
 
-def _measure_peak(part: str, form: str, num_positions: int, mode: str, is_plain: bool) -> float:
+def _measure_peak(part: str, form: str, num_positions: int, mode: str, is_plain: bool) -> float | None:
     prepare_environment()
     _prepared(part, form, 196, mode, is_plain)()  # loads the libraries and their work space
     run = _prepared(part, form, num_positions, mode, is_plain)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-    before = _resident_megabytes("VmRSS")
+    if not peak_starts_anew():
+        return None
+    before = resident_megabytes("VmRSS")
     run()
-    return _resident_megabytes("VmHWM") - before
+    return resident_megabytes("VmHWM") - before
 
 
-def _resident_megabytes(field: str) -> float:
+def peak_starts_anew() -> bool:
+    """Reset this process's peak of resident memory; False where the system does not count it."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+def resident_megabytes(field: str) -> float:
+    """VmRSS (now) or VmHWM (the peak) of this process."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1024
 

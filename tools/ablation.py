@@ -1,0 +1,196 @@
+"""The paper's tables with what this machine makes of them: python tools/ablation.py [a b c d e f g]
+
+For each row: the accuracy as published (not measured here), trainable parameters, multiply-adds of a clip by the
+formula (the N x N' map in one piece), seconds and peak memory of a clip on this machine, and the accuracy measured here
+where RUNS/<configuration>/results.json exists (`bash run.sh eval NONLOCAL configs/ablations/<configuration>.yaml
+--save_dir=RUNS/<configuration>`), else a dash.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(Path(__file__).resolve().parent)]
+
+from ablation_tables import TABLES, Row  # noqa: E402 - the tool is started as a file
+
+from utils.cli import run  # noqa: E402
+from utils.errors import RunError, UserError  # noqa: E402
+from utils.files import write_json  # noqa: E402
+from utils.runtime import prepare_environment  # noqa: E402
+
+FOLDER = ROOT / "configs" / "ablations"
+FOOTNOTE = (
+    "published: arXiv 1711.07971, section 5, Kinetics-400 validation, top-1 / top-5 % over 10 x 3 views; "
+    "published, not measured here. * also in the authors' README; the rest was transcribed by hand."
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("tables", nargs="*", metavar="TABLE", help="a to g of the paper; none: all")
+    parser.add_argument("--runs", default="output/ablations", help="evaluated runs (default: %(default)s)")
+    parser.add_argument("--count_only", action="store_true", help="parameters only, nothing is run")
+    parser.add_argument("--json", help="write the rows here")
+    arguments = parser.parse_args()
+    unknown = [name for name in arguments.tables if name not in TABLES]
+    if unknown:
+        raise UserError(f"no table {unknown[0]!r}; there are {', '.join(TABLES)}")
+    prepare_environment()
+    measured: dict[str, dict[str, Any]] = {}
+    for name in arguments.tables or TABLES:
+        title, rows = TABLES[name]
+        for row in rows:
+            if row.config and row.config not in measured:
+                measured[row.config] = _figures(row.config, arguments.count_only)
+                measured[row.config].update(_accuracy(Path(arguments.runs) / row.config / "results.json"))
+        _print_table(name, title, rows, measured)
+    print(FOOTNOTE)
+    if arguments.json:
+        write_json(Path(arguments.json), measured)
+
+
+def _figures(config: str, count_only: bool) -> dict[str, Any]:
+    """Parameters and, in a process of its own, multiply-adds, seconds and megabytes of one training-size clip."""
+    path = FOLDER / f"{config}.yaml"
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_measure, str(path), count_only).result()
+
+
+def _measure(config_path: str, count_only: bool) -> dict[str, Any]:
+    prepare_environment()
+    import paddle
+
+    from configs import load_config
+    from models import build_model
+
+    config = load_config(config_path)
+    model = build_model(config)
+    model.eval()
+    figures = {"parameters": sum(p.size for p in model.parameters() if not p.stop_gradient)}
+    if model_is_frozen(config):
+        figures["parameters"] = sum(p.size for p in model.parameters())
+    if count_only:
+        return figures
+    from benchmark_nonlocal import peak_starts_anew, resident_megabytes
+
+    train = config.TRAIN
+    clip = paddle.randn([1, 3, train.video_length, train.crop_size, train.crop_size])
+    with paddle.no_grad():
+        figures["multiply_adds"] = multiply_adds(model, clip)
+        is_counted, before = peak_starts_anew(), resident_megabytes("VmRSS")
+        seconds = []
+        for _ in range(3):
+            started = time.perf_counter()
+            model(clip)
+            seconds.append(time.perf_counter() - started)
+    figures["seconds"] = sorted(seconds)[1]
+    if is_counted:
+        figures["peak_megabytes"] = resident_megabytes("VmHWM")
+        figures["weights_and_libraries_megabytes"] = before
+    return figures
+
+
+def model_is_frozen(config) -> bool:
+    """Whether norms are constants, which the published parameter counts include all the same."""
+    return config.MODEL.use_affine
+
+
+def multiply_adds(model, clip) -> int:
+    """Multiply-adds of one forward pass of a clip [1, 3, T, H, W] by the formulas, cheap orders not counted as such."""
+    from models.nonlocal_model.layers import FramesConv
+    from models.nonlocal_model.nonlocal_block import NonLocalBlock
+
+    total, hooks = [0], []
+
+    def add_convolution(layer, inputs, output):
+        total[0] += output.size * layer.weight.size // layer.weight.shape[0]
+
+    for layer in model.sublayers():
+        if isinstance(layer, FramesConv):
+            hooks.append(layer.register_forward_post_hook(add_convolution))
+        elif isinstance(layer, NonLocalBlock):
+
+            def add_block(projection, inputs, output, block=layer):
+                total[0] += block_multiply_adds(block, *(inputs[0].shape[i] for i in (0, 2, 3)))
+
+            hooks.append(layer.out.register_forward_post_hook(add_block))
+    logits = model(clip)
+    for hook in hooks:
+        hook.remove()
+    return total[0] + logits.size * model.out_channels
+
+
+def block_multiply_adds(block, num_frames: int, height: int, width: int) -> int:
+    """Multiply-adds of one block on one clip of T x H x W positions, with every map in one piece."""
+    channels, inner = block.num_channels, block.inner_channels
+    positions = num_frames * height * width
+    halve = [max(side // 2, 1) if block.subsample else side for side in (height, width)]
+    keys_of_frame = halve[0] * halve[1]
+    num_keys = num_frames * keys_of_frame
+    group = min(block.group_frames or num_frames, num_frames)
+    sizes = [group] * (num_frames // group) + ([num_frames % group] if num_frames % group else [])
+    if block.extent == "space":
+        pairs = num_frames * height * width * keys_of_frame
+    elif block.extent == "time":
+        pairs = sum(size**2 for size in sizes) * height * width
+    else:
+        pairs = sum(size**2 for size in sizes) * height * width * keys_of_frame
+    projected = positions if block.pool_after_projection else num_keys
+    total = (positions + projected) * channels * inner + pairs * inner  # out, g, and the sum over j
+    if block.instantiation == "gaussian":
+        return total + pairs * channels
+    total += (positions + projected) * channels * inner  # theta, phi
+    if block.instantiation == "concatenation":
+        return total + (positions + num_keys) * inner
+    return total + pairs * inner
+
+
+def _accuracy(path: Path) -> dict[str, float]:
+    """top1 and top5 of an evaluated run, or nothing where there is none."""
+    if not path.exists():
+        return {}
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        return {"measured_top1": float(result["top1"]), "measured_top5": float(result["top5"])}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path} is not the results.json of an evaluation; delete it or evaluate anew") from error
+
+
+def _print_table(name: str, title: str, rows: tuple[Row, ...], measured: dict[str, dict[str, Any]]) -> None:
+    from tabulate import tabulate
+
+    lines = []
+    for row in rows:
+        figures = measured.get(row.config or "", {})
+        accuracy = [figures[key] for key in ("measured_top1", "measured_top5") if key in figures]
+        lines.append(
+            (
+                row.name,
+                row.config or "(no such arc here)",
+                f"{row.top1:.1f} / {row.top5:.1f}{'*' if row.in_readme else ''}",
+                " / ".join(f"{value:.1f}" for value in accuracy) or "-",
+                _scaled(figures.get("parameters"), 1e6),
+                _scaled(figures.get("multiply_adds"), 1e9),
+                _scaled(figures.get("seconds"), 1, 2),
+                _scaled(figures.get("peak_megabytes"), 1, 0),
+            )
+        )
+    headers = ("", "configuration", "published", "measured", "params M", "mult-adds G", "s / clip", "MB")
+    print(f"({name}) {title}\n{tabulate(lines, headers, disable_numparse=True, stralign='left')}\n", flush=True)
+
+
+def _scaled(value: float | None, unit: float, digits: int = 1) -> str:
+    return "-" if value is None else f"{value / unit:.{digits}f}"
+
+
+if __name__ == "__main__":
+    run(main)
