@@ -29,23 +29,24 @@ REVERSED_CLASS = {
 }
 # motion -> how many objects, their radius and their distance from the middle, both in short sides of the frame
 MOTIONS = {
-    "lift": ((2, 7), (0.07, 0.15), (0.08, 0.28)),
-    "swell": ((1, 3), (0.10, 0.18), (0.02, 0.2)),
-    "spread": ((14, 28), (0.03, 0.055), (0.06, 0.28)),
-    "light": ((1, 12), (0.05, 0.16), (0.08, 0.3)),
-    "swing": ((2, 7), (0.07, 0.15), (0.08, 0.28)),
-    "flicker": ((1, 12), (0.05, 0.16), (0.08, 0.3)),
+    "lift": ((4, 8), (0.06, 0.13), (0.05, 0.42)),
+    "swell": ((2, 4), (0.10, 0.16), (0.10, 0.28)),
+    "spread": ((14, 28), (0.03, 0.055), (0.40, 0.60)),
+    "light": ((1, 12), (0.05, 0.16), (0.08, 0.30)),
+    "swing": ((3, 8), (0.06, 0.13), (0.05, 0.30)),
+    "flicker": ((1, 12), (0.05, 0.16), (0.08, 0.30)),
 }
 ONE_WAY = ("lift", "swell", "spread", "light")
 SHAPES = ("disc", "triangle", "square", "bar", "cross", "star")
+CYCLE_FRAMES = (64, 100)  # how long a one-way motion takes from end to end
 CAMERA_MARGIN = 8  # pixels by which the camera may stray
 SUBPIXEL_BITS = 4  # cv2 draws at 1/16 pixel, so that slow motion is smooth
 
 
 class Thing(NamedTuple):
-    """An object: its place (x, y) from the middle and its layers, each a colour and corners [C, 2]; all in pixels."""
+    """An object: its own place (x, y) from the middle and its layers, a colour and corners [C, 2] each; in pixels."""
 
-    place: np.ndarray
+    home: np.ndarray
     layers: list[tuple[list[float], np.ndarray]]
 
 
@@ -68,46 +69,72 @@ def draw_frames(class_name: str, rng: np.random.Generator) -> np.ndarray:
     long_px = 2 * int(short_px * rng.uniform(1.0, 1.36) / 2)
     height, width = (short_px, long_px) if rng.random() < 0.7 else (long_px, short_px)
     background = _texture(rng, height + 2 * CAMERA_MARGIN, width + 2 * CAMERA_MARGIN)
-    objects = _objects(rng, motion, background, min(height, width))
-    shift, scale, spread, gain = change_over_time(motion, num_frames, rng)
+    things = _objects(rng, motion, background, short_px)
+    change = change_over_time(motion, num_frames, len(things), rng)
+    places = _places(change, np.array([thing.home for thing in things]), width, height)
     jitter = np.clip(_smooth_noise(rng, num_frames) * rng.uniform(0, 1.5), -CAMERA_MARGIN, CAMERA_MARGIN)
     noise = rng.uniform(0, 4)
     frames = np.empty((num_frames, height, width, 3), np.uint8)
     for t in range(num_frames):
         move = np.float32([[1, 0, jitter[t, 0] - CAMERA_MARGIN], [0, 1, jitter[t, 1] - CAMERA_MARGIN]])
         picture = cv2.warpAffine(background, move, (width, height), flags=cv2.INTER_LINEAR)
-        for thing in objects:
-            place = np.array([width, height]) / 2 + thing.place * spread[t] + shift[t] * [width, height] + jitter[t]
-            _draw(picture, thing, place, scale[t])
+        for thing, place, scale in zip(things, places[t], change.scale[t]):
+            _draw(picture, thing, place + jitter[t], scale)
         grain = rng.standard_normal((height // 2, width // 2), np.float32) * noise
-        lit = picture * np.float32(gain[t]) + cv2.resize(grain, (width, height))[..., None]
+        lit = picture * np.float32(change.gain[t]) + cv2.resize(grain, (width, height))[..., None]
         frames[t] = np.clip(lit, 0, 255).astype(np.uint8)
     return frames[::-1].copy() if backwards else frames
 
 
-def change_over_time(motion: str, num_frames: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-    """Return how a motion changes the scene: shift [n, 2] in frame sizes, size [n], spread [n], gain of light [n].
+class Change(NamedTuple):
+    """What happens to a scene of `count` objects in n frames; what the motion does not change is None or constant."""
 
-    What a motion does not change is constant, at a value from the range that the other motions run through, so that
-    a frame's brightness or an object's height says nothing. One-way motions never turn back; their speed is uneven.
+    height: np.ndarray | None  # float [n, count], -0.5 (bottom) .. 0.5 (top) and a little beyond, in frame heights
+    spread: np.ndarray  # float [n, count], the distance from the middle in units of the object's own
+    scale: np.ndarray  # float [n, count], the size in units of the object's own
+    side: np.ndarray  # float [n], how far all are shifted sideways, in frame widths
+    gain: np.ndarray  # float [n], of the light
+
+
+def change_over_time(motion: str, num_frames: int, count: int, rng: np.random.Generator) -> Change:
+    """Let a motion run.
+
+    The one-way motions repeat without end, each object at its own point of the cycle: it goes from one end to the other
+    and starts anew. So every moment looks alike, any window of frames shows the direction, and a clip that runs past
+    the end of the video and goes on at its start (as short videos are read) shows one jump more and is still right.
+    What rests does so at a value from the range that other motions run through.
+
+    Args:
+        motion: one of MOTIONS.
+        num_frames: n, at least 1.
+        count: objects, at least 1.
+        rng: gives speed, unevenness and the points of the cycle.
     """
-    phase = np.linspace(0, 1, num_frames) ** rng.uniform(0.75, 1.35)
-    way = 2 * phase - 1 if rng.random() < 0.5 else 1 - 2 * phase[::-1]  # slow start or slow end, -1 .. 1
-    reach = rng.uniform(0.75, 1.15)
-    rest = rng.uniform(-0.6, 0.6, len(ONE_WAY))
-    moving = {name: reach * way if name == motion else np.full(num_frames, at) for name, at in zip(ONE_WAY, rest)}
-    shift = np.zeros((num_frames, 2))
-    shift[:, 1] = -0.26 * moving["lift"]
-    if motion == "swing":
-        period = rng.uniform(13, 24)
-        angle = 2 * np.pi * (np.arange(num_frames) / period + rng.random())
-        shift[:, 0] = rng.uniform(0.1, 0.18) * np.sin(angle)
-    gain = np.exp(0.55 * moving["light"] - 0.15)
+    time = np.arange(num_frames) / rng.uniform(*CYCLE_FRAMES) + rng.random()
+    order = (rng.permutation(count) + rng.uniform(-0.2, 0.2, count)) / count  # objects are spread over the cycle
+    cycle = ((time[:, None] + order) % 1) ** rng.uniform(0.8, 1.25)
+    rest = rng.uniform(-0.6, 0.6, 2)
+    scale = np.exp(0.75 * (2 * cycle - 1)) if motion == "swell" else np.full(cycle.shape, np.exp(0.6 * rest[0]))
+    gain = np.exp(0.6 * (2 * (time % 1) - 1 if motion == "light" else np.full(num_frames, rest[1])) - 0.15)
     if motion == "flicker":
         jumps = np.cumsum(rng.integers(2, 7, num_frames))
         level = np.searchsorted(jumps, np.arange(num_frames), side="right") % 2
         gain = gain * np.exp(rng.uniform(0.3, 0.5) * (2 * level - 1))
-    return shift, np.exp(0.75 * moving["swell"]), np.exp(0.75 * moving["spread"]), gain
+    side = np.zeros(num_frames)
+    if motion == "swing":
+        angle = 2 * np.pi * (np.arange(num_frames) / rng.uniform(13, 24) + rng.random())
+        side = rng.uniform(0.1, 0.18) * np.sin(angle)
+    height = 1.2 * cycle - 0.6 if motion == "lift" else None
+    return Change(height, cycle if motion == "spread" else np.ones(cycle.shape), scale, side, gain)
+
+
+def _places(change: Change, homes: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Return where the objects are, float [n, count, 2]: (x, y) in pixels."""
+    places = homes * change.spread[..., None] + [width / 2, height / 2]
+    places[..., 0] += change.side[:, None] * width
+    if change.height is not None:
+        places[..., 1] = height * (0.5 - change.height)
+    return places
 
 
 def _smooth_noise(rng: np.random.Generator, num_frames: int) -> np.ndarray:
@@ -146,7 +173,7 @@ def _objects(rng: np.random.Generator, motion: str, background: np.ndarray, shor
     count = int(rng.integers(counts[0], counts[1] + 1))
     for index in range(count):
         angle = turn + 2 * np.pi * (index + rng.uniform(-0.3, 0.3)) / count
-        place = rng.uniform(*distances) * short_px * np.array([np.cos(angle), np.sin(angle)])
+        home = rng.uniform(*distances) * short_px * np.array([np.cos(angle), np.sin(angle)])
         colour = rng.uniform(0, 255, 3)
         while np.abs(colour - ground).mean() < 55:
             colour = rng.uniform(0, 255, 3)
@@ -154,7 +181,7 @@ def _objects(rng: np.random.Generator, motion: str, background: np.ndarray, shor
         turned = _outline(shape) @ np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
         corners, inner = turned * rng.uniform(*radii) * short_px, rng.uniform(0, 255, 3)
         layers = [(colour.tolist(), corners), (inner.tolist(), corners * 0.45)]
-        things.append(Thing(place, layers[:1] if shape == "bar" else layers))
+        things.append(Thing(home, layers[:1] if shape == "bar" else layers))
     return things
 
 

@@ -94,7 +94,7 @@ def _make_video(folder: str, video: Video) -> int:
 
 def make_dataset(
     folder: str | Path,
-    num_train: int = 48,
+    num_train: int = 60,
     num_valid: int = 6,
     num_test: int = 12,
     seed: int = 0,
@@ -190,7 +190,7 @@ def main() -> None:
     """Make the data set and say what was made."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output_dir", required=True, help="folder of the data set")
-    parser.add_argument("--num_train", type=positive_int, default=48, help="training videos a class (%(default)s)")
+    parser.add_argument("--num_train", type=positive_int, default=60, help="training videos a class (%(default)s)")
     parser.add_argument("--num_valid", type=positive_int, default=6, help="validation videos a class (%(default)s)")
     parser.add_argument("--num_test", type=positive_int, default=12, help="test videos a class (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="other seeds give other videos (%(default)s)")
