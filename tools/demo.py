@@ -16,11 +16,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from utils.cli import run  # noqa: E402 - the tool is started as a file
+from utils.cli import positive_int, run  # noqa: E402 - the tool is started as a file
 from utils.errors import RunError  # noqa: E402
 from utils.files import write_json  # noqa: E402
-
-VIDEOS = "data/dataset/demo/videos"
 
 
 def main() -> None:
@@ -28,19 +26,32 @@ def main() -> None:
         description=__doc__, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--output_dir", default="output/demo", help="where the results go (default: %(default)s)")
+    parser.add_argument("--data_dir", default="data/dataset/demo/videos", help="where the videos go (%(default)s)")
+    parser.add_argument("--num_train", type=positive_int, default=60, help="training videos a class (%(default)s)")
+    parser.add_argument("--num_test", type=positive_int, default=12, help="held-out videos a class (%(default)s)")
     parser.add_argument(
         "-o", "--override", action="append", default=[], metavar="SECTION.KEY=VALUE", help="passed on to train.py"
     )
     args = parser.parse_args()
-    output = Path(args.output_dir)
+    output, videos = Path(args.output_dir), Path(args.data_dir)
     started = time.perf_counter()
-    call("1/5 draw the videos", "data/dataset/demo/make_videos.py", f"--output_dir={VIDEOS}")
+    call(
+        "1/5 draw the videos", "data/dataset/demo/make_videos.py", f"--output_dir={videos}",
+        f"--num_train={args.num_train}", f"--num_test={args.num_test}",
+    )  # fmt: skip
 
     train_started = time.perf_counter()
-    overrides = [f"--override={override}" for override in args.override]
+    lists = {
+        "TRAIN.filelist": "trainlist.txt",
+        "VALID.filelist": "vallist.txt",
+        "TEST.filelist": "testlist.txt",
+        "MODEL.class_names": "class_names.txt",
+    }
+    overrides = [f"{key}={videos / name}" for key, name in lists.items()] + args.override
     call(
         "2/5 train a small I3D network with non-local blocks from scratch", "train.py", "--config=configs/demo.yaml",
-        f"--save_dir={output / 'train'}", "--fix_random_seed=True", "--valid_interval=5", *overrides,
+        f"--save_dir={output / 'train'}", "--fix_random_seed=True", "--valid_interval=5",
+        *(f"--override={override}" for override in overrides),
     )  # fmt: skip
     train_seconds = time.perf_counter() - train_started
 
@@ -50,9 +61,9 @@ def main() -> None:
         "4/5 the same with reversed frames: direction must turn over", output / "eval_reversed", *trained,
         "--reverse_frames",
     )  # fmt: skip
-    video = (ROOT / VIDEOS / "testlist.txt").read_text().split()[0]
+    video = videos / (ROOT / videos / "testlist.txt").read_text().split()[0]
     call(
-        "5/5 predict one video", "predict.py", f"--video_path={VIDEOS}/{video}", f"--save_dir={output / 'predict'}",
+        "5/5 predict one video", "predict.py", f"--video_path={video}", f"--save_dir={output / 'predict'}",
         "--infer_topk=5", *trained,
     )  # fmt: skip
     results = {
