@@ -1,6 +1,7 @@
 """Train a NONLOCAL network on a list of videos.
 
 python train.py --config=./configs/nonlocal.yaml --save_dir=output/train
+python -m paddle.distributed.launch --gpus=0,1 train.py --config=./configs/nonlocal.yaml --save_dir=output/train
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 
 from configs import config_from_args
 from utils.cli import build_parser, parse_switch, run
+from utils.parallel import join_processes
 from utils.runtime import choose_device, prepare_environment
 
 
@@ -25,6 +27,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--fix_random_seed", type=parse_switch, default=False, help="True: TRAIN.seed; False: a new seed each run"
     )
+    parser.add_argument("--amp", choices=("bfloat16", "float16"), help="mixed precision on a GPU (TRAIN.amp)")
+    parser.add_argument("--graph", choices=("dynamic", "static"), help="static: a compiled graph (TRAIN.graph)")
     parser.add_argument("--is_profiler", type=parse_switch, default=False, help="profile the first steps")
     parser.add_argument("--profiler_path", default="./", help="folder for the profile (default: %(default)s)")
     parser.add_argument(
@@ -40,7 +44,8 @@ def main() -> None:
     config = config_from_args(args, ("TRAIN", "VALID"))
     prepare_environment()
     device = choose_device(args.use_gpu)
-    print(f"training on {device}")
+    processes = join_processes(device)
+    print(f"training on {device}" + (f", {processes.count} processes" if processes.count > 1 else ""))
     if args.no_memory_optimize:
         print("--no_memory_optimize changes nothing: Paddle no longer has the pass it switched off")
     from training import Trainer
@@ -48,6 +53,7 @@ def main() -> None:
     trainer = Trainer(
         config,
         args.save_dir,
+        processes=processes,
         pretrain=args.pretrain,
         resume=args.resume,
         seed=config.TRAIN.seed if args.fix_random_seed else None,

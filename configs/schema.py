@@ -119,15 +119,21 @@ class Train:
     reference_batch_size: Optional[int] = key(
         None, "linear rule: the recipe is written for this batch; rate x batch / it, iterations x it / batch", low=1
     )
-    schedule: str = key("steps", "how the learning rate falls: step_sizes, or half a cosine", choices=("steps", "cosine"))
+    schedule: str = key(
+        "steps", "how the learning rate falls: step_sizes, or half a cosine", choices=("steps", "cosine")
+    )
     warmup_iterations: int = key(0, "the learning rate grows linearly over so many first iterations", low=0)
     accumulation_steps: int = key(1, "a batch is computed in so many pieces, their gradients added", low=1)
-    clip_gradient_norm: Optional[float] = key(None, "a longer gradient (norm over all parameters) is cut to it", low=0.0)
+    clip_gradient_norm: Optional[float] = key(
+        None, "a longer gradient (norm over all parameters) is cut to it", low=0.0
+    )
     label_smoothing: float = key(0.0, "share of each target spread evenly over all classes", low=0.0, high=0.999)
     mixup_alpha: float = key(0.0, "clips are blended in pairs, the share from Beta(alpha, alpha); 0: not", low=0.0)
-    cutmix_alpha: float = key(0.0, "a box of another clip is pasted, its area from Beta(alpha, alpha); 0: not", low=0.0)
-    ema_decay: float = key(0.0, "the weights' moving average, which is evaluated and published; 0: none", low=0.0, high=1.0)
-    precise_bn_batches: int = key(0, "training batches that norm statistics are estimated from before an evaluation", low=0)
+    cutmix_alpha: float = key(0.0, "a box of another clip is pasted, area from Beta(alpha, alpha); 0: not", low=0.0)
+    ema_decay: float = key(0.0, "of the weights' average, which is evaluated and published; 0: none", low=0.0, high=1.0)
+    precise_bn_batches: int = key(
+        0, "training batches for norm statistics before an evaluation; 0: running ones", low=0
+    )
     sync_bn: bool = key(False, "norm statistics over the clips of all GPUs in place of each GPU's own")
     freeze: Optional[list[str]] = key(None, "layers that are not trained, by the start of their names: [stem, stage2]")
     freeze_norms: bool = key(False, "norms keep their statistics, scale and shift")

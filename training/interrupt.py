@@ -12,7 +12,7 @@ class Interruption:
     """While entered, SIGINT and SIGTERM only set `signal`; a second one ends the process at once, as usual."""
 
     def __init__(self):
-        self.signal, self.previous = None, {}
+        self.signal, self.previous = 0, {}
 
     def __enter__(self):
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -29,7 +29,8 @@ class Interruption:
         print("stopping after this step, with a checkpoint", file=sys.stderr)
 
     def stop(self, checkpoint: str) -> None:
-        """End the run; the exit status is 128 + the signal's number."""
-        error = RunError(f"stopped by {signal.Signals(self.signal).name}; saved {checkpoint}; --resume=auto goes on")
-        error.status = 128 + self.signal
+        """End the run; the exit status is 128 + the signal's number. Another process may have had the signal."""
+        number = self.signal or signal.SIGTERM
+        error = RunError(f"stopped by {signal.Signals(number).name}; saved {checkpoint}; --resume=auto goes on")
+        error.status = 128 + number
         raise error

@@ -1,35 +1,41 @@
-"""Training: one step, one epoch, validation, checkpoints. Everything random follows from (seed, epoch, iteration)."""
+"""Training: one step, one epoch, checkpoints. Everything random follows from (seed, epoch, iteration, process)."""
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import math
-import time
 from pathlib import Path
 
 import numpy as np
 import paddle
-import paddle.nn.functional as F
 
-from configs import save_config
-from datareader import build_train_loader, build_valid_loader, read_list
-from metrics import TopkMeter
+from datareader import build_train_loader, read_list
 from models import build_model
+from training.augment import augment
+from training.ema import MovingAverage
 from training.interrupt import Interruption
+from training.norms import estimate_statistics, freeze, share_statistics
+from training.objective import build_objective
+from training.precision import Precision, build_network
 from training.profiling import Profile
-from training.start import Start, find_start
+from training.recompute import recompute_blocks
+from training.start import Start, check_recipe, find_start
+from training.validation import validate
+from training.watch import Bystander, Clock, Watcher
 from utils.checkpoint import check_writable, prune_checkpoints, save_arrays, save_checkpoint
 from utils.errors import RunError, UserError
-from utils.files import write_text
-from utils.log import Progress, RunLog, remaining
-from utils.optim import build_optimizer, learning_rate_at, velocities
+from utils.optim import build_optimizer, clip_gradients, gradient_norm, scaled_recipe, scheduled_rate, velocities
+from utils.parallel import Processes
+from utils.runtime import available_cores
 
 
 class Trainer:
     """One run: builds all it needs from the configuration, then `run()` trains to the end.
 
-    config: the resolved `Config`. save_dir: the run's folder. pretrain, resume: what --pretrain and --resume name.
-    seed: None draws one. log_interval: steps between two lines. valid_interval: epochs between two validations, 0 none.
-    profiler_path: folder for a trace of the first steps.
+    config: the resolved `Config`. save_dir: the run's folder. processes: this process's place among those of the run.
+    pretrain, resume: what --pretrain and --resume name. seed: None draws one. log_interval: steps between two lines.
+    valid_interval: epochs between two validations, 0 none. profiler_path: folder for a trace of the first steps.
 
     Raises UserError on bad input before the first step, RunError when the run itself fails.
     """
@@ -39,6 +45,7 @@ class Trainer:
         config,
         save_dir: str,
         *,
+        processes: Processes | None = None,
         pretrain: str | None = None,
         resume: str | None = None,
         seed: int | None = None,
@@ -46,181 +53,243 @@ class Trainer:
         valid_interval: int = 1,
         profiler_path: str | None = None,
     ):
-        self.config, self.recipe, self.save_dir = config, config.TRAIN, Path(save_dir)
+        self.config, self.recipe, self.save_dir = config, scaled_recipe(config.TRAIN), Path(save_dir)
+        self.processes = processes or Processes()
         self.log_interval, self.valid_interval, self.profiler_path = log_interval, valid_interval, profiler_path
-        num_classes = config.MODEL.num_classes
-        self.items = read_list(self.recipe.filelist, num_classes)
-        self.valid_items = read_list(config.VALID.filelist, num_classes) if valid_interval else []
-        self.start: Start = find_start(resume, save_dir, seed)
+        self.objective = build_objective(config)
+        self.items, self.valid_items = self.read_items()
+        self.start: Start = find_start(resume, save_dir, seed, self.processes)
+        self.start.tell_changes(config)
         paddle.seed(self.start.seed)
         self.model = build_model(config)
-        num_bytes = sum(p.size * 4 for p in self.model.parameters())
-        check_writable(save_dir, 2 * num_bytes)
-        self.optimizer = build_optimizer(self.model, self.recipe)
-        self.start.load_into(self.model, self.optimizer, pretrain)
-        self.loader = build_train_loader(config, self.items, seed=self.start.seed)
-        self.iteration, self.best_top1 = self.start.iteration, self.start.best_top1
+        self.build_learning(pretrain)
+        self.num_workers = min(self.recipe.num_reader_threads, available_cores())
+        self.loader = build_train_loader(
+            config, self.items, seed=self.start.seed, num_workers=self.num_workers,
+            rank=self.processes.rank, world_size=self.processes.count,
+        )  # fmt: skip
+        self.total = min(self.recipe.max_iter, self.recipe.epoch * len(self.loader))
+        self.iteration, self.best_figure = self.start.iteration, self.start.best_figure
         self.last_checkpoint = self.start.path
         self.broken: dict[str, str] = {}
 
+    def read_items(self) -> tuple[list, list]:
+        """The videos of the training list and, where there is a validation, of the validation list."""
+        lists = [self.recipe.filelist] + ([self.config.VALID.filelist] if self.valid_interval else [])
+        model = self.config.MODEL
+        items = [read_list(path, model.num_classes, multi_label=model.multi_label) for path in lists]
+        return items[0], items[-1] if self.valid_interval else []
+
+    def build_learning(self, pretrain: str | None) -> None:
+        """Optimiser, precision, moving average and the network as a step calls it, with their first values."""
+        recipe = self.recipe
+        device = paddle.device.get_device().partition(":")[0]
+        check_recipe(self.config, device, self.processes)
+        self.frozen_norms = freeze(self.model, recipe.freeze, recipe.freeze_norms)
+        if recipe.sync_bn and self.processes.count > 1:
+            self.model = paddle.nn.SyncBatchNorm.convert_sync_batchnorm(self.model)
+        self.parameters = [p for p in self.model.parameters() if not p.stop_gradient]
+        if self.processes.is_first:
+            check_writable(
+                str(self.save_dir), (3 if recipe.ema_decay else 2) * sum(p.size * 4 for p in self.parameters)
+            )
+        self.optimizer = build_optimizer(self.model, recipe)
+        self.precision = Precision(recipe.amp, device)
+        self.start.load_into(self.model, self.optimizer, pretrain)
+        self.average = MovingAverage(self.model, recipe.ema_decay)
+        self.start.load_rest(self.average, self.precision)
+        if recipe.recompute:
+            recompute_blocks(self.model)
+        self.network = build_network(self.model, recipe, self.processes)
+
     def run(self) -> dict:
         """Train from the start's position to `epoch` or `max_iter`; returns the last validation's result."""
-        self.total = min(self.recipe.max_iter, self.recipe.epoch * len(self.loader))
-        write_text(self.save_dir / "config.yaml", save_config(self.config))
-        self.log = RunLog(str(self.save_dir), self.iteration)
-        self.progress = Progress(self.total, self.log_interval, "step", self.iteration)
+        self.watcher = Bystander()
+        if self.processes.is_first:
+            self.watcher = Watcher(self.config, self.save_dir, self.total, self.iteration, self.log_interval)
         result: dict = {}
         try:
             with Interruption() as self.interruption, Profile(self.profiler_path) as self.profile:
                 epoch, first_batch = divmod(self.iteration, len(self.loader))
+                if self.iteration >= self.total:
+                    self.publish("NONLOCAL")
                 while self.iteration < self.total:
                     self.train_epoch(epoch, first_batch)
                     result = self.end_epoch(epoch) or result
                     epoch, first_batch = epoch + 1, 0
         finally:
-            self.progress.close()
-            self.log.close()
-        save_arrays(self.save_dir / "NONLOCAL.pdparams", self.weights())
-        self.draw_curves()
+            self.loader.close()
+            self.watcher.close()
         return result
 
     def train_epoch(self, epoch: int, first_batch: int) -> None:
         """The rest of an epoch from batch `first_batch`, or up to `max_iter`."""
-        self.model.train()
+        self.network.train()
+        for norm in self.frozen_norms:
+            norm.eval()
         self.loader.set_position(epoch, first_batch)
         self.broken.clear()
-        meter, since = TopkMeter(), time.perf_counter()
-        batches = iter(self.loader)
-        while (batch := next(batches, None)) is not None:
-            arrived = time.perf_counter()
+        sums, clock = 0.0, Clock()
+        for batch in self.loader:
+            clock.batch_arrived()
             self.note_failures(batch.failures)
-            rate = self.learning_rate()
-            if len(batch.label):
-                loss, scores = self.step(batch, rate)
-                meter.update(scores, np.asarray(batch.label), loss)
+            rate = scheduled_rate(self.iteration, self.recipe, self.total)
+            step_sums, norm = self.step(batch, rate, epoch)
+            sums = sums + step_sums
             self.iteration += 1
             self.profile.step()
-            now = time.perf_counter()
-            self.report(epoch, meter, rate, len(batch.label), now - since, arrived - since)
-            since = now
-            if self.interruption.signal:
-                self.save(f"NONLOCAL_iter{self.iteration}")
-                self.interruption.stop(self.last_checkpoint)
+            clock.step_ended()
+            num_clips = len(batch) * self.processes.count
+            figures = self.objective.running(sums)
+            self.watcher.step(self.iteration, epoch, figures, clock, num_clips, learning_rate=rate, gradient_norm=norm)
+            self.save_if_due()
             if self.iteration >= self.total:
                 break
 
-    def step(self, batch, rate: float) -> tuple[float, np.ndarray]:
-        """One step of the optimiser on one batch; returns the loss and the clips' scores [N, K]."""
-        paddle.seed(int(np.random.default_rng((self.start.seed, self.iteration)).integers(2**31)))  # dropout's
-        logits = self.model(paddle.to_tensor(batch.clips))  # [N, 1, K]
-        if logits.shape[1] != 1:
+    def step(self, batch, rate: float, epoch: int) -> tuple[np.ndarray, float | None]:
+        """One step of the optimiser on one batch; returns the objective's sums over all processes, and |gradient|."""
+        rng = np.random.default_rng((self.start.seed, self.iteration, self.processes.rank))
+        paddle.seed(int(rng.integers(2**31)))  # dropout's
+        clips, targets = augment(batch.clips, self.objective.targets(batch), self.recipe, rng)
+        if self.iteration % len(self.loader) == 0:
+            captions = [f"{batch.label[i]} {self.items[v].path}" for i, v in enumerate(batch.video_id)]
+            self.watcher.picture(self.iteration, epoch, clips, captions)
+
+        loss, logits = 0.0, []
+        pieces = np.array_split(np.arange(len(clips)), min(self.recipe.accumulation_steps, len(clips)))
+        for piece in pieces:
+            with self.gradients_shared_later(), self.precision.autocast():
+                output = self.network(paddle.to_tensor(clips[piece]))  # [n, 1, K]
+                self.check_positions(output.shape[1])
+                logits.append(output[:, 0].astype("float32"))
+                share = self.objective.loss(logits[-1], paddle.to_tensor(targets[piece])) * (len(piece) / len(clips))
+                self.precision.backward(share)
+            loss += share.item()
+        self.share_gradients()
+        sums = self.objective.sums(np.concatenate([part.detach().numpy() for part in logits]), batch, loss)
+        sums = self.agree(batch, loss, sums)
+
+        self.precision.unscale(self.optimizer)
+        longest, norm = self.recipe.clip_gradient_norm, None
+        if longest is not None or self.watcher.is_due(self.iteration + 1):
+            norm = gradient_norm(self.parameters)
+        if longest is not None:
+            clip_gradients(self.parameters, norm, longest)
+        self.optimizer.set_lr(rate)
+        self.precision.step(self.optimizer)
+        self.optimizer.clear_grad()
+        self.average.update(self.iteration)
+        return sums, norm
+
+    def check_positions(self, num_positions: int) -> None:
+        """Training has one output position."""
+        if num_positions != 1:
             raise UserError(
-                f"TRAIN.crop_size {self.recipe.crop_size} gives {logits.shape[1]} output positions and training has "
+                f"TRAIN.crop_size {self.recipe.crop_size} gives {num_positions} output positions and training has "
                 "one; leave MODEL.head_pool_size out"
             )
-        loss = F.cross_entropy(logits[:, 0], paddle.to_tensor(batch.label))
-        value = loss.item()
-        if not math.isfinite(value):
-            files = ", ".join(self.items[i].path for i in np.asarray(batch.video_id)[:4])
+
+    def gradients_shared_later(self):
+        """Backward passes inside this context add to this process's own gradients only."""
+        return self.network.no_sync() if self.processes.count > 1 else contextlib.nullcontext()
+
+    def share_gradients(self) -> None:
+        """Replace each process's gradients by the mean of all."""
+        if self.processes.count > 1:
+            from paddle.distributed.fleet.utils.hybrid_parallel_util import fused_allreduce_gradients
+
+            fused_allreduce_gradients(self.parameters, None)
+
+    def agree(self, batch, loss: float, sums: np.ndarray) -> np.ndarray:
+        """The sums over all processes; all of them stop together when a loss is not finite or a signal has come."""
+        is_bad = not math.isfinite(loss)
+        *total, num_bad, signals = self.processes.sum(np.array([*sums, is_bad, self.interruption.signal], np.float64))
+        self.has_to_stop = signals > 0
+        if num_bad:
+            videos = [self.items[i].path for i in batch.video_id[:4]] if is_bad else []
+            videos = [path for part in self.processes.gather(videos) for path in part]
             raise RunError(
-                f"the loss became {value} at iteration {self.iteration} (videos {files} ...); lower learning_rate; "
-                f"the last checkpoint is {self.last_checkpoint or 'none'}"
+                f"the loss became {loss} at iteration {self.iteration} (videos {', '.join(videos)} ...); lower "
+                f"learning_rate; the last checkpoint is {self.last_checkpoint or 'none'}"
             )
-        loss.backward()
-        self.optimizer.set_lr(rate)
-        self.optimizer.step()
-        self.optimizer.clear_grad()
-        return value, F.softmax(logits[:, 0].detach()).numpy()
-
-    def learning_rate(self) -> float:
-        recipe = self.recipe
-        return learning_rate_at(self.iteration, recipe.learning_rate, recipe.learning_rate_decay, recipe.step_sizes)
-
-    def report(self, epoch: int, meter: TopkMeter, rate: float, num_clips: int, seconds: float, waited: float) -> None:
-        """The bar's text for every step, a row of the log every `log_interval` steps."""
-        mean, clips_per_second = meter.result(), num_clips / seconds
-        left = remaining((self.total - self.iteration) * seconds)
-        self.progress.advance(
-            f"epoch {epoch} loss {mean['loss']:.4f} top1 {mean['top1']:.2f} top5 {mean['top5']:.2f} lr {rate:.2g} "
-            f"{clips_per_second:.2f} clips/s left {left}"
-        )
-        if self.log_interval > 0 and (self.iteration % self.log_interval == 0 or self.iteration == self.total):
-            self.log.write(
-                "train", self.iteration, epoch=epoch, **mean, learning_rate=rate, clips_per_second=clips_per_second,
-                reading_share=waited / seconds,
-            )  # fmt: skip
+        return np.array(total)
 
     def note_failures(self, failures) -> None:
         """Name each broken video once an epoch and count it."""
         for failure in failures:
             if failure.path not in self.broken:
-                self.progress.say(f"replaced a broken video: {failure.path}: {failure.cause}")
+                self.watcher.say(f"replaced a broken video: {failure.path}: {failure.cause}")
             self.broken[failure.path] = failure.cause
 
     def end_epoch(self, epoch: int) -> dict | None:
-        """Check the broken share, validate, save the epoch's checkpoint and the best one."""
-        if self.broken:
-            self.progress.say(f"epoch {epoch}: {len(self.broken)} of {len(self.items)} training videos are broken")
-            if len(self.broken) > self.config.READER.max_broken_share * len(self.items):
-                raise RunError(
-                    f"{len(self.broken)} of {len(self.items)} training videos are broken, more than "
-                    f"READER.max_broken_share allows; {self.recipe.filelist} needs repair"
-                )
+        """Check the broken share, validate, publish the last and the best weights, save the epoch's checkpoint."""
+        self.check_broken(epoch)
+        share_statistics(self.model, self.processes)
         result, is_best = None, False
         is_last = self.iteration >= self.total
-        if self.valid_interval and (is_last or (epoch + 1) % self.valid_interval == 0):
-            result = self.validate(epoch)
-            is_best = result["top1"] > self.best_top1
-            self.best_top1 = max(result["top1"], self.best_top1)
+        with self.average.in_place_of_weights():
+            if self.recipe.precise_bn_batches:
+                self.loader.set_position(epoch, 0)
+                estimate_statistics(
+                    self.model, self.loader, self.recipe.precise_bn_batches, self.processes, self.frozen_norms
+                )
+            if self.valid_interval and (is_last or (epoch + 1) % self.valid_interval == 0):
+                result = validate(
+                    self.model, self.config, self.valid_items, self.objective, self.processes, self.num_workers,
+                    self.watcher.say,
+                )  # fmt: skip
+                self.watcher.validated(self.iteration, epoch, result, len(self.valid_items))
+                is_best = result[self.objective.figure] > self.best_figure
+                self.best_figure = max(result[self.objective.figure], self.best_figure)
+            for name, is_due in (("NONLOCAL_best", is_best), ("NONLOCAL", is_last)):
+                if is_due:
+                    self.publish(name)
         self.save(f"NONLOCAL_epoch{epoch}")
-        if is_best:
-            save_arrays(self.save_dir / "NONLOCAL_best.pdparams", self.weights())
-        prune_checkpoints(self.save_dir, "NONLOCAL_iter", 1)
-        prune_checkpoints(self.save_dir, "NONLOCAL_epoch", self.recipe.keep_checkpoints)
         return result
 
-    def validate(self, epoch: int) -> dict:
-        """Top-1, top-5 and loss of the centre clip and crop of each validation video."""
-        self.model.eval()
-        meter, num_broken = TopkMeter(), 0
-        with paddle.no_grad():
-            for batch in build_valid_loader(self.config, self.valid_items):
-                for failure in batch.failures:
-                    self.progress.say(f"broken validation video, counted as wrong: {failure.path}: {failure.cause}")
-                num_broken += len(batch.failures)
-                if len(batch.label):
-                    logits = self.model(paddle.to_tensor(batch.clips))
-                    label = paddle.to_tensor(batch.label)
-                    scores = self.model.class_scores(logits)
-                    loss = F.nll_loss(paddle.log(scores), label).item()
-                    meter.update(scores.numpy(), np.asarray(batch.label), loss)
-        result = meter.result()
-        share = 1 - num_broken / len(self.valid_items)
-        result = {**result, "top1": result["top1"] * share, "top5": result["top5"] * share, "num_broken": num_broken}
-        self.log.write("valid", self.iteration, epoch=epoch, **result)
-        self.progress.say(
-            f"validation after epoch {epoch}: top1 {result['top1']:.2f} top5 {result['top5']:.2f} "
-            f"loss {result['loss']:.4f} ({len(self.valid_items)} videos, {num_broken} broken)"
-        )
-        return result
+    def check_broken(self, epoch: int) -> None:
+        """One line for the epoch's broken videos; RunError when they are more than READER.max_broken_share."""
+        broken = {path for part in self.processes.gather(sorted(self.broken)) for path in part}
+        if not broken:
+            return
+        self.watcher.say(f"epoch {epoch}: {len(broken)} of {len(self.items)} training videos are broken")
+        if len(broken) > self.config.READER.max_broken_share * len(self.items):
+            raise RunError(
+                f"{len(broken)} of {len(self.items)} training videos are broken, more than READER.max_broken_share "
+                f"allows; {self.recipe.filelist} needs repair; the last checkpoint is {self.last_checkpoint or 'none'}"
+            )
+
+    def save_if_due(self) -> None:
+        """A checkpoint inside an epoch, at the interval and when the run has to stop."""
+        interval = self.recipe.checkpoint_interval
+        if self.has_to_stop or (interval and self.iteration % interval == 0):
+            share_statistics(self.model, self.processes)
+            self.save(f"NONLOCAL_iter{self.iteration}")
+        if self.has_to_stop:
+            self.interruption.stop(self.last_checkpoint)
+
+    def save(self, name: str) -> None:
+        """Write the checkpoint `name`, from which the run continues exactly, and delete those it makes needless."""
+        self.last_checkpoint = str(self.save_dir / name)
+        if not self.processes.is_first:
+            return
+        state = {
+            "iteration": self.iteration,
+            "seed": self.start.seed,
+            "best_figure": self.best_figure,
+            "loss_scale": self.precision.state(),
+            "config": dataclasses.asdict(self.config),
+        }
+        arrays = {**velocities(self.model, self.optimizer), **self.average.arrays()}
+        save_checkpoint(self.save_dir, name, self.weights(), arrays, state)
+        prune_checkpoints(self.save_dir, "NONLOCAL_iter", 1)
+        prune_checkpoints(self.save_dir, "NONLOCAL_epoch", self.recipe.keep_checkpoints)
+
+    def publish(self, name: str) -> None:
+        """Write the weights alone, as eval.py and predict.py take them."""
+        if self.processes.is_first:
+            save_arrays(self.save_dir / f"{name}.pdparams", self.weights())
 
     def weights(self) -> dict[str, np.ndarray]:
         """The model's parameters and statistics by name."""
         return {name: tensor.numpy() for name, tensor in self.model.state_dict().items()}
-
-    def save(self, name: str) -> None:
-        """Write the checkpoint `name`, from which the run continues exactly."""
-        state = {
-            "iteration": self.iteration,
-            "seed": self.start.seed,
-            "best_top1": self.best_top1,
-            "batches_per_epoch": len(self.loader),
-        }
-        prefix = save_checkpoint(self.save_dir, name, self.weights(), velocities(self.model, self.optimizer), state)
-        self.last_checkpoint = str(prefix)
-
-    def draw_curves(self) -> None:
-        """save_dir/curves.png."""
-        from utils.plots import draw_curves
-
-        draw_curves(self.log.rows, self.save_dir / "curves.png")

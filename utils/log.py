@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from utils.errors import RunError
@@ -41,6 +42,13 @@ class RunLog:
             for name, value in values.items():
                 if isinstance(value, (int, float)):
                     self.writer.add_scalar(f"{kind}/{name}", float(value), iteration)
+        except OSError as error:
+            raise RunError(f"cannot write {self.path}: {error.strerror or error}; free space and --resume") from error
+
+    def image(self, name: str, iteration: int, picture: np.ndarray) -> None:
+        """Add a picture, uint8 RGB [H, W, 3], to VisualDL."""
+        try:
+            self.writer.add_image(name, picture, iteration)
         except OSError as error:
             raise RunError(f"cannot write {self.path}: {error.strerror or error}; free space and --resume") from error
 

@@ -27,7 +27,8 @@ def learning_rate_at(iteration: int, base: float, decay: float, step_sizes: list
 def scheduled_rate(iteration: int, recipe, total: int) -> float:
     """The recipe's learning rate of `iteration` (from 0) in a run of `total` iterations.
 
-    Phases, or base (1 + cos(pi iteration / total)) / 2; the first w = warmup_iterations of them times (iteration + 1) / w.
+    Phases, or base (1 + cos(pi iteration / total)) / 2; both times (iteration + 1) / w in the first w =
+    warmup_iterations.
     """
     if recipe.schedule == "cosine":
         rate = recipe.learning_rate * 0.5 * (1.0 + math.cos(math.pi * min(iteration, total) / total))
@@ -82,7 +83,9 @@ def build_optimizer(model: nn.Layer, recipe) -> paddle.optimizer.Momentum:
 
 def gradient_norm(parameters: list) -> float:
     """The Euclidean norm of all gradients together; NaN or infinite when one of them is."""
-    squares = [parameter.grad.astype("float32").square().sum() for parameter in parameters if parameter.grad is not None]
+    squares = [
+        parameter.grad.astype("float32").square().sum() for parameter in parameters if parameter.grad is not None
+    ]
     return math.sqrt(paddle.stack(squares).sum().item()) if squares else 0.0
 
 

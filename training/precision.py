@@ -1,0 +1,78 @@
+"""Mixed precision and compiled graphs: how a step of the network is computed."""
+
+from __future__ import annotations
+
+import numpy as np
+import paddle
+from paddle import nn
+
+from utils.errors import UserError
+from utils.parallel import Processes
+
+# Beside Paddle's own lists: the softmax of a block and the averages stay in float32 there already.
+AMP_LEVEL = "O1"
+
+
+class Precision:
+    """Convolutions, linear layers and matrix products in a narrow type, all else and the weights in float32.
+
+    name: "float32" (everything), "bfloat16", or "float16" with a loss scale that adapts itself.
+    Raises UserError for a narrow type on the CPU, where Paddle has no such kernels.
+    """
+
+    def __init__(self, name: str, device: str):
+        if name != "float32" and device == "cpu":
+            raise UserError(f"TRAIN.amp {name} needs a GPU: Paddle's CPU kernels are float32; leave --amp out")
+        self.name = name
+        self.scaler = paddle.amp.GradScaler(enable=name == "float16", init_loss_scaling=2.0**16)
+
+    def autocast(self):
+        """The context of a forward pass."""
+        dtype = "float16" if self.name == "float32" else self.name  # a type is demanded even where it is off
+        return paddle.amp.auto_cast(enable=self.name != "float32", dtype=dtype, level=AMP_LEVEL)
+
+    def backward(self, loss) -> None:
+        """Gradients of the loss, scaled for float16."""
+        self.scaler.scale(loss).backward()
+
+    def unscale(self, optimizer) -> None:
+        """Take the scale out of the gradients, so that they can be measured and clipped."""
+        self.scaler.unscale_(optimizer)
+
+    def step(self, optimizer) -> None:
+        """The optimiser's step; with float16 it is left out when a gradient overflowed, and the scale halves."""
+        self.scaler.step(optimizer)
+        self.scaler.update()
+
+    def state(self) -> dict:
+        """The loss scale and its counters as plain numbers, for a checkpoint."""
+        state = self.scaler.state_dict() if self.name == "float16" else {}
+        return {name: value.item() if hasattr(value, "item") else value for name, value in state.items()}
+
+    def load(self, state: dict) -> None:
+        """Continue from `state`."""
+        if state and self.name == "float16":
+            self.scaler.load_state_dict({**state, "scale": np.array([state["scale"]], np.float32)})
+
+
+class Clips(nn.Layer):
+    """The network as one callable, so that compiling it leaves the network itself dynamic for everybody else."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, clips):
+        return self.model(clips)
+
+
+def build_network(model, recipe, processes: Processes) -> nn.Layer:
+    """What a training step calls: the model, compiled for TRAIN.graph static, shared by all processes."""
+    network: nn.Layer = Clips(model)
+    if recipe.graph == "static":
+        if recipe.recompute:
+            raise UserError("TRAIN.recompute works in the dynamic graph only; leave --graph=static out")
+        network = paddle.jit.to_static(network, full_graph=True)
+    if processes.count > 1:
+        network = paddle.DataParallel(network)
+    return network
