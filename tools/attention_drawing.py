@@ -1,0 +1,111 @@
+"""Draws what tools/visualize_attention.py finds: panels with heat and arrows, and a film."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import cv2
+import numpy as np
+
+from utils.files import write_atomically
+
+COLUMNS, PANEL_INCHES = 4, 2.6
+FILM_PX, FILM_FPS, FRAMES_A_PICTURE = 384, 10, 5
+POINT_COLOUR = "#00e5ff"
+
+
+def draw_look(frames: np.ndarray, look: Any, query_frame: int, path_png: str, caption: str) -> None:
+    """One panel a frame of the clip (uint8 [T, S, S, 3]) with its heat; arrows from the point to the strongest
+    positions, each to the first frame that its step stands for."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+    from matplotlib.figure import Figure
+    from matplotlib.patches import ConnectionPatch
+
+    columns = min(COLUMNS, len(frames))
+    rows = -(-len(frames) // columns)
+    size = (columns * PANEL_INCHES + 1.2, rows * (PANEL_INCHES + 0.3) + 1.0)
+    figure = Figure(figsize=size, dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(rows, columns, squeeze=False)
+    low, high, colours = _scale(look)
+    for panel in panels.flat:
+        panel.axis("off")
+    for number, (panel, frame) in enumerate(zip(panels.flat, frames)):
+        panel.imshow(_blend(frame, look.heat[number // look.frames_per_step], low, high, colours))
+        panel.set_title(f"frame {number}" + (" (point)" if number == query_frame else ""), fontsize=10)
+    x, y = look.point_px
+    start = panels.flat[query_frame]
+    strongest = max((abs(weight) for *_, weight in look.targets), default=1.0)
+    for t, to_x, to_y, weight in look.targets:
+        target = panels.flat[min(t * look.frames_per_step, len(frames) - 1)]
+        if t == look.position[0]:
+            target = start
+        arrow = ConnectionPatch(
+            (x, y), (to_x, to_y), "data", "data", axesA=start, axesB=target, arrowstyle="-|>", mutation_scale=9,
+            color="#2f6bff" if weight < 0 else "#ffd400", alpha=0.25 + 0.7 * abs(weight) / strongest, linewidth=1.1,
+        )  # fmt: skip
+        figure.add_artist(arrow)
+    start.plot(x, y, "o", markersize=8, markerfacecolor=POINT_COLOUR, markeredgecolor="black")
+    seen = max(int((look.weights != 0).sum()), 1)
+    label = f"weight; all add to {look.weights.sum():.3f}; spread evenly: {1 / seen:.2g} each"
+    if look.is_signed:
+        label = "weight, not normalised"
+    figure.colorbar(ScalarMappable(Normalize(low, high), colours), ax=panels, label=label, shrink=0.7)
+    title = f"{caption}\nwhere the marked point of frame {query_frame} looks"
+    figure.suptitle(title, fontsize=11, parse_math=False)  # a class name may hold a dollar sign
+    write_atomically(path_png, lambda stream: figure.savefig(stream, format="png"))
+
+
+def _scale(look: Any) -> tuple[float, float, Any]:
+    """Limits of the colours and the colour map: smallest to largest weight, symmetrical where there are both signs."""
+    from matplotlib import colormaps
+
+    low, high = float(look.weights.min()), float(look.weights.max())
+    if low < 0:
+        return -max(-low, high), max(-low, high), colormaps["coolwarm"]
+    return low, max(high, low + 1e-12), colormaps["inferno"]
+
+
+def _blend(frame: np.ndarray, heat: np.ndarray, low: float, high: float, colours: Any) -> np.ndarray:
+    """The frame in grey with the heat's colours over it, the more the larger the weight is: uint8 [S, S, 3]."""
+    grey = cv2.cvtColor(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    shares = np.clip((heat - low) / (high - low), 0, 1)
+    strength = 0.75 * (np.abs(heat) / high if low < 0 else shares)[..., None]
+    return np.rint(grey * (1 - strength) + colours(shares)[..., :3] * 255 * strength).astype(np.uint8)
+
+
+def write_film(frames: np.ndarray, look: Any, query_frame: int, path_mp4: str) -> None:
+    """The frames beside themselves with heat, half a second each, as H.264; the point is marked on its frame."""
+    import av
+
+    low, high, colours = _scale(look)
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=FILM_FPS)
+        stream.width, stream.height, stream.pix_fmt = 2 * FILM_PX, FILM_PX, "yuv420p"
+        for number, frame in enumerate(frames):
+            heat = _blend(frame, look.heat[number // look.frames_per_step], low, high, colours)
+            picture = np.concatenate([_enlarged(frame), _enlarged(heat)], axis=1)
+            if number == query_frame:
+                _mark(picture, look.point_px, FILM_PX / frame.shape[0])
+            cv2.putText(picture, f"frame {number}", (8, FILM_PX - 10), 0, 0.7, (0, 0, 0), 4, cv2.LINE_AA)
+            cv2.putText(picture, f"frame {number}", (8, FILM_PX - 10), 0, 0.7, (255, 255, 255), 1, cv2.LINE_AA)
+            for _ in range(FRAMES_A_PICTURE):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    write_atomically(path_mp4, lambda file: file.write(buffer.getvalue()))
+
+
+def _enlarged(frame: np.ndarray) -> np.ndarray:
+    return cv2.resize(frame, (FILM_PX, FILM_PX), interpolation=cv2.INTER_CUBIC)
+
+
+def _mark(picture: np.ndarray, point_px: tuple[float, float], scale: float) -> None:
+    """A ring around the point, in both halves."""
+    for left in (0, FILM_PX):
+        centre = (int(left + (point_px[0] + 0.5) * scale), int((point_px[1] + 0.5) * scale))
+        cv2.circle(picture, centre, 9, (0, 0, 0), 4, cv2.LINE_AA)
+        cv2.circle(picture, centre, 9, (0, 229, 255), 2, cv2.LINE_AA)
