@@ -32,9 +32,15 @@ class _NotSelective(Exception):
 def read(path: str, choose: ChooseIndices, limits: Limits, prepare: Prepare) -> Reading:
     """See datareader.video.read_chosen."""
     budget = Budget(path, limits.seconds)
+    identity = _identity(path)
+    if identity in _COUNTED:
+        count, complaint = _COUNTED[identity]
+        keeper = FrameKeeper(path, choose(count), limits, prepare)
+        _decode_all(path, limits, budget, keeper, to_the_end=False)
+        if not keeper.missing:
+            return keeper.reading(count, complaint)
     with open_video(path, limits, budget, strict=True) as (container, stream):
-        demuxer = Demuxer(container, stream, budget)
-        index = scan(path, container, stream, demuxer, limits)
+        index = scan(path, container, stream, Demuxer(container, stream, budget), limits)
         if not index.trouble:
             keeper = FrameKeeper(path, choose(index.num_frames), limits, prepare)
             try:
@@ -42,7 +48,12 @@ def read(path: str, choose: ChooseIndices, limits: Limits, prepare: Prepare) -> 
                 return keeper.reading(index.num_frames)
             except _NotSelective:
                 pass
-    return _read_all(path, choose, limits, prepare, index, budget)
+    reading = _read_all(path, choose, limits, prepare, index, budget)
+    if index.trouble:  # every later reading comes this way too; it may stop at the last wanted frame
+        if len(_COUNTED) >= MAX_COUNTED:
+            _COUNTED.clear()
+        _COUNTED[identity] = reading.num_frames, reading.complaint
+    return reading
 
 
 def _read_selected(path: str, stream, index: PacketIndex, keeper: FrameKeeper, limits: Limits, budget: Budget) -> None:
@@ -107,26 +118,19 @@ def _until(numbered: Iterator[tuple], last: int) -> Iterator[tuple]:
 
 
 def _read_all(path: str, choose: ChooseIndices, limits: Limits, prepare: Prepare, index: PacketIndex, budget: Budget):
-    """Decode in order and count what comes; when there are more or fewer frames than was assumed, choose again and
-    decode once more. A file that was counted before is decoded up to the last wanted frame only."""
-    identity = _identity(path)
-    known = _COUNTED.get(identity)
-    assumed = known[0] if known else index.num_frames
+    """Decode everything in order and count what comes; when there are more or fewer frames than was assumed, choose
+    again and decode once more."""
+    assumed = index.num_frames
     for _ in range(2):
         keeper = FrameKeeper(path, choose(assumed), limits, prepare)
-        count, errors = _decode_all(path, limits, budget, keeper, to_the_end=known is None)
-        if known and not keeper.missing:
-            return keeper.reading(*known)
+        count, errors = _decode_all(path, limits, budget, keeper, to_the_end=True)
         if count < max(1, MIN_DECODED_SHARE * index.num_frames):
             raise VideoError(path, f"damaged: {count} of {index.num_frames} frames can be decoded")
         if not keeper.missing and count == assumed:
             break
-        assumed, known = count, None
+        assumed = count
     damaged = index.damaged or errors or not index.trouble
     complaint = f"damaged or cut off: {count} frames of {index.num_frames} packets decode" if damaged else ""
-    if len(_COUNTED) >= MAX_COUNTED:
-        _COUNTED.clear()
-    _COUNTED[identity] = count, complaint
     return keeper.reading(count, complaint)
 
 
