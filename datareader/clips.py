@@ -45,6 +45,7 @@ class TrainingClip:
         time_seed = int(rng.integers(2**62))
         short_side = transforms.random_short_side(self.clip.scales, rng)
         mirror = bool(rng.random() < 0.5) and self.clip.mirror
+        space_seed = int(rng.integers(2**62))
 
         def choose(num_frames: int) -> np.ndarray:
             start = sampling.random_start(
@@ -53,7 +54,7 @@ class TrainingClip:
             return sampling.clip_indices(start, self.clip.clip_length, self.clip.frame_stride, num_frames)
 
         def offset_in(height: int, width: int) -> tuple[int, int]:
-            return transforms.random_offset(height, width, self.clip.crop_px, rng)
+            return transforms.random_offset(height, width, self.clip.crop_px, np.random.default_rng(space_seed))
 
         return _read_clip(self, choose, short_side, offset_in, mirror)
 
@@ -80,15 +81,14 @@ class CentreClip:
 
 
 def _read_clip(request: TrainingClip | CentreClip, choose, short_side: int, offset_in, mirror: bool):
-    """Resize and crop each frame as it is decoded, the crop's place found on the first."""
-    offset: list[tuple[int, int]] = []
+    """Resize and crop each frame as it is decoded. `choose` and `offset_in` depend on their arguments alone, as a
+    damaged video may be begun anew, with other frames of another size."""
 
     def prepare(frame: np.ndarray) -> np.ndarray:
         check_elongation(request.path, frame.shape, short_side, request.reader.limits)
         frame = transforms.resize_frame(frame, short_side)
-        if not offset:
-            offset.append(offset_in(*frame.shape[:2]))
-        return transforms.crop(frame, offset[0], request.clip.crop_px, request.clip.crop_px, mirror)
+        offset = offset_in(*frame.shape[:2])
+        return transforms.crop(frame, offset, request.clip.crop_px, request.clip.crop_px, mirror)
 
     reading = read_chosen(request.path, choose, request.reader.decoder, request.reader.limits, prepare)
     return reading.taken(), reading.num_frames
