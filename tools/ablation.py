@@ -1,6 +1,6 @@
 """The paper's tables with what this machine makes of them: python tools/ablation.py [a b c d e f g]
 
-For each row: the accuracy as published (not measured here), trainable parameters, multiply-adds of a clip by the
+For each row: the accuracy as published (not measured here), parameters, multiply-adds of a clip by the
 formula (the N x N' map in one piece), seconds and peak memory of a clip on this machine, and the accuracy measured here
 where RUNS/<configuration>/results.json exists (`bash run.sh eval NONLOCAL configs/ablations/<configuration>.yaml
 --save_dir=RUNS/<configuration>`), else a dash.
@@ -75,9 +75,9 @@ def _measure(config_path: str, count_only: bool) -> dict[str, Any]:
     config = load_config(config_path)
     model = build_model(config)
     model.eval()
-    figures = {"parameters": sum(p.size for p in model.parameters() if not p.stop_gradient)}
-    if model_is_frozen(config):
-        figures["parameters"] = sum(p.size for p in model.parameters())
+    # running statistics are buffers, a frozen norm's scale and shift are parameters all the same
+    running = ("._mean", "._variance")
+    figures = {"parameters": sum(p.size for n, p in model.named_parameters() if not n.endswith(running))}
     if count_only:
         return figures
     from benchmark_nonlocal import peak_starts_anew, resident_megabytes
@@ -97,11 +97,6 @@ def _measure(config_path: str, count_only: bool) -> dict[str, Any]:
         figures["peak_megabytes"] = resident_megabytes("VmHWM")
         figures["weights_and_libraries_megabytes"] = before
     return figures
-
-
-def model_is_frozen(config) -> bool:
-    """Whether norms are constants, which the published parameter counts include all the same."""
-    return config.MODEL.use_affine
 
 
 def multiply_adds(model, clip) -> int:
