@@ -1,6 +1,7 @@
 """Score the videos of a list with several views each and report the accuracy.
 
 python eval.py --weights=output/train/NONLOCAL.pdparams --config=output/train/config.yaml
+python -m paddle.distributed.launch --gpus=0,1 eval.py --weights=... --config=...      (several processes)
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from pathlib import Path
 
 from configs import config_from_args
 from utils.cli import build_parser, run
-from utils.runtime import choose_device, prepare_environment
+from utils.parallel import join_processes
+from utils.runtime import available_cores, choose_device, prepare_environment
 
 
 def parse_args() -> argparse.Namespace:
@@ -29,43 +31,71 @@ def main() -> None:
     args = parse_args()
     config = config_from_args(args, ("TEST",))
     prepare_environment()
-    print(f"evaluating on {choose_device(args.use_gpu)}")
-    from datareader import Failure, build_view_loader, read_list
+    device = choose_device(args.use_gpu)
+    processes = join_processes(device)
+    print(f"evaluating on {device}" + (f", {processes.count} processes" if processes.count > 1 else ""))
+    from datareader import build_view_loader, read_list
     from datareader.inputs import class_names_of
+    from engines import build_engine
+
+    test, model = config.TEST, config.MODEL
+    names = class_names_of(config)
+    items = read_list(
+        test.filelist, model.num_classes, filename_gt=test.filename_gt, multi_label=model.multi_label
+    )  # fmt: skip
+    if test.dataset_size not in (None, len(items)):
+        print(f"{test.filelist} has {len(items)} videos, TEST.dataset_size says {test.dataset_size}; the list counts")
+    meter = build_meter(model, items, names)
+    engine = build_engine(config, args.weights, test.checkpoint_dir)
+    loader = build_view_loader(
+        config, items, section="TEST", views=args.views, reverse_frames=args.reverse_frames,
+        num_workers=min(test.num_reader_threads, available_cores()), rank=processes.rank, world_size=processes.count,
+    )  # fmt: skip
+    score_all(engine, loader, items, meter, test.batch_size, args.log_interval)
+    for state in processes.gather(meter.state()):  # a process scores its share, each video once
+        meter.merge(state)
+    if processes.is_first:
+        write_report(meter, names, Path(args.save_dir), config, args)
+
+
+def build_meter(model, items, names: list[str]):
+    """The meter for one class a video, or for several (MODEL.multi_label)."""
+    from metrics import MultiViewMeter
+    from metrics.multilabel import MultiLabelMeter
+
+    shared = {"paths": [item.path for item in items], "class_names": names}
+    if model.multi_label:
+        return MultiLabelMeter(model.num_classes, labels=[item.labels for item in items], **shared)
+    return MultiViewMeter(model.num_classes, labels=[item.label for item in items], **shared)
+
+
+def score_all(engine, loader, items, meter, batch_size: int, log_interval: int) -> None:
+    """Give the meter the scores of every video of the loader, or the cause of its failure."""
     import numpy as np
 
-    from engines import build_engine, score_views
+    from datareader import Failure
+    from engines import score_views
     from metrics import MultiViewMeter
     from utils.log import Progress
 
-    test = config.TEST
-    names = class_names_of(config)
-    items = read_list(test.filelist, config.MODEL.num_classes, filename_gt=test.filename_gt)
-    if test.dataset_size not in (None, len(items)):
-        print(f"{test.filelist} has {len(items)} videos, TEST.dataset_size says {test.dataset_size}; the list counts")
-    meter = MultiViewMeter(
-        config.MODEL.num_classes,
-        labels=[item.label for item in items],
-        paths=[item.path for item in items],
-        class_names=names,
-    )
-    engine = build_engine(config, args.weights, test.checkpoint_dir)
-    loader = build_view_loader(config, items, section="TEST", views=args.views, reverse_frames=args.reverse_frames)
-    progress = Progress(len(items), args.log_interval, "video")
+    is_single = isinstance(meter, MultiViewMeter)
+    progress = Progress(len(loader), log_interval, "video")
     for views in loader:
         if isinstance(views, Failure):
-            meter.add_failure(views.video_id, items[views.video_id].label, views.path, views.cause)
+            label_and_path = (items[views.video_id].label, views.path) if is_single else ()
+            meter.add_failure(views.video_id, *label_and_path, views.cause)
             progress.say(f"broken video, counted as wrong: {views.path}: {views.cause}")
         else:
             if views.complaint:
                 progress.say(f"{views.path}: {views.complaint}")
-            scores = score_views(engine, views, test.batch_size)
-            meter.add_video(views.video_id, views.label, scores, views.clip_of(np.arange(len(views))))
-        result = meter.result()
-        seen = result["videos_expected"] / max(1, meter.num_done())
-        progress.advance(f"top1 {result['top1'] * seen:.2f} top5 {result['top5'] * seen:.2f}")
+            scores = score_views(engine, views, batch_size)
+            if is_single:
+                meter.add_video(views.video_id, views.label, scores, views.clip_of(np.arange(len(views))))
+            else:
+                meter.add_video(views.video_id, scores)
+        running = meter.running() if is_single else {}
+        progress.advance(" ".join(f"{name} {value:.2f}" for name, value in running.items()))
     progress.close()
-    write_report(meter, names, Path(args.save_dir), config, args)
 
 
 def write_report(meter, names: list[str], save_dir: Path, config, args: argparse.Namespace) -> None:
@@ -87,25 +117,29 @@ def write_report(meter, names: list[str], save_dir: Path, config, args: argparse
         save_dir / "scores.npz",
         lambda stream: np.savez(stream, video_id=ids, path=np.array(paths, np.str_), scores=scores.astype(np.float32)),
     )
-    draw_confusion_matrix(meter.confusion_matrix(), names, save_dir / "confusion_matrix.png")
-    print(f"results.json, results.txt, scores.npz and confusion_matrix.png are in {save_dir}")
+    if not config.MODEL.multi_label:
+        draw_confusion_matrix(meter.confusion_matrix(), names, save_dir / "confusion_matrix.png")
+    print(f"results.json, results.txt, scores.npz and pictures are in {save_dir}")
 
 
 def report_text(result: dict) -> str:
     """The result as tables."""
     from tabulate import tabulate
 
-    k = result["topk"]
-    figures = [
-        ("top-1", result["top1"]),
-        (f"top-{k}", result["top5"]),
-        ("top-1 of single clips", result["clip_top1"]),
-        ("top-1 of the first clip", result["first_clip_top1"]),
-        ("mean class accuracy", result["mean_class_accuracy"]),
-    ]
-    classes = [(row["name"], row["num_videos"], row["top1"]) for row in result["per_class"] if row["num_videos"]]
+    figure = "average_precision" if "mAP" in result else "top1"
+    if "mAP" in result:
+        figures = [("mean average precision", result["mAP"])]
+    else:
+        figures = [
+            ("top-1", result["top1"]),
+            (f"top-{result['topk']}", result["top5"]),
+            ("top-1 of single clips", result["clip_top1"]),
+            ("top-1 of the first clip", result["first_clip_top1"]),
+            ("mean class accuracy", result["mean_class_accuracy"]),
+        ]
+    classes = [(row["name"], row["num_videos"], row[figure]) for row in result["per_class"] if row["num_videos"]]
     lines = [
-        tabulate(classes, ("class", "videos", "top-1 %"), floatfmt=".2f"),
+        tabulate(classes, ("class", "videos", f"{figure.replace('_', ' ')} %"), floatfmt=".2f"),
         "",
         tabulate(figures, ("accuracy", "%"), floatfmt=".2f"),
         "",

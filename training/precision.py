@@ -7,7 +7,6 @@ import paddle
 from paddle import nn
 
 from utils.errors import UserError
-from utils.parallel import Processes
 
 # Beside Paddle's own lists: the softmax of a block and the averages stay in float32 there already.
 AMP_LEVEL = "O1"
@@ -66,13 +65,11 @@ class Clips(nn.Layer):
         return self.model(clips)
 
 
-def build_network(model, recipe, processes: Processes) -> nn.Layer:
-    """What a training step calls: the model, compiled for TRAIN.graph static, shared by all processes."""
+def build_network(model, recipe) -> nn.Layer:
+    """What a training step calls: the model, compiled for TRAIN.graph static."""
     network: nn.Layer = Clips(model)
     if recipe.graph == "static":
         if recipe.recompute:
             raise UserError("TRAIN.recompute works in the dynamic graph only; leave --graph=static out")
         network = paddle.jit.to_static(network, full_graph=True)
-    if processes.count > 1:
-        network = paddle.DataParallel(network)
     return network

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
 from pathlib import Path
@@ -100,7 +99,7 @@ class Trainer:
         self.start.load_rest(self.average, self.precision)
         if recipe.recompute:
             recompute_blocks(self.model)
-        self.network = build_network(self.model, recipe, self.processes)
+        self.network = build_network(self.model, recipe)
 
     def run(self) -> dict:
         """Train from the start's position to `epoch` or `max_iter`; returns the last validation's result."""
@@ -158,14 +157,14 @@ class Trainer:
         loss, logits = 0.0, []
         pieces = np.array_split(np.arange(len(clips)), min(self.recipe.accumulation_steps, len(clips)))
         for piece in pieces:
-            with self.gradients_shared_later(), self.precision.autocast():
+            with self.precision.autocast():
                 output = self.network(paddle.to_tensor(clips[piece]))  # [n, 1, K]
                 self.check_positions(output.shape[1])
                 logits.append(output[:, 0].astype("float32"))
                 share = self.objective.loss(logits[-1], paddle.to_tensor(targets[piece])) * (len(piece) / len(clips))
                 self.precision.backward(share)
             loss += share.item()
-        self.share_gradients()
+        self.processes.average_gradients(self.parameters)
         sums = self.objective.sums(np.concatenate([part.detach().numpy() for part in logits]), batch, loss)
         sums = self.agree(batch, loss, sums)
 
@@ -188,17 +187,6 @@ class Trainer:
                 f"TRAIN.crop_size {self.recipe.crop_size} gives {num_positions} output positions and training has "
                 "one; leave MODEL.head_pool_size out"
             )
-
-    def gradients_shared_later(self):
-        """Backward passes inside this context add to this process's own gradients only."""
-        return self.network.no_sync() if self.processes.count > 1 else contextlib.nullcontext()
-
-    def share_gradients(self) -> None:
-        """Replace each process's gradients by the mean of all."""
-        if self.processes.count > 1:
-            from paddle.distributed.fleet.utils.hybrid_parallel_util import fused_allreduce_gradients
-
-            fused_allreduce_gradients(self.parameters, None)
 
     def agree(self, batch, loss: float, sums: np.ndarray) -> np.ndarray:
         """The sums over all processes; all of them stop together when a loss is not finite or a signal has come."""

@@ -81,6 +81,7 @@ def build_optimizer(model: nn.Layer, recipe) -> paddle.optimizer.Momentum:
     )
 
 
+@paddle.no_grad()
 def gradient_norm(parameters: list) -> float:
     """The Euclidean norm of all gradients together; NaN or infinite when one of them is."""
     squares = [
@@ -89,6 +90,7 @@ def gradient_norm(parameters: list) -> float:
     return math.sqrt(paddle.stack(squares).sum().item()) if squares else 0.0
 
 
+@paddle.no_grad()
 def clip_gradients(parameters: list, norm: float, longest: float) -> None:
     """Multiply all gradients by longest / norm where their norm is larger than `longest`."""
     if norm > longest:

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+BUCKET_ENTRIES = 1 << 23
+
 
 @dataclass(frozen=True)
 class Processes:
@@ -40,6 +42,34 @@ class Processes:
         values: list = []
         paddle.distributed.all_gather_object(values, value)
         return values
+
+    def average_gradients(self, parameters: list) -> None:
+        """Replace the gradients of `parameters` by their means over all processes.
+
+        Not by `paddle.DataParallel`, which takes the memory of a gradient in its order of storage: wrong for gradients
+        of transposed weights, which are strided views (Paddle 2.6 and 3.3).
+        """
+        if self.count == 1:
+            return
+        import paddle
+
+        with paddle.no_grad():
+            for bucket in _buckets([parameter for parameter in parameters if parameter.grad is not None]):
+                flat = paddle.concat([parameter.grad.flatten() for parameter in bucket])
+                paddle.distributed.all_reduce(flat)
+                parts = (flat / self.count).split([parameter.size for parameter in bucket])
+                for parameter, part in zip(bucket, parts):
+                    parameter.grad.set_value(part.reshape(parameter.shape))
+
+
+def _buckets(parameters: list) -> list[list]:
+    """Parameters in groups of BUCKET_ENTRIES entries or one parameter: few messages, little memory."""
+    buckets: list[list] = [[]]
+    for parameter in parameters:
+        if buckets[-1] and sum(p.size for p in buckets[-1]) + parameter.size > BUCKET_ENTRIES:
+            buckets.append([])
+        buckets[-1].append(parameter)
+    return [bucket for bucket in buckets if bucket]
 
 
 def num_launched() -> int:
