@@ -68,12 +68,12 @@ TABLES: dict[str, tuple[str, tuple[Row, ...]]] = {
         ),
     ),
     "e": (
-        "non-local against 3-D convolution, R101",
+        "non-local against 3-D convolution, R101 (published relative sizes in brackets)",
         (
-            Row("C2D", "c2d_r101", 73.1, 91.0),
-            Row("I3D 3x3x3", None, 74.1, 91.2),
-            Row("I3D 3x1x1", "i3d_r101", 74.4, 91.1),
-            Row("non-local C2D, 5 blocks", "c2d_r101_5_blocks", 75.1, 91.7),
+            Row("C2D (1x params, 1x FLOPs)", "c2d_r101", 73.1, 91.0),
+            Row("I3D 3x3x3 (1.5x, 1.8x)", None, 74.1, 91.2),
+            Row("I3D 3x1x1 (1.2x, 1.5x)", "i3d_r101", 74.4, 91.1),
+            Row("non-local C2D, 5 blocks (1.2x, 1.2x)", "c2d_r101_5_blocks", 75.1, 91.7),
         ),
     ),
     "f": (
