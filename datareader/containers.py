@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import av
 
-from datareader.mp4_header import count_samples
+from datareader.file_header import count_samples
 from datareader.video import Budget, Limits, VideoError
 
 # Real containers and raw streams; no playlist, no script that names other files, no still images.

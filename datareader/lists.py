@@ -33,6 +33,7 @@ def read_list(
     labels_required: bool = True,
     multi_label: bool = False,
     filename_gt: str | os.PathLike | None = None,
+    problems: list[tuple[int, str]] | None = None,
 ) -> list[VideoItem]:
     """The videos of a list, in order, one item a video; `path label` and the zoo's four columns are told apart.
 
@@ -41,6 +42,7 @@ def read_list(
     relative ones are looked for beside the list, then in the working directory. Blank lines and lines that start with
     `#` are skipped. In the four-column form the label is found in the list `filename_gt`, by the video's index.
 
+    problems: takes (line, message) of lines that cannot be understood, which are then left out.
     labels_required: False accepts lines without a label (prediction), their label is -1.
     Raises UserError, with file and line, for a missing list, an empty one, and a line that cannot be understood.
     """
@@ -50,16 +52,26 @@ def read_list(
     parse = _LabelParser(num_classes, class_names, multi_label)
     items = []
     for number, text in lines:
-        where = f"{path}:{number}"
-        match = _TWO_FIELDS.fullmatch(text)
-        if not labels_required and (match is None or not parse.understands(match[2]) or _exists(text, path)):
-            items.append(VideoItem(_resolve(text, path), NO_LABEL, number))
-            continue
-        if match is None:
-            raise UserError(f"{where}: no label after the path; write `path label`")
-        labels = parse(match[2], where)
-        items.append(VideoItem(_resolve(match[1], path), labels[0] if labels else NO_LABEL, number, labels))
+        try:
+            items.append(_parse_line(number, text, path, parse, labels_required))
+        except UserError as error:
+            if problems is None:
+                raise
+            problems.append((number, str(error)))
     return items
+
+
+def _parse_line(
+    number: int, text: str, path: str | os.PathLike, parse: _LabelParser, labels_required: bool
+) -> VideoItem:
+    match = _TWO_FIELDS.fullmatch(text)
+    if not labels_required and (match is None or not parse.understands(match[2]) or _exists(text, path)):
+        return VideoItem(_resolve(text, path), NO_LABEL, number)
+    where = f"{path}:{number}"
+    if match is None:
+        raise UserError(f"{where}: no label after the path; write `path label`")
+    labels = parse(match[2], where)
+    return VideoItem(_resolve(match[1], path), labels[0] if labels else NO_LABEL, number, labels)
 
 
 def _read_lines(path: str | os.PathLike) -> list[tuple[int, str]]:

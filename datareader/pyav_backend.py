@@ -4,15 +4,15 @@ them non-reference pictures that nobody wants are skipped; streams that do not a
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from fractions import Fraction
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import av
 import numpy as np
 
 from datareader.containers import Demuxer, open_video
 from datareader.packet_index import PacketIndex, Span, plan, scan
-from datareader.rgb import RgbConverter
+from datareader.rgb import RgbConverter, clockwise_degrees, display_matrix
 from datareader.video import Budget, ChooseIndices, FrameKeeper, Limits, Prepare, Reading, VideoError, VideoInfo
 
 # Decoders in which leaving out an unwanted non-reference picture changes no other one. HEVC hides damage, AV1 loses
@@ -22,6 +22,7 @@ MIN_DECODED_SHARE = 0.1
 MAX_COUNTED = 100_000
 # Files that had to be decoded to their end to be counted: identity -> (frames, complaint). Training meets them again.
 _COUNTED: dict[tuple, tuple[int, str]] = {}
+Take = Callable[[int, av.VideoFrame, RgbConverter], bool]
 DECODE_ERRORS = (av.FFmpegError, ValueError, IndexError, OSError)
 
 
@@ -36,7 +37,7 @@ def read(path: str, choose: ChooseIndices, limits: Limits, prepare: Prepare) -> 
     if identity in _COUNTED:
         count, complaint = _COUNTED[identity]
         keeper = FrameKeeper(path, choose(count), limits, prepare)
-        _decode_all(path, limits, budget, keeper, to_the_end=False)
+        _decode_all(path, limits, budget, _keep_in(keeper, to_the_end=False))
         if not keeper.missing:
             return keeper.reading(count, complaint)
     with open_video(path, limits, budget, strict=True) as (container, stream):
@@ -123,9 +124,8 @@ def _read_all(path: str, choose: ChooseIndices, limits: Limits, prepare: Prepare
     assumed = index.num_frames
     for _ in range(2):
         keeper = FrameKeeper(path, choose(assumed), limits, prepare)
-        count, errors = _decode_all(path, limits, budget, keeper, to_the_end=True)
-        if count < max(1, MIN_DECODED_SHARE * index.num_frames):
-            raise VideoError(path, f"damaged: {count} of {index.num_frames} frames can be decoded")
+        count, errors = _decode_all(path, limits, budget, _keep_in(keeper, to_the_end=True))
+        _check_share(path, count, index)
         if not keeper.missing and count == assumed:
             break
         assumed = count
@@ -134,16 +134,21 @@ def _read_all(path: str, choose: ChooseIndices, limits: Limits, prepare: Prepare
     return keeper.reading(count, complaint)
 
 
+def _check_share(path: str, count: int, index: PacketIndex) -> None:
+    if count < max(1, MIN_DECODED_SHARE * index.num_frames):
+        raise VideoError(path, f"damaged: {count} of {index.num_frames} frames can be decoded")
+
+
 def _identity(path: str) -> tuple:
     status = os.stat(path)
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _decode_all(path: str, limits: Limits, budget: Budget, keeper: FrameKeeper, to_the_end: bool) -> tuple[int, int]:
-    """(frames that come, errors on the way); packets that fail are passed over."""
+def _decode_all(path: str, limits: Limits, budget: Budget, take: Take) -> tuple[int, int]:
+    """(frames that come, errors on the way); packets that fail are passed over; `take` says whether to go on."""
     count = errors = 0
     with open_video(path, limits, budget, strict=False) as (container, stream):
-        converter = RgbConverter(stream.time_base)
+        convert = RgbConverter(stream.time_base)
         demuxer = Demuxer(container, stream, budget)
         context = stream.codec_context
         for packet in _and_flush(demuxer):
@@ -153,13 +158,20 @@ def _decode_all(path: str, limits: Limits, budget: Budget, keeper: FrameKeeper, 
             except DECODE_ERRORS:
                 errors += 1
                 continue
-            for frame in frames:
-                if count in keeper.missing:
-                    keeper.keep(count, converter(frame))
-                count += 1
-            if not (keeper.missing or to_the_end):
+            going_on = [take(number, frame, convert) for number, frame in enumerate(frames, count)]
+            count += len(frames)
+            if not all(going_on):
                 break
         return count, errors + demuxer.num_errors
+
+
+def _keep_in(keeper: FrameKeeper, to_the_end: bool) -> Take:
+    def take(number: int, frame: av.VideoFrame, convert: RgbConverter) -> bool:
+        if number in keeper.missing:
+            keeper.keep(number, convert(frame))
+        return to_the_end or bool(keeper.missing)
+
+    return take
 
 
 def _and_flush(demuxer: Demuxer) -> Iterator:
@@ -170,24 +182,59 @@ def _and_flush(demuxer: Demuxer) -> Iterator:
 def probe(path: str, limits: Limits) -> VideoInfo:
     """See datareader.video.probe."""
     budget = Budget(path, limits.seconds)
+    reading = read(path, lambda num_frames: np.zeros(1, np.int64), limits, lambda frame: frame)
+    angle = []
+
+    def take(number: int, frame: av.VideoFrame, convert: RgbConverter) -> bool:
+        angle.append(clockwise_degrees(display_matrix(frame)))
+        return False
+
+    _decode_all(path, limits, budget, take)
+    shape = reading.frames.shape[1:3]
+    return _describe(path, limits, budget, reading.num_frames, shape, bool(angle and angle[0]), reading.complaint)[0]
+
+
+def decode_through(path: str, limits: Limits, visit: Callable[[av.VideoFrame], object]) -> tuple[VideoInfo, int]:
+    """Decode the whole video, `visit` each frame; returns what is true of it and how many frames it holds data for."""
+    budget = Budget(path, limits.seconds)
+    shape, angle = [], []
+
+    def take(number: int, frame: av.VideoFrame, convert: RgbConverter) -> bool:
+        if not shape:
+            shape.append(convert(frame).shape[:2])
+            angle.append(clockwise_degrees(display_matrix(frame)))
+        visit(frame)
+        return True
+
+    count, errors = _decode_all(path, limits, budget, take)
+    complaint = f"{errors} packets do not decode" if errors else ""
+    info, index = _describe(path, limits, budget, count, shape[0] if shape else (0, 0), any(angle), complaint)
+    _check_share(path, count, index)
+    if index.damaged and not complaint:
+        info = replace(info, complaint="damaged or cut off: packets that are not whole")
+    return info, index.num_frames
+
+
+def _describe(
+    path: str, limits: Limits, budget: Budget, num_frames: int, shape: tuple, rotated: bool, complaint: str
+) -> tuple[VideoInfo, PacketIndex]:
     with open_video(path, limits, budget, strict=True) as (container, stream):
         index = scan(path, container, stream, Demuxer(container, stream, budget), limits)
-        codec, name = stream.codec_context.codec.canonical_name, container.format.name
         time_base = float(stream.time_base or 0)
-        header_rate = float(stream.average_rate or stream.guessed_rate or Fraction(0))
-    first = read(path, lambda num_frames: np.zeros(1, np.int64), limits, lambda frame: frame)
-    steps = np.diff(index.pts[index.shown]) * time_base
-    timed = len(steps) > 0 and (steps > 0).all()
-    fps = 1 / float(steps.mean()) if timed else header_rate
-    turned = first.frames.shape[1:3]
-    return VideoInfo(
-        num_frames=first.num_frames,
-        height=turned[0],
-        width=turned[1],
-        fps=fps,
-        duration_seconds=first.num_frames / fps if fps else 0.0,
-        codec=codec,
-        container=name,
-        variable_rate=bool(timed and steps.max() > 1.5 * steps.min() + 2 * time_base),
-        complaint=first.complaint,
-    )
+        header_rate = float(stream.average_rate or stream.guessed_rate or 0)
+        steps = np.diff(index.pts[index.shown]) * time_base
+        timed = len(steps) > 0 and (steps > 0).all()
+        fps = round(1 / float(steps.mean()) if timed else header_rate, 6)
+        info = VideoInfo(
+            num_frames=num_frames,
+            height=shape[0],
+            width=shape[1],
+            fps=fps,
+            duration_seconds=round(num_frames / fps, 6) if fps else 0.0,
+            codec=stream.codec_context.codec.canonical_name,
+            container=container.format.name,
+            rotated=rotated,
+            variable_rate=bool(timed and steps.max() > 1.5 * steps.min() + 2 * time_base),
+            complaint=complaint,
+        )
+        return info, index
