@@ -171,6 +171,48 @@ def test_sigterm_saves_and_the_run_goes_on_from_there(tmp_path, config):
     assert not [name for name in os.listdir(tmp_path / "run") if name.endswith(".part")]
 
 
+KILLED_WHILE_WRITING = """
+import os, signal
+import train
+from utils import checkpoint, files
+from utils.cli import run
+replace = os.replace
+def dying(source, target):
+    if str(target).endswith("NONLOCAL_iter8.pdparams"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    replace(source, target)
+files.os.replace = dying
+run(train.main)
+"""
+
+
+def test_ten_iterations_equal_four_a_kill_while_the_next_checkpoint_is_written_and_six_more(
+    monkeypatch, tmp_path, config
+):
+    """Iteration 4 lies inside the second epoch of three batches; the moving average is part of the checkpoint."""
+    flags = ["-o", "TRAIN.epoch=10", "-o", "TRAIN.ema_decay=0.9", "-o", "TRAIN.checkpoint_interval=4"]
+    flags += ["-o", "TRAIN.keep_checkpoints=1"]
+    command = [
+        sys.executable, "-c", KILLED_WHILE_WRITING, f"--config={config}", f"--save_dir={tmp_path / 'killed'}", *flags,
+        "--fix_random_seed=True", "--log_interval=1", "--valid_interval=0",
+    ]  # fmt: skip
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    left = {path.name for path in (tmp_path / "killed").iterdir()}
+    assert "NONLOCAL_iter4.json" in left and "NONLOCAL_iter8.json" not in left, left
+    assert any(name.endswith(".part") for name in left)
+    flags += ["-o", "TRAIN.max_iter=10", "--valid_interval=0"]
+    for path in (tmp_path / "killed").glob("NONLOCAL_epoch*"):
+        path.unlink()  # so that it goes on from inside the epoch
+    assert train(monkeypatch, config, tmp_path / "killed", "--resume=auto", *flags) == 0
+    assert train(monkeypatch, config, tmp_path / "straight", *flags) == 0
+    for name in ("NONLOCAL.pdparams", "NONLOCAL_epoch3.pdparams", "NONLOCAL_epoch3.pdopt"):
+        one, two = (load_pickle(tmp_path / folder / name) for folder in ("straight", "killed"))
+        assert same_arrays(one, two), name
+    assert [row["iteration"] for row in rows(tmp_path / "killed", "train")] == list(range(1, 11))
+    assert not [name for name in os.listdir(tmp_path / "killed") if name.endswith(".part")]
+
+
 def test_the_run_script_passes_the_zoos_line_on(tmp_path):
     started = time.time()
     env = {**os.environ, "PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"}

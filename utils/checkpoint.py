@@ -150,8 +150,14 @@ def prune_checkpoints(folder: Path, prefix: str, keep: int) -> None:
 
 
 def check_writable(folder: str, num_bytes: int) -> None:
-    """Raise RunError before a run starts when `folder` cannot be written or has less than `num_bytes` free."""
+    """Raise RunError before a run starts when `folder` cannot be written or has less than `num_bytes` free.
+
+    Deletes what a run that was killed left half written.
+    """
     path = Path(folder)
+    for leftover in path.glob(".NONLOCAL*.part"):  # of a run that was killed while it wrote
+        with contextlib.suppress(OSError):
+            os.unlink(leftover)
     write_atomically(path / ".writable", lambda stream: stream.write(b"\0"))
     os.unlink(path / ".writable")
     status = os.statvfs(path)
