@@ -25,7 +25,7 @@ PAIRED = [name for name in CLASS_NAMES if REVERSED_CLASS[name] != name]
 
 
 def test_there_are_enough_classes_and_pairs():
-    assert len(CLASS_NAMES) >= 8 and len(PAIRED) >= 8
+    assert len(CLASS_NAMES) >= 8 and len(PAIRED) == 6
     assert all(REVERSED_CLASS[REVERSED_CLASS[name]] == name for name in CLASS_NAMES)
     assert (REVERSED_CLASS["rise"], REVERSED_CLASS["swing"]) == ("fall", "swing")
 
@@ -43,8 +43,7 @@ def quantities(motion, seed, num_frames=200, count=5):
     """What can change, each float [n, count] or [n, 1], the named one growing in the class that runs forwards."""
     change = change_over_time(motion, num_frames, count, np.random.default_rng(seed))
     height = np.zeros((num_frames, count)) if change.height is None else change.height
-    changes = {"lift": height, "swell": np.log(change.scale), "spread": change.spread}
-    return {**changes, "light": np.log(change.gain)[:, None]}, change.side
+    return {"lift": height, "spread": change.spread, "light": np.log(change.gain)[:, None]}, change.side
 
 
 @pytest.mark.parametrize("motion", MOTIONS)
@@ -79,14 +78,13 @@ def test_any_clip_shows_the_direction_even_when_it_runs_past_the_end(motion, str
 
 
 def test_what_a_frame_shows_of_other_motions_is_within_their_range():
-    """Brightness and size of what rests must not tell that it rests."""
-    for motion in ("swell", "light"):
-        moving = np.concatenate([quantities(motion, seed)[0][motion].ravel() for seed in range(40)])
-        for other in MOTIONS:
-            if other not in (motion, "flicker"):
-                resting = np.array([quantities(other, seed)[0][motion][0] for seed in range(200)])
-                assert moving.min() <= resting.min() and resting.max() <= moving.max()
-                assert np.ptp(resting) > 0.4 * np.ptp(moving)
+    """The brightness of a scene whose light rests must not tell that it rests."""
+    moving = np.concatenate([quantities("light", seed)[0]["light"].ravel() for seed in range(40)])
+    for other in MOTIONS:
+        if other not in ("light", "flicker"):
+            resting = np.array([quantities(other, seed)[0]["light"][0] for seed in range(200)])
+            assert moving.min() <= resting.min() and resting.max() <= moving.max()
+            assert np.ptp(resting) > 0.4 * np.ptp(moving)
 
 
 def test_brighten_gets_brighter_and_flicker_jumps():

@@ -12,8 +12,6 @@ import numpy as np
 CLASSES = {
     "rise": ("lift", False),
     "fall": ("lift", True),
-    "grow": ("swell", False),
-    "shrink": ("swell", True),
     "scatter": ("spread", False),
     "gather": ("spread", True),
     "brighten": ("light", False),
@@ -30,13 +28,13 @@ REVERSED_CLASS = {
 # motion -> how many objects, their radius and their distance from the middle, both in short sides of the frame
 MOTIONS = {
     "lift": ((4, 8), (0.06, 0.13), (0.05, 0.42)),
-    "swell": ((2, 4), (0.10, 0.16), (0.10, 0.28)),
+    "swell": ((3, 6), (0.11, 0.17), (0.12, 0.34)),
     "spread": ((14, 28), (0.03, 0.055), (0.40, 0.60)),
     "light": ((1, 12), (0.05, 0.16), (0.08, 0.30)),
     "swing": ((3, 8), (0.06, 0.13), (0.05, 0.30)),
     "flicker": ((1, 12), (0.05, 0.16), (0.08, 0.30)),
 }
-ONE_WAY = ("lift", "swell", "spread", "light")
+ONE_WAY = ("lift", "spread", "light")
 SHAPES = ("disc", "triangle", "square", "bar", "cross", "star")
 CYCLE_FRAMES = (64, 100)  # how long a one-way motion takes from end to end
 CAMERA_MARGIN = 8  # pixels by which the camera may stray
@@ -78,8 +76,8 @@ def draw_frames(class_name: str, rng: np.random.Generator) -> np.ndarray:
     for t in range(num_frames):
         move = np.float32([[1, 0, jitter[t, 0] - CAMERA_MARGIN], [0, 1, jitter[t, 1] - CAMERA_MARGIN]])
         picture = cv2.warpAffine(background, move, (width, height), flags=cv2.INTER_LINEAR)
-        for thing, place, scale in zip(things, places[t], change.scale[t]):
-            _draw(picture, thing, place + jitter[t], scale)
+        for thing, place in zip(things, places[t]):
+            _draw(picture, thing, place + jitter[t])
         grain = rng.standard_normal((height // 2, width // 2), np.float32) * noise
         lit = picture * np.float32(change.gain[t]) + cv2.resize(grain, (width, height))[..., None]
         frames[t] = np.clip(lit, 0, 255).astype(np.uint8)
@@ -91,7 +89,6 @@ class Change(NamedTuple):
 
     height: np.ndarray | None  # float [n, count], -0.5 (bottom) .. 0.5 (top) and a little beyond, in frame heights
     spread: np.ndarray  # float [n, count], the distance from the middle in units of the object's own
-    scale: np.ndarray  # float [n, count], the size in units of the object's own
     side: np.ndarray  # float [n], how far all are shifted sideways, in frame widths
     gain: np.ndarray  # float [n], of the light
 
@@ -113,9 +110,8 @@ def change_over_time(motion: str, num_frames: int, count: int, rng: np.random.Ge
     time = np.arange(num_frames) / rng.uniform(*CYCLE_FRAMES) + rng.random()
     order = (rng.permutation(count) + rng.uniform(-0.2, 0.2, count)) / count  # objects are spread over the cycle
     cycle = ((time[:, None] + order) % 1) ** rng.uniform(0.8, 1.25)
-    rest = rng.uniform(-0.6, 0.6, 2)
-    scale = np.exp(0.75 * (2 * cycle - 1)) if motion == "swell" else np.full(cycle.shape, np.exp(0.6 * rest[0]))
-    gain = np.exp(0.6 * (2 * (time % 1) - 1 if motion == "light" else np.full(num_frames, rest[1])) - 0.15)
+    rest = rng.uniform(-0.6, 0.6)
+    gain = np.exp(0.6 * (2 * (time % 1) - 1 if motion == "light" else np.full(num_frames, rest)) - 0.15)
     if motion == "flicker":
         jumps = np.cumsum(rng.integers(2, 7, num_frames))
         level = np.searchsorted(jumps, np.arange(num_frames), side="right") % 2
@@ -125,7 +121,7 @@ def change_over_time(motion: str, num_frames: int, count: int, rng: np.random.Ge
         angle = 2 * np.pi * (np.arange(num_frames) / rng.uniform(13, 24) + rng.random())
         side = rng.uniform(0.1, 0.18) * np.sin(angle)
     height = 1.2 * cycle - 0.6 if motion == "lift" else None
-    return Change(height, cycle if motion == "spread" else np.ones(cycle.shape), scale, side, gain)
+    return Change(height, cycle if motion == "spread" else np.ones(cycle.shape), side, gain)
 
 
 def _places(change: Change, homes: np.ndarray, width: int, height: int) -> np.ndarray:
@@ -185,10 +181,10 @@ def _objects(rng: np.random.Generator, motion: str, background: np.ndarray, shor
     return things
 
 
-def _draw(picture: np.ndarray, thing: Thing, place: np.ndarray, scale: float) -> None:
-    """Draw an object into uint8 [H, W, 3] at `place` (x, y) pixels, `scale` times its size."""
+def _draw(picture: np.ndarray, thing: Thing, place: np.ndarray) -> None:
+    """Draw an object into uint8 [H, W, 3] at `place` (x, y) pixels."""
     for colour, corners in thing.layers:
-        points = ((corners * scale + place) * 2**SUBPIXEL_BITS + 0.5).astype(np.int32)
+        points = ((corners + place) * 2**SUBPIXEL_BITS + 0.5).astype(np.int32)
         cv2.fillPoly(picture, [points], colour, cv2.LINE_AA, SUBPIXEL_BITS)
 
 

@@ -192,7 +192,7 @@ def main() -> None:
     parser.add_argument("--output_dir", required=True, help="folder of the data set")
     parser.add_argument("--num_train", type=positive_int, default=60, help="training videos a class (%(default)s)")
     parser.add_argument("--num_valid", type=positive_int, default=6, help="validation videos a class (%(default)s)")
-    parser.add_argument("--num_test", type=positive_int, default=12, help="test videos a class (%(default)s)")
+    parser.add_argument("--num_test", type=positive_int, default=15, help="test videos a class (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="other seeds give other videos (%(default)s)")
     parser.add_argument("--num_workers", type=positive_int, help="processes (default: one a core)")
     options = parser.parse_args()
