@@ -144,10 +144,10 @@ def _identity(path: str) -> tuple:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _decode_all(path: str, limits: Limits, budget: Budget, take: Take) -> tuple[int, int]:
+def _decode_all(path: str, limits: Limits, budget: Budget, take: Take, strict: bool = False) -> tuple[int, int]:
     """(frames that come, errors on the way); packets that fail are passed over; `take` says whether to go on."""
     count = errors = 0
-    with open_video(path, limits, budget, strict=False) as (container, stream):
+    with open_video(path, limits, budget, strict=strict) as (container, stream):
         convert = RgbConverter(stream.time_base)
         demuxer = Demuxer(container, stream, budget)
         context = stream.codec_context
@@ -206,8 +206,10 @@ def decode_through(path: str, limits: Limits, visit: Callable[[av.VideoFrame], o
         visit(frame)
         return True
 
-    count, errors = _decode_all(path, limits, budget, take)
-    complaint = f"{errors} packets do not decode" if errors else ""
+    count, errors = _decode_all(path, limits, budget, take, strict=True)
+    if errors:  # what the decoder paints over is still shown to everybody who reads the video
+        count, _ = _decode_all(path, limits, budget, lambda *_: True)
+    complaint = f"{errors} packets are damaged" if errors else ""
     info, index = _describe(path, limits, budget, count, shape[0] if shape else (0, 0), any(angle), complaint)
     _check_share(path, count, index)
     if index.damaged and not complaint:
