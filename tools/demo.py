@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--output_dir", default="output/demo", help="where the results go (default: %(default)s)")
     parser.add_argument("--data_dir", default="data/dataset/demo/videos", help="where the videos go (%(default)s)")
     parser.add_argument("--num_train", type=positive_int, default=60, help="training videos a class (%(default)s)")
-    parser.add_argument("--num_test", type=positive_int, default=12, help="held-out videos a class (%(default)s)")
+    parser.add_argument("--num_test", type=positive_int, default=15, help="held-out videos a class (%(default)s)")
     parser.add_argument(
         "-o", "--override", action="append", default=[], metavar="SECTION.KEY=VALUE", help="passed on to train.py"
     )
