@@ -9,7 +9,7 @@ import re
 import string
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 
 MAX_BLOCKS = 36  # of ResNet-152's res4
 NORM_TENSORS = ("weight", "bias", "_mean", "_variance")
@@ -240,7 +240,7 @@ def all_our_names() -> Iterator[str]:
             yield f"stage{stage}.nl{i}.pair.weight"
 
 
-@lru_cache(maxsize=None)
+@cache
 def ours_by_name(source: str) -> dict[str, str]:
     """A source's name -> ours."""
     naming = NAMINGS[source]
@@ -250,6 +250,7 @@ def ours_by_name(source: str) -> dict[str, str]:
 def recognise(names: Iterable[str]) -> str | None:
     """The source whose names most of these are; None when they are nobody's."""
     names = set(names)
-    counts = {source: len(names & ours_by_name(source).keys()) for source in NAMINGS}
+    sources = ("own", "torch") if "stem.conv.weight" in names else NAMINGS  # the rest need not be spelt out
+    counts = {source: len(names & ours_by_name(source).keys()) for source in sources}
     best = max(counts, key=counts.__getitem__)
     return best if counts[best] > 3 else None
