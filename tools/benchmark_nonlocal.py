@@ -8,7 +8,9 @@ memory is what a fresh process needs above its inputs (the kernel's count of res
 from __future__ import annotations
 
 import argparse
+import itertools
 import multiprocessing
+import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -24,6 +26,7 @@ CHANNELS, INNER = 512, 256
 SIDE = 28
 LONGEST_SHORT = 6272  # positions up to which a timed round takes several calls
 FORMS = ("gaussian", "embedded_gaussian", "dot_product", "concatenation")
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 MODES = ("forward", "forward+backward")
 PLAIN_NAMES = {
     "softmax_attention": lambda attention: (
@@ -37,25 +40,26 @@ PLAIN_NAMES = {
 def main(argv: list[str]) -> None:
     arguments = _parse(argv)
     prepare_environment()
-    results, peaks = {}, {}
-    for num_positions in arguments.positions:
-        repeats = arguments.repeats if num_positions <= arguments.plain_up_to else 1
-        sides = ["plain", "ours"] if num_positions <= arguments.plain_up_to else ["ours"]
-        for form in arguments.forms:
-            for part in ("operation", "block") if arguments.block else ("operation",):
-                for mode in MODES:
-                    case = f"{part} {form} N={num_positions} {mode}"
-                    calls = max(1, LONGEST_SHORT // num_positions)
-                    runs = {
-                        side: _mean_of(calls, _prepared(part, form, num_positions, mode, side == "plain"))
-                        for side in sides
-                    }
-                    results[case] = alternate(runs, repeats)
-                    del runs
-                    if part == "operation":
-                        peaks[case] = {s: _peak_megabytes(part, form, num_positions, mode, s == "plain") for s in sides}
-                    print(case, {side: f"{min(seconds):.4f} s" for side, seconds in results[case].items()}, flush=True)
-    report("nonlocal", results, arguments.json, peak_megabytes_above_inputs=peaks, channels=CHANNELS, inner=INNER)
+    results: dict[str, dict[str, list[float]]] = {}
+    peaks: dict[str, dict[str, float | None]] = {}
+    parts = ("operation", "block") if arguments.block else ("operation",)
+    for num_positions, form, part, mode in itertools.product(arguments.positions, arguments.forms, parts, MODES):
+        case = f"{part} {form} N={num_positions} {mode}"
+        has_plain = num_positions <= arguments.plain_up_to
+        results[case], peaks[case] = {}, {}
+        for side in ("plain", "ours") if has_plain else ("ours",):
+            measured = _in_fresh_process(arguments.clock, part, form, num_positions, mode, side == "plain")
+            results[case][side], peaks[case][side] = [measured[0]], measured[1]
+        if has_plain:
+            calls = max(1, LONGEST_SHORT // num_positions)
+            runs = {
+                side: _mean_of(calls, _prepared(part, form, num_positions, mode, side == "plain"), arguments.clock)
+                for side in results[case]
+            }
+            results[case] = alternate(runs, arguments.repeats)
+        print(case, {side: f"{min(seconds):.4f} s" for side, seconds in results[case].items()}, flush=True)
+    facts = {"clock": arguments.clock, "threads": os.environ["OMP_NUM_THREADS"], "channels": CHANNELS, "inner": INNER}
+    report("nonlocal", results, arguments.json, peak_megabytes_above_inputs=peaks, **facts)
     _print_memory(peaks)
 
 
@@ -64,7 +68,8 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--positions", type=int, nargs="+", default=[784, 3136, 12544, 50176], help="values of N")
     parser.add_argument("--forms", nargs="+", choices=FORMS, default=list(FORMS))
     parser.add_argument("--repeats", type=int, default=5, help="timed rounds (default: %(default)s)")
-    parser.add_argument("--plain_up_to", type=int, default=12544, help="largest N of the plain form, and of --repeats")
+    parser.add_argument("--plain_up_to", type=int, default=12544, help="largest N of the plain form; beyond, one call")
+    parser.add_argument("--clock", choices=tuple(CLOCKS), default="wall", help="cpu: on a machine that others use too")
     parser.add_argument("--block", action="store_true", help="measure whole blocks too")
     parser.add_argument("--json", help="write the results here")
     arguments = parser.parse_args(argv)
@@ -74,14 +79,14 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     return arguments
 
 
-def _mean_of(calls: int, call: Callable[[], Any]) -> Callable[[], float]:
+def _mean_of(calls: int, call: Callable[[], Any], clock: str) -> Callable[[], float]:
     """Seconds of one call as the mean of several, for calls that are too short to be timed alone."""
 
     def timed() -> float:
-        started = time.perf_counter()
+        started = CLOCKS[clock]()
         for _ in range(calls):
             call()
-        return (time.perf_counter() - started) / calls
+        return (CLOCKS[clock]() - started) / calls
 
     return timed
 
@@ -147,21 +152,19 @@ def _block(form: str, num_positions: int, is_plain: bool):
     return [paddle.randn([num_frames, CHANNELS, side, side])], compute
 
 
-def _peak_megabytes(*case: Any) -> float | None:
-    """Peak resident memory above the inputs, of a process of its own; None where the system does not count it."""
+def _in_fresh_process(*case: Any) -> tuple[float, float | None]:
+    """Seconds of one call and peak resident megabytes above the inputs (None where the system does not count it)."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_measure_peak, *case).result()
+        return pool.submit(_measure, *case).result()
 
 
-def _measure_peak(part: str, form: str, num_positions: int, mode: str, is_plain: bool) -> float | None:
+def _measure(clock: str, part: str, form: str, num_positions: int, mode: str, is_plain: bool):
     prepare_environment()
     _prepared(part, form, 196, mode, is_plain)()  # loads the libraries and their work space
     run = _prepared(part, form, num_positions, mode, is_plain)
-    if not peak_starts_anew():
-        return None
-    before = resident_megabytes("VmRSS")
-    run()
-    return resident_megabytes("VmHWM") - before
+    is_counted, before = peak_starts_anew(), resident_megabytes("VmRSS")
+    seconds = _mean_of(1, run, clock)()
+    return seconds, resident_megabytes("VmHWM") - before if is_counted else None
 
 
 def peak_starts_anew() -> bool:
