@@ -8,6 +8,8 @@ import numpy as np
 
 # Where FFmpeg's plain scaler and its filter give the same pixels the plain one is used, which costs less a frame.
 MAX_PLAIN_BITS = 8
+# PyAV 17 began to scale with all cores; the reading processes are the parallelism here.
+SCALER_OPTIONS = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
 
 
 class RgbConverter:
@@ -32,7 +34,7 @@ class RgbConverter:
         if filters or frame.interlaced_frame or frame.format.components[0].bits > MAX_PLAIN_BITS:
             rgb = self._filtered(frame, filters)
         else:
-            rgb = self.reformatter.reformat(frame, format="rgb24", threads=1)
+            rgb = self.reformatter.reformat(frame, format="rgb24", **SCALER_OPTIONS)
         return _turn(_as_array(rgb), angle, matrix)
 
     def _filtered(self, frame: av.VideoFrame, rotation: str) -> av.VideoFrame:
@@ -45,7 +47,8 @@ class RgbConverter:
 
 def _build_graph(frame: av.VideoFrame, time_base, rotation: str) -> av.filter.Graph:
     graph = av.filter.Graph()
-    graph.threads = 1
+    if hasattr(graph, "threads"):
+        graph.threads = 1
     nodes = [graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=time_base)]
     if rotation:
         nodes.append(graph.add("rotate", rotation))
