@@ -80,7 +80,7 @@ class NonLocalModel(ResNetVideo):
 
     def forward_frames(self, frames, num_frames: int):
         """The same from frames float32 [N*T, 3, H, W]: the input of exported networks, which some engines need 4-D."""
-        x, num_frames = super().forward(frames, num_frames)
+        x, num_frames = ResNetVideo.forward(self, frames, num_frames)  # Paddle 2.6 cannot compile super()
         side = self.head_pool_size
         if side == 0:
             x = F.adaptive_avg_pool2d(x, 1)
