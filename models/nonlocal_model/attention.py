@@ -136,7 +136,8 @@ def concatenation_attention(a, b, g):
     descending order these are the first k_i keys, so all sums are entries of running sums: O((N + M) (log M + e)).
     """
     num_queries, num_keys = a.shape[1], b.shape[1]
-    if min(num_queries, num_keys) < 0 or num_queries * num_keys <= MIN_SORTED_ENTRIES:
+    max_plain = MIN_SORTED_ENTRIES if paddle.in_dynamic_mode() else MAX_EXPORTED_ENTRIES
+    if min(num_queries, num_keys) < 0 or num_queries * num_keys <= max_plain:
         return plain_concatenation_attention(a, b, g)
     if paddle.in_dynamic_mode():
         return _SortedConcatenation.apply(a, b, g)
