@@ -1,0 +1,123 @@
+"""Files from the network into a cache: resumed, verified, renamed into place when whole; offline it says so quickly."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import shlex
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tqdm import tqdm
+
+from utils.errors import RunError, UserError
+
+HOME_VARIABLE, MIRROR_VARIABLE = "PADDLE_NONLOCAL_HOME", "PADDLE_NONLOCAL_MIRROR"
+SECONDS_WITHOUT_DATA = 10.0
+BLOCK_BYTES = 1 << 20
+SCHEMES = ("http", "https", "file")
+
+
+def weights_folder() -> Path:
+    """Where downloads are kept: $PADDLE_NONLOCAL_HOME, else ~/.paddle/weights as in the old zoo."""
+    chosen = os.environ.get(HOME_VARIABLE)
+    return Path(chosen).expanduser() if chosen else Path.home() / ".paddle" / "weights"
+
+
+def mirrored(url: str) -> str:
+    """The same file name under $PADDLE_NONLOCAL_MIRROR (http, https or file://) where that is set."""
+    mirror = os.environ.get(MIRROR_VARIABLE, "").rstrip("/")
+    return f"{mirror}/{file_name(url)}" if mirror else url
+
+
+def file_name(url: str) -> str:
+    return urlsplit(url).path.rsplit("/", 1)[-1]
+
+
+def download(url: str, folder: Path | None = None, *, sha256: str = "", instead: str = "") -> Path:
+    """The local copy of `url` in `folder` (None: `weights_folder()`), fetched when it is not there.
+
+    A broken transfer is kept as NAME.part and continued by the next call (HTTP Range). sha256: of the whole file in
+    hexadecimal, or its first digits; "": not known. instead: what to do without a download, for the message.
+
+    Raises RunError when the network fails, in one line with the command to fetch the file by hand, and UserError when
+    what came is not the file, which is then deleted.
+    """
+    folder = weights_folder() if folder is None else folder
+    source, target = mirrored(url), folder / file_name(url)
+    if target.is_file():
+        return target
+    if urlsplit(source).scheme not in SCHEMES:
+        raise UserError(f"{source}: write a mirror as http://, https:// or file:// in {MIRROR_VARIABLE}")
+    part = folder / f"{target.name}.part"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _transfer(source, part)
+        _check_digest(part, sha256, source)
+        os.replace(part, target)
+    except (OSError, http.client.HTTPException) as error:  # URLError and timeouts are OSErrors
+        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
+        by_hand = f"curl -L --create-dirs -C - -o {shlex.quote(str(target))} {shlex.quote(url)}"
+        raise RunError(
+            f"cannot download {source} ({' '.join(str(reason).split())}); fetch it by hand: {by_hand}"
+            + (f" ; or {instead}" if instead else "")
+        ) from error
+    return target
+
+
+def _transfer(source: str, part: Path) -> None:
+    """Append what is missing of `source` to `part`."""
+    done = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(source, headers={"User-Agent": "paddle-nonlocal"})
+    if done:
+        request.add_header("Range", f"bytes={done}-")
+    try:
+        response = urllib.request.urlopen(request, timeout=SECONDS_WITHOUT_DATA)
+    except urllib.error.HTTPError as error:
+        if error.code != 416 or not done:
+            raise
+        # the part is whole already, or longer than the file: its length decides
+        whole = str(error.headers.get("Content-Range", "")).rpartition("/")[2]
+        if whole == str(done):
+            return
+        part.unlink()
+        return _transfer(source, part)
+    with response:
+        resumed = done and getattr(response, "status", None) == 206
+        done = done if resumed else 0
+        length = response.headers.get("Content-Length")
+        total = done + int(length) if length and length.isdigit() else None
+        bar = tqdm(
+            total=total,
+            initial=done,
+            unit="B",
+            unit_scale=True,
+            desc=file_name(source),
+            disable=not sys.stderr.isatty(),
+        )
+        with open(part, "ab" if resumed else "wb") as stream, bar:
+            while block := response.read(BLOCK_BYTES):
+                stream.write(block)
+                bar.update(len(block))
+                done += len(block)
+    if total is not None and done < total:
+        raise ConnectionError(f"the connection ended after {done} of {total} bytes; the next try continues there")
+
+
+def _check_digest(part: Path, sha256: str, source: str) -> None:
+    if not sha256:
+        return
+    digest = hashlib.sha256()
+    with open(part, "rb") as stream:
+        for block in iter(lambda: stream.read(BLOCK_BYTES), b""):
+            digest.update(block)
+    if not digest.hexdigest().startswith(sha256.lower()):
+        part.unlink()
+        raise UserError(
+            f"what came from {source} is not the expected file (sha256 {digest.hexdigest()[:16]}... in place of "
+            f"{sha256[:16]}...); it was deleted, try again or set another {MIRROR_VARIABLE}"
+        )
