@@ -117,7 +117,7 @@ def test_memory_of_every_form_grows_linearly(monkeypatch):
     if peak is None or reset is None:
         pytest.skip("this Paddle does not count what it allocates on the CPU")
     monkeypatch.setattr(attention, "MIN_SORTED_ENTRIES", 0)
-    monkeypatch.setattr(attention, "MAX_TRAINED_ENTRIES", 1 << 16)
+    monkeypatch.setattr(attention, "MAX_EAGER_ENTRIES", 1 << 16)
     monkeypatch.setattr(attention, "CPU_CHUNK_ENTRIES", 1 << 16)
     for instantiation in INSTANTIATIONS:
         block, peaks = NonLocalBlock(8, instantiation=instantiation), []

@@ -15,8 +15,8 @@ import paddle.nn.functional as F
 
 # Entries of a chunk of the map: on a CPU what its last cache holds together with what is computed from it.
 CPU_CHUNK_ENTRIES, GPU_CHUNK_ENTRIES = 1 << 21, 1 << 26
-# Up to so many entries a map is kept whole: where gradients are wanted, and in a graph recorded for export.
-MAX_TRAINED_ENTRIES, MAX_EXPORTED_ENTRIES = 1 << 22, 1 << 25
+# Up to so many entries a map is kept whole: in eager code, and in a graph recorded for export.
+MAX_EAGER_ENTRIES, MAX_EXPORTED_ENTRIES = 1 << 22, 1 << 25
 # From so many entries on, sorting is faster than the map of the concatenation.
 MIN_SORTED_ENTRIES = 1 << 20
 FUSED_TYPES, MAX_FUSED_WIDTH = (paddle.float16, paddle.bfloat16), 256
@@ -33,13 +33,11 @@ def softmax_attention(theta, phi, g, query_chunk: int | None = None):
         return fused_softmax_attention(theta, phi, g)
     chunk_entries = GPU_CHUNK_ENTRIES if device.startswith("gpu") else CPU_CHUNK_ENTRIES
     is_recording = not paddle.in_dynamic_mode()
-    needs_gradient = paddle.is_grad_enabled() and not all(t.stop_gradient for t in (theta, phi, g))
-    max_entries = chunk_entries
-    if is_recording or needs_gradient:
-        max_entries = max(chunk_entries, MAX_EXPORTED_ENTRIES if is_recording else MAX_TRAINED_ENTRIES)
+    max_entries = max(chunk_entries, MAX_EXPORTED_ENTRIES if is_recording else MAX_EAGER_ENTRIES)
     chunks = _chunks(theta.shape, phi.shape[2], query_chunk, chunk_entries, max_entries)
     if chunks is None:
         return plain_softmax_attention(theta, phi, g)
+    needs_gradient = paddle.is_grad_enabled() and not all(t.stop_gradient for t in (theta, phi, g))
     if needs_gradient and not is_recording:
         return _RecomputedSoftmax.apply(theta, phi, g, chunks)
     return _softmax_in_chunks(theta, phi, g, chunks)
