@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import paddle
 import pytest
@@ -7,12 +9,79 @@ from paddle import nn
 
 from configs.schema import Train
 from models.nonlocal_model.layers import FrozenAffine
-from utils.optim import build_optimizer, learning_rate_at, set_velocities, velocities
+from utils.optim import (
+    build_optimizer,
+    clip_gradients,
+    gradient_norm,
+    learning_rate_at,
+    scaled_recipe,
+    scheduled_rate,
+    set_velocities,
+    velocities,
+)
 
 
 def test_step_sizes_are_lengths_of_phases():
     rates = [learning_rate_at(i, 1.0, 0.1, [3, 2, 4]) for i in range(12)]
     assert rates == pytest.approx([1, 1, 1, 0.1, 0.1, *[0.01] * 7])
+
+
+def test_cosine_and_warm_up_follow_their_formulas():
+    recipe = Train(learning_rate=0.2, schedule="cosine", warmup_iterations=4)
+    for i in range(20):
+        expected = 0.1 * (1 + np.cos(np.pi * i / 20)) * min(1, (i + 1) / 4)
+        assert scheduled_rate(i, recipe, 20) == pytest.approx(expected)
+    steps = Train(learning_rate=1.0, step_sizes=[3, 9], warmup_iterations=2)
+    assert [scheduled_rate(i, steps, 12) for i in range(4)] == pytest.approx([0.5, 1, 1, 0.1])
+
+
+def test_the_published_recipes_follow_from_each_other_by_the_linear_rule():
+    """The authors' rates: 0.01 for a batch of 64, 0.005 and twice the iterations for 32, 0.0025 for 16."""
+    whole = Train(reference_batch_size=64, step_sizes=[150000, 150000, 100000])
+    half = scaled_recipe(dataclasses.replace(whole, batch_size=32))
+    assert (half.learning_rate, half.step_sizes, half.max_iter) == (0.005, [300000, 300000, 200000], 800000)
+    assert scaled_recipe(dataclasses.replace(whole, batch_size=16)).learning_rate == 0.0025
+    assert scaled_recipe(whole) == whole
+    alone = Train(batch_size=8)
+    assert scaled_recipe(alone) is alone
+
+
+def test_the_gradients_norm_is_measured_and_cut():
+    model = network()
+    loss_of(model).backward()
+    parameters = [p for p in model.parameters() if not p.stop_gradient]
+    before = [p.grad.numpy().copy() for p in parameters]
+    norm = np.sqrt(sum((g.astype(np.float64) ** 2).sum() for g in before))
+    assert gradient_norm(parameters) == pytest.approx(norm, rel=1e-5)
+    clip_gradients(parameters, gradient_norm(parameters), 2 * norm)
+    np.testing.assert_array_equal(parameters[0].grad.numpy(), before[0])
+    clip_gradients(parameters, gradient_norm(parameters), norm / 4)
+    for parameter, gradient in zip(parameters, before):
+        np.testing.assert_allclose(parameter.grad.numpy(), gradient / 4, rtol=1e-5, atol=1e-9)
+
+
+def test_the_trunk_can_learn_more_slowly_than_the_classifier():
+    class Trunk(nn.Layer):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.head = nn.Linear(3, 3), nn.Linear(3, 2)
+
+        def forward(self, x):
+            return self.head(self.conv(x))
+
+    paddle.seed(0)
+    model = Trunk()
+    plain = Train(momentum=0.0, nesterov=False, weight_decay=0.0, trunk_learning_rate_factor=0.1)
+    optimizer = build_optimizer(model, plain)
+    before = {name: parameter.numpy().copy() for name, parameter in model.named_parameters()}
+    (model(paddle.ones([2, 3])) ** 2).sum().backward()
+    gradients = {name: parameter.grad.numpy().copy() for name, parameter in model.named_parameters()}
+    optimizer.set_lr(0.5)
+    optimizer.step()
+    for name, parameter in model.named_parameters():
+        factor = 0.5 if name.startswith("head.") else 0.05
+        expected = before[name] - factor * gradients[name]
+        np.testing.assert_allclose(parameter.numpy(), expected, rtol=1e-5, atol=1e-6, err_msg=name)
 
 
 def network():

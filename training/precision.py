@@ -8,8 +8,7 @@ from paddle import nn
 
 from utils.errors import UserError
 
-# Beside Paddle's own lists: the softmax of a block and the averages stay in float32 there already.
-AMP_LEVEL = "O1"
+AMP_LEVEL = "O1"  # Paddle's own lists: conv2d, matmul and linear narrow; softmax, means and losses in float32
 
 
 class Precision:
