@@ -18,6 +18,8 @@ FORMATS = (
 )
 MAX_STREAMS = 100
 MAX_REPEATED_ERRORS = 64
+# Options for probing decoders too; PyAV before 18 crashes on them where streams appear late (MPEG program streams).
+OPTIONS_ARGUMENT = "options" if int(av.__version__.split(".")[0]) >= 18 else "container_options"
 INTRA_ONLY = 1  # FFmpeg's AV_CODEC_PROP_INTRA_ONLY
 
 
@@ -39,7 +41,10 @@ def open_video(path: str, limits: Limits, budget: Budget, *, strict: bool) -> It
     }
     try:
         container = av.open(
-            "file:" + os.path.abspath(path), options=options, metadata_errors="replace", timeout=budget.left()
+            "file:" + os.path.abspath(path),
+            metadata_errors="replace",
+            timeout=budget.left(),
+            **{OPTIONS_ARGUMENT: options},
         )
     except (av.FFmpegError, OSError, ValueError, UnicodeError) as error:
         budget.check()

@@ -62,7 +62,10 @@ def test_any_selection_equals_ffmpegs_frames(folder, name):
     assert frame_numbers(truth) == list(range(40))
     assert probe(path).num_frames == 40
     for indices in selections(40):
-        np.testing.assert_array_equal(read_frames(path, indices), truth[indices])
+        difference = np.abs(read_frames(path, indices).astype(int) - truth[indices])
+        limit = 2 if encoding.get("codec") == "mpeg4" else 0  # its inverse transform was changed between FFmpeg 7 and 8
+        assert difference.max() <= limit
+        assert difference.mean() < 0.001
 
 
 @pytest.mark.parametrize("decoder", ["decord", "opencv"])
@@ -208,7 +211,7 @@ def test_a_cover_picture_is_passed_over(tmp_path):
     sources = [av.open(str(tmp_path / name)) for name in ("cover.avi", "plain.mp4")]
     with av.open(str(path), "w") as target:
         streams = [target.add_stream_from_template(source.streams.video[0]) for source in sources]
-        streams[0].disposition = av.stream.Disposition.attached_pic
+        streams[0].disposition = int(av.stream.Disposition.attached_pic)
         for source, stream in zip(sources, streams):
             for packet in source.demux(video=0):
                 if packet.size:
