@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import os
@@ -9,12 +10,19 @@ import shlex
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 from urllib.parse import urlsplit
 
 from tqdm import tqdm
 
 from utils.errors import RunError, UserError
+
+try:
+    import fcntl
+except ImportError:
+    fcntl = None
 
 HOME_VARIABLE, MIRROR_VARIABLE = "PADDLE_NONLOCAL_HOME", "PADDLE_NONLOCAL_MIRROR"
 SECONDS_WITHOUT_DATA = 10.0
@@ -56,9 +64,13 @@ def download(url: str, folder: Path | None = None, *, sha256: str = "", instead:
     part = folder / f"{target.name}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _transfer(source, part)
-        _check_digest(part, sha256, source)
-        os.replace(part, target)
+        with _alone(part):
+            if target.is_file():  # another process has brought it meanwhile
+                part.unlink()
+                return target
+            _transfer(source, part)
+            _check_digest(part, sha256, source)
+            os.replace(part, target)
     except (OSError, http.client.HTTPException) as error:  # URLError and timeouts are OSErrors
         reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
         by_hand = f"curl -L --create-dirs -C - -o {shlex.quote(str(target))} {shlex.quote(url)}"
@@ -67,6 +79,28 @@ def download(url: str, folder: Path | None = None, *, sha256: str = "", instead:
             + (f" ; or {instead}" if instead else "")
         ) from error
     return target
+
+
+@contextlib.contextmanager
+def _alone(part: Path) -> Iterator[None]:
+    """One process at a time; the others wait. (On Windows, which has no flock, nobody waits.)"""
+    while True:
+        with open(part, "ab") as stream:
+            if fcntl is None:
+                yield
+                return
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            if _is_at(stream, part):
+                yield
+                return
+
+
+def _is_at(stream: IO, path: Path) -> bool:
+    """Whether the open file still has this path (and was not renamed while its lock was awaited)."""
+    try:
+        return os.path.samestat(os.fstat(stream.fileno()), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def _transfer(source: str, part: Path) -> None:
@@ -84,7 +118,7 @@ def _transfer(source: str, part: Path) -> None:
         whole = str(error.headers.get("Content-Range", "")).rpartition("/")[2]
         if whole == str(done):
             return
-        part.unlink()
+        os.truncate(part, 0)  # not unlinked: the lock is on this file
         return _transfer(source, part)
     with response:
         resumed = done and getattr(response, "status", None) == 206
