@@ -211,7 +211,7 @@ def test_a_cover_picture_is_passed_over(tmp_path):
     sources = [av.open(str(tmp_path / name)) for name in ("cover.avi", "plain.mp4")]
     with av.open(str(path), "w") as target:
         streams = [target.add_stream_from_template(source.streams.video[0]) for source in sources]
-        streams[0].disposition = int(av.stream.Disposition.attached_pic)
+        streams[0].disposition = av.stream.Disposition.attached_pic.value
         for source, stream in zip(sources, streams):
             for packet in source.demux(video=0):
                 if packet.size:
