@@ -76,10 +76,12 @@ def test_heat_lies_on_the_centres_of_its_cells():
     grid = Grid(16, 2.0, 2)
     values = np.random.default_rng(0).random((5, 7))
     heat = grid.spread(values, 80, 112)
-    assert np.allclose(heat[2::16, 2::16], values) and np.allclose(heat[0], heat[2])
+    assert np.allclose(heat[2::16, 2::16], values) and np.allclose(heat[0], heat[2], equal_nan=True)
     pooled = grid.pooled()
     assert (pooled.centre(0), pooled.centre(1)) == (10, 42) == (np.mean([2, 18]), np.mean([34, 50]))
     assert np.allclose(grid.spread(values[:1, :1], 8, 8), values[0, 0])
+    beyond = grid.spread(values, 100, 130)  # five rows of cells, each 8 px around its centre: the last ends at 74
+    assert np.isnan(beyond[75:]).all() and not np.isnan(beyond[:75, :107]).any() and np.isnan(beyond[:, 107:]).all()
 
 
 def test_frames_per_step_follow_the_pools():

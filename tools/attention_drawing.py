@@ -70,10 +70,11 @@ def _scale(look: Any) -> tuple[float, float, Any]:
 
 
 def _blend(frame: np.ndarray, heat: np.ndarray, low: float, high: float, colours: Any) -> np.ndarray:
-    """The frame in grey with the heat's colours over it, the more the larger the weight is: uint8 [S, S, 3]."""
+    """The frame in grey with the heat's colours over it, the more the larger the weight is: uint8 [S, S, 3]. Without
+    heat where it is NaN."""
     grey = cv2.cvtColor(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    shares = np.clip((heat - low) / (high - low), 0, 1)
-    strength = 0.75 * (np.abs(heat) / high if low < 0 else shares)[..., None]
+    shares = np.clip((np.nan_to_num(heat) - low) / (high - low), 0, 1)
+    strength = 0.75 * np.nan_to_num(np.abs(heat) / high if low < 0 else shares + 0 * heat)[..., None]
     return np.rint(grey * (1 - strength) + colours(shares)[..., :3] * 255 * strength).astype(np.uint8)
 
 

@@ -37,15 +37,21 @@ class Grid:
         return position * self.stride_px + self.offset_px
 
     def spread(self, values: np.ndarray, height_px: int, width_px: int) -> np.ndarray:
-        """[H, W] at the positions -> [height_px, width_px], linear between centres, constant beyond the last ones."""
-        rows = np.interp(np.arange(height_px), self.centre(np.arange(values.shape[0])), np.arange(values.shape[0]))
-        columns = np.interp(np.arange(width_px), self.centre(np.arange(values.shape[1])), np.arange(values.shape[1]))
+        """[H, W] at the positions -> [height_px, width_px], linear between centres; NaN beyond the last positions' own
+        cells, where an odd side's last row went into no pool."""
+        rows, columns = (self._places(n, size) for n, size in zip(values.shape, (height_px, width_px)))
         return _between(_between(values, rows).T, columns).T
+
+    def _places(self, num_positions: int, size_px: int) -> np.ndarray:
+        """Each pixel as a fractional position, at most half a position beyond the first and the last one."""
+        places = (np.arange(size_px) - self.offset_px) / self.stride_px
+        inside = (places >= -0.5) & (places <= num_positions - 0.5)
+        return np.where(inside, np.clip(places, 0, num_positions - 1), np.nan)
 
 
 def _between(values: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Rows of `values` at fractional places."""
-    low = np.minimum(places.astype(int), len(values) - 1)
+    """Rows of `values` at fractional places; NaN at a place of NaN."""
+    low = np.nan_to_num(places).astype(int)
     high, share = np.minimum(low + 1, len(values) - 1), (places - low)[:, None]
     return values[low] * (1 - share) + values[high] * share
 
