@@ -1,0 +1,48 @@
+"""Draw training clips as the network sees them, without training: python tools/visualize.py clips --config=FILE
+
+The first clips of an epoch with its crops, mirrors and mixes, a row a clip, as one PNG.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from configs import load_config
+from utils.cli import positive_int
+from utils.runtime import prepare_environment
+
+
+def main(argv: list[str]) -> None:
+    args = _parse(argv)
+    config = load_config(args.config, args.override)
+    prepare_environment()
+    import numpy as np
+
+    from datareader import build_train_loader, read_list
+    from training.augment import augment
+    from training.objective import build_objective
+    from utils.clip_sheets import clip_sheet, write_picture
+
+    train, model = config.TRAIN, config.MODEL
+    items = read_list(train.filelist, model.num_classes, multi_label=model.multi_label)
+    train.batch_size = min(args.num_clips, len(items))
+    loader = build_train_loader(config, items, seed=train.seed, num_workers=0)
+    loader.set_position(args.epoch)
+    batch = next(iter(loader))
+    for failure in batch.failures:
+        print(f"replaced a broken video: {failure.path}: {failure.cause}")
+    rng = np.random.default_rng((train.seed, args.epoch * len(loader), 0))
+    clips, _ = augment(batch.clips, build_objective(config).targets(batch), train, rng)
+    captions = [f"{','.join(map(str, labels))} {items[i].path}" for labels, i in zip(batch.labels, batch.video_id)]
+    write_picture(args.output, clip_sheet(clips, model.image_mean, model.image_std, captions))
+    print(f"{len(clips)} clips of {train.video_length} frames of {train.crop_size} px are in {args.output}")
+
+
+def _parse(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="visualize.py clips", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--config", required=True, help="YAML file of the training")
+    parser.add_argument("--epoch", type=int, default=0, help="whose order and crops (default: %(default)s)")
+    parser.add_argument("--num_clips", type=positive_int, default=8, help="rows of the picture (default: %(default)s)")
+    parser.add_argument("--output", default="output/clips.png", help="where it goes (default: %(default)s)")
+    parser.add_argument("-o", "--override", action="append", default=[], metavar="SECTION.KEY=VALUE")
+    return parser.parse_args(argv)
