@@ -39,7 +39,7 @@ NAMES = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--save_dir", default="output/long_range", help="where curves go (default: %(default)s)")
-    parser.add_argument("--steps", type=positive_int, default=600, help="training steps (default: %(default)s)")
+    parser.add_argument("--steps", type=positive_int, default=500, help="training steps (default: %(default)s)")
     parser.add_argument("--batch_size", type=positive_int, default=32, help="clips in a step")
     parser.add_argument("--seed", type=int, default=0, help="of weights and clips (default: %(default)s)")
     parser.add_argument("--forms", nargs="+", choices=list(NAMES), default=list(NAMES), help="what is trained")
