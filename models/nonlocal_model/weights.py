@@ -10,8 +10,10 @@ import paddle
 from models.nonlocal_model.nonlocal_model import NonLocalModel
 from models.nonlocal_model.weight_sources.containers import read_stored
 from models.nonlocal_model.weight_sources.fit import Fitted, fit
+from models.nonlocal_model.weight_sources.geometry import differences, geometry_name
 from models.nonlocal_model.weight_sources.published import DEFAULTS, WEIGHTS
 from models.nonlocal_model.weight_sources.rename import ZOO_HEAD_FACTOR, Renamed, rename
+from models.nonlocal_model.weight_sources.shapes import network_kind
 from utils.download import download
 from utils.errors import UserError
 from utils.safe_pickle import Refused
@@ -28,6 +30,7 @@ SOURCE_TITLES = {
     "torchvision": "torchvision",
     "paddle": "paddle.vision",
 }
+TELLING_SOURCES = {"slowfast", "mmaction2", "pytorchvideo", "pytorchvideo_nopool"}
 
 
 @dataclass
@@ -102,7 +105,19 @@ def load_weights(
         len(fitted.inflated),
         fitted.left_out,
         fitted.started_anew,
+        [] if partial else _geometry_note(model, renamed),
     )
+
+
+def _geometry_note(model: NonLocalModel, renamed: Renamed) -> list[str]:
+    """A warning when the file's network, where its names tell, is wired otherwise than the model."""
+    if renamed.source not in TELLING_SOURCES:
+        return []
+    kind = network_kind({name: array.shape for name, array in renamed.arrays.items()})
+    found = differences(model, geometry_name(renamed.source, kind))
+    if not found:
+        return []
+    return [f"WARNING: {SOURCE_TITLES[renamed.source]} computes something else; set {', '.join(found)}"]
 
 
 def fetch_weights(name: str) -> str:
