@@ -28,7 +28,6 @@ REVERSED_CLASS = {
 # motion -> how many objects, their radius and their distance from the middle, both in short sides of the frame
 MOTIONS = {
     "lift": ((4, 8), (0.06, 0.13), (0.05, 0.42)),
-    "swell": ((3, 6), (0.11, 0.17), (0.12, 0.34)),
     "spread": ((14, 28), (0.03, 0.055), (0.40, 0.60)),
     "light": ((1, 12), (0.05, 0.16), (0.08, 0.30)),
     "swing": ((3, 8), (0.06, 0.13), (0.05, 0.30)),
