@@ -78,9 +78,17 @@ class SourceNetwork:
                     self._add_block(arrays, rng, kernel, norm, k, i, out)
                 before = out
         shape = (classes, before) if self.head_shape == "classes first" else (before, classes)
-        arrays[self.head[0]] = rng.normal(0, 2 * before**-0.5, shape).astype(np.float32)
+        head = rng.normal(0, 1, shape).astype(np.float32)
+        arrays[self.head[0]] = head / np.float32(self._feature_size(arrays, rng) / 1.5)
         arrays[self.head[1]] = rng.normal(0, 0.5, classes).astype(np.float32)
         return arrays
+
+    def _feature_size(self, arrays, rng) -> float:
+        """Length of the last features of a clip, by which logits come out about as large as a trained network's."""
+        clip = rng.standard_normal((1, 3, 8, 64, 64)).astype(np.float32)
+        with paddle.no_grad():
+            state = {name: paddle.to_tensor(array) for name, array in arrays.items()}
+            return float(paddle.linalg.norm(self._features(state, paddle.to_tensor(clip)).mean([2, 3, 4])))
 
     def _add_block(self, arrays, rng, kernel, norm, k, i, channels):
         weight, bias = self.projection_tensors

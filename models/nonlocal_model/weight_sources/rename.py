@@ -101,19 +101,12 @@ def name_records(records: list[np.ndarray]) -> dict[str, np.ndarray]:
             shapes = network_shapes(arc, places, 0)
             if len(shapes) != len(records):
                 continue
-            spellings = [dict(zip(shapes, spelling)) for spelling in zip(*(_spellings(naming, n) for n in shapes))]
-            for spelling in spellings:
-                ours = {theirs: name for name, theirs in spelling.items()}
-                names = sorted(ours)
-                if all(_fits(shapes[ours[n]], record.shape) for n, record in zip(names, records)):
-                    return dict(zip(names, records))
+            # depth 101 numbers res4's blocks; combined files are younger than that change
+            ours = {list(naming.names(name))[-1 if arc > 2 else 0]: name for name in shapes}
+            names = sorted(ours)
+            if all(_fits(shapes[ours[n]], record.shape) for n, record in zip(names, records)):
+                return dict(zip(names, records))
     raise Refused(f"its {len(records)} tensors have no names, and the shapes of none of the old zoo's networks")
-
-
-def _spellings(naming, name: str) -> tuple[str, str]:
-    """The first and the last way in which the zoo wrote a name (res4b before June 2019, res4b1 since)."""
-    names = list(naming.names(name))
-    return names[-1], names[0]
 
 
 def _fits(expected: tuple[int, ...], found: tuple[int, ...]) -> bool:
