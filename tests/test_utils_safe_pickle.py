@@ -122,6 +122,7 @@ def test_item_longer_than_the_file_is_refused_before_it_is_read(operation):
 
 def test_bombs_are_refused():
     assert "wildly" in refusal(b"\x80\x02Nr" + struct.pack("<I", 2**32 - 1) + b".")
+    assert "wildly" in refusal(b"Np100000000\n0N.")  # the same in protocol 0, written out
     assert "more items" in refusal(b"\x80\x02)" + b"\x85" * 100_000 + b".")
     assert "more items" in refusal(b"\x80\x02" + b"]" * 2_100_000 + b".")
     assert "nested" in refusal(b"\x80\x02" + b"]" * 1000 + b"a" * 999 + b".")

@@ -196,6 +196,12 @@ def check_program(stream: BinaryIO, num_bytes: int) -> int:
             _skip_argument(operation, stream, num_bytes, num_operations)
 
 
+def _check_cell(number: int | bytes, num_operations: int) -> None:
+    """Memo cells are numbered in order; a high number would make the reader allocate all cells below it."""
+    if isinstance(number, bytes) and not (number.isdigit() and len(number) < 10) or int(number) > num_operations:
+        raise Refused("it numbers its items wildly")
+
+
 def _skip_argument(operation, stream: BinaryIO, num_bytes: int, num_operations: int) -> None:
     size = operation.arg.n
     if size == pickletools.UP_TO_NEWLINE:
@@ -203,14 +209,15 @@ def _skip_argument(operation, stream: BinaryIO, num_bytes: int, num_operations: 
             line = stream.readline(MAX_LINE)
             if not line.endswith(b"\n"):
                 raise Refused("it is no pickle")
+        if operation.name == "PUT":
+            _check_cell(line.strip(), num_operations)
         return
     if size >= 0:
         argument = stream.read(size)
         if len(argument) < size:
             raise Refused("it is cut off")
-        # Memo cells are numbered in order; a high number would make the reader allocate all cells below it.
-        if operation.name == "LONG_BINPUT" and int.from_bytes(argument, "little") > num_operations:
-            raise Refused("it numbers its items wildly")
+        if operation.name == "LONG_BINPUT":
+            _check_cell(int.from_bytes(argument, "little"), num_operations)
         if operation.name != "FRAME":
             return
         length = int.from_bytes(argument, "little")
