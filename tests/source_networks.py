@@ -121,9 +121,10 @@ class SourceNetwork:
             return F.conv3d(x, weight, state.get(bias), stride=list(stride), padding=padding)
 
         def norm(start, x):
-            tensors = [state.get(start + end) for end in self.norm_tensors]
-            scale, shift, mean, variance = (t if t is None else t.reshape([1, -1, 1, 1, 1]) for t in tensors)
-            return x * scale + shift if mean is None else (x - mean) / paddle.sqrt(variance + 1e-5) * scale + shift
+            scale, shift, *statistics = (state[start + end].reshape([1, -1, 1, 1, 1]) for end in self.norm_tensors)
+            if statistics:
+                x = (x - statistics[0]) / paddle.sqrt(statistics[1] + 1e-5)
+            return x * scale + shift
 
         def attend(k, i, x):
             name = {p: self.project(k, i, p) for p in ("theta", "phi", "g", "out")}
