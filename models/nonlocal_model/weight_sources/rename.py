@@ -59,6 +59,8 @@ def rename(stored: Stored, source: str = "auto", head_factor: float = ZOO_HEAD_F
             (result.dropped if is_dropped else result.unknown).append(name)
             continue
         result.arrays[ours], result.origins[ours] = array, name
+    if not result.arrays:
+        raise Refused(f"none of its {len(arrays)} tensors ({next(iter(arrays))}, ...) has a name of {source}")
     _turn_head(result, naming.head_is_transposed)
     if source == "paddle_fluid" and head_factor != 1.0 and "head.weight" in result.arrays:
         result.arrays["head.weight"] = result.arrays["head.weight"] * np.float32(head_factor)
