@@ -1,0 +1,191 @@
+"""A training step against a peer's, its parts, and the time spent in waiting for data: python tools/benchmark.py train
+
+steps   seconds a clip of forward, backward and optimiser of C2D-R50 and I3D-R50 with five blocks, 8 frames, float32
+parts   the same step taken apart
+wait    share of an epoch that a step waits for its clips, with 1, 2 and 4 reading processes (--filelist)
+
+--peer SCRIPT is run by --peer_python as `SCRIPT train --arc c2d|i3d --size N --batch N --runs N --threads N` and prints
+{"seconds_per_clip": ...}. On a machine that others use, --processor_time counts the processor seconds of both sides in
+place of the clock's; use it with OMP_NUM_THREADS=1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+from benchmark_harness import alternate, report
+
+from configs import load_config
+from utils.cli import positive_int
+from utils.errors import RunError
+from utils.runtime import available_cores, prepare_environment
+
+ARCS = {"c2d": 1, "i3d": 2}
+RUNS = 3
+
+
+def main(argv: list[str]) -> None:
+    args = _parse(argv)
+    prepare_environment()
+    results: dict[str, dict[str, list[float]]] = {}
+    for arc in args.arcs:
+        for size in args.sizes:
+            name = f"{arc} {size} px, batch {args.batch}"
+            if "steps" in args.cases:
+                sides: dict[str, Callable[[], object]] = {}
+                if args.peer:
+                    sides["peer"] = lambda arc=arc, size=size: peer_seconds(args, arc, size)
+                for graph in args.graphs:
+                    step = Step(arc, size, args.batch, graph)
+                    sides[f"ours, {graph} graph"] = lambda step=step: step.median_seconds(args.processor_time)
+                results[f"step {name}, s a clip"] = alternate(sides, args.repeats)
+            if "parts" in args.cases:
+                results[f"parts {name}, s a clip"] = Step(arc, size, args.batch, "dynamic").parts(args.processor_time)
+    facts: dict[str, object] = {"threads": os.environ["OMP_NUM_THREADS"], "processor_time": args.processor_time}
+    if "wait" in args.cases:
+        facts["waiting_share"] = {n: waiting_share(args, n) for n in (1, 2, 4)}
+        for workers, share in facts["waiting_share"].items():
+            print(f"{workers} reading processes: {100 * share:.1f} % of the time is spent in waiting for clips")
+    report("train", results, args.json, **facts)
+
+
+def _parse(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="benchmark.py train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--cases", nargs="+", choices=("steps", "parts", "wait"), default=["steps", "parts"])
+    parser.add_argument("--arcs", nargs="+", choices=tuple(ARCS), default=list(ARCS))
+    parser.add_argument("--sizes", nargs="+", type=positive_int, default=[112, 224])
+    parser.add_argument("--graphs", nargs="+", choices=("dynamic", "static"), default=["dynamic"])
+    parser.add_argument("--batch", type=positive_int, default=2, help="clips a step (default: %(default)s)")
+    parser.add_argument("--repeats", type=positive_int, default=5, help="timed rounds (default: %(default)s)")
+    parser.add_argument("--peer", help="script of the other side")
+    parser.add_argument("--peer_python", default=sys.executable, help="what runs it (default: this Python)")
+    parser.add_argument("--filelist", help="training list for `wait`, `path label` a line")
+    parser.add_argument("--processor_time", action="store_true", help="processor seconds in place of the clock's")
+    parser.add_argument("--json", help="write the results here")
+    return parser.parse_args(argv)
+
+
+class Step:
+    """A training step of an arc on random clips, as training/trainer.py does it."""
+
+    def __init__(self, arc: str, size: int, batch: int, graph: str):
+        import paddle
+
+        from models import build_model
+        from training.precision import build_network
+        from utils.optim import build_optimizer
+
+        overrides = [f"MODEL.video_arc_choice={ARCS[arc]}", f"TRAIN.crop_size={size}", f"TRAIN.graph={graph}"]
+        config = load_config("configs/nonlocal.yaml", overrides)
+        paddle.seed(0)
+        self.model = build_model(config)
+        self.network = build_network(self.model, config.TRAIN)
+        self.optimizer = build_optimizer(self.model, config.TRAIN)
+        self.network.train()
+        self.clips = np.random.default_rng(0).standard_normal((batch, 3, 8, size, size), np.float32)
+        self.label = paddle.zeros([batch], "int64")
+
+    def forward(self, clips: np.ndarray | None = None):
+        """The loss of a batch."""
+        import paddle
+
+        logits = self.network(paddle.to_tensor(self.clips if clips is None else clips))
+        loss = paddle.nn.functional.cross_entropy(logits[:, 0], self.label)
+        loss.item()
+        return loss
+
+    def update(self) -> None:
+        """The optimiser's part."""
+        self.optimizer.step()
+        self.optimizer.clear_grad()
+
+    def __call__(self, clips: np.ndarray | None = None) -> None:
+        self.forward(clips).backward()
+        self.update()
+
+    def median_seconds(self, processor_time: bool) -> float:
+        """Seconds a clip, the median of RUNS steps."""
+        clock = time.process_time if processor_time else time.perf_counter
+        seconds = []
+        for _ in range(RUNS):
+            started = clock()
+            self()
+            seconds.append(clock() - started)
+        return statistics.median(seconds) / len(self.clips)
+
+    def parts(self, processor_time: bool) -> dict[str, list[float]]:
+        """Seconds a clip of the parts of RUNS steps."""
+        clock = time.process_time if processor_time else time.perf_counter
+        parts: dict[str, list[float]] = {"forward": [], "backward": [], "optimiser": []}
+        self()
+        for _ in range(RUNS):
+            times = [clock()]
+            loss = self.forward()
+            times.append(clock())
+            loss.backward()
+            times.append(clock())
+            self.update()
+            times.append(clock())
+            for name, seconds in zip(parts, np.diff(times) / len(self.clips)):
+                parts[name].append(float(seconds))
+        return parts
+
+
+def peer_seconds(args: argparse.Namespace, arc: str, size: int) -> float:
+    """Seconds a clip of the peer's step: what it says, or its processor seconds for RUNS more steps."""
+    if not args.processor_time:
+        return _call_peer(args, arc, size, RUNS)[0]
+    few, many = (_call_peer(args, arc, size, runs)[1] for runs in (1, 1 + RUNS))
+    return (many - few) / RUNS / args.batch
+
+
+def _call_peer(args: argparse.Namespace, arc: str, size: int, runs: int) -> tuple[float, float]:
+    threads = os.environ.get("OMP_NUM_THREADS", str(available_cores()))
+    numbers = {"arc": arc, "size": size, "batch": args.batch, "runs": runs, "threads": threads}
+    command = [args.peer_python, args.peer, "train", *(str(w) for k, v in numbers.items() for w in (f"--{k}", v))]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(command, capture_output=True, text=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode:
+        raise RunError(f"{' '.join(command)} ended with status {done.returncode}: {done.stderr[-300:]}")
+    processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return float(json.loads(done.stdout.splitlines()[-1])["seconds_per_clip"]), processor
+
+
+def waiting_share(args: argparse.Namespace, num_workers: int) -> float:
+    """Share of the clock's time that steps of the first arc and the largest size wait for the clips of --filelist."""
+    from datareader import build_train_loader, read_list
+
+    if not args.filelist:
+        raise RunError("`wait` reads clips: give a training list, --filelist=LIST")
+    arc, size = args.arcs[0], max(args.sizes)
+    config = load_config("configs/nonlocal.yaml", [f"TRAIN.crop_size={size}", f"TRAIN.batch_size={args.batch}"])
+    items = read_list(args.filelist)
+    items = [items[i % len(items)] for i in range(8 * args.batch)]
+    loader = build_train_loader(config, items, seed=0, num_workers=num_workers)
+    step, waited = Step(arc, size, args.batch, "dynamic"), 0.0
+    try:
+        step()
+        started = since = None
+        for number, batch in enumerate(loader):
+            now = time.perf_counter()
+            if number == 0:  # the first batch has nothing to hide behind
+                started = now
+            else:
+                waited += now - since
+            step(batch.clips)
+            since = time.perf_counter()
+    finally:
+        loader.close()
+    return waited / (time.perf_counter() - started)
