@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from utils.checkpoint import (
     find_checkpoint,
     load_checkpoint,
     newest_checkpoint,
+    only_writer,
     prune_checkpoints,
     save_checkpoint,
 )
@@ -108,6 +110,17 @@ def test_a_state_that_is_no_state_is_refused(tmp_path):
         Path(f"{prefix}.json").write_text(text)
         with pytest.raises(UserError, match="NONLOCAL_epoch1.json"):
             load_checkpoint(prefix)
+
+
+def test_a_folder_has_one_run_that_writes(tmp_path):
+    part = tmp_path / ".NONLOCAL_iter8.pdparams.x.part"
+    part.write_text("half")
+    with only_writer(tmp_path):
+        assert not part.exists()
+        with pytest.raises(RunError, match=f"process {os.getpid()} of another run"), only_writer(tmp_path):
+            pass
+    with only_writer(tmp_path):
+        pass
 
 
 def test_too_little_space_is_told_before_the_run(tmp_path):

@@ -22,7 +22,7 @@ from training.recompute import recompute_blocks
 from training.start import Start, check_recipe, find_start
 from training.validation import validate
 from training.watch import Bystander, Clock, Watcher
-from utils.checkpoint import check_writable, prune_checkpoints, save_arrays, save_checkpoint
+from utils.checkpoint import check_writable, only_writer, prune_checkpoints, save_arrays, save_checkpoint
 from utils.errors import RunError, UserError
 from utils.optim import build_optimizer, clip_gradients, gradient_norm, scaled_recipe, scheduled_rate, velocities
 from utils.parallel import Processes
@@ -103,9 +103,15 @@ class Trainer:
 
     def run(self) -> dict:
         """Train from the start's position to `epoch` or `max_iter`; returns the last validation's result."""
-        self.watcher = Bystander()
-        if self.processes.is_first:
+        if not self.processes.is_first:
+            self.watcher = Bystander()
+            return self.train()
+        with only_writer(self.save_dir):
             self.watcher = Watcher(self.config, self.save_dir, self.total, self.iteration, self.log_interval)
+            return self.train()
+
+    def train(self) -> dict:
+        """Epoch by epoch, what `run` promises."""
         result: dict = {}
         try:
             with Interruption() as self.interruption, Profile(self.profiler_path) as self.profile:

@@ -149,15 +149,40 @@ def prune_checkpoints(folder: Path, prefix: str, keep: int) -> None:
                 os.unlink(Path(folder) / f"{name}{suffix}")
 
 
-def check_writable(folder: str, num_bytes: int) -> None:
-    """Raise RunError before a run starts when `folder` cannot be written or has less than `num_bytes` free.
+@contextlib.contextmanager
+def only_writer(folder: Path):
+    """While entered, no other run may write into `folder`; RunError when one does. A killed run holds nothing.
 
     Deletes what a run that was killed left half written.
     """
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        yield
+        return
+    with open(Path(folder) / ".lock", "a+", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.seek(0)
+            raise RunError(
+                f"process {lock.read().strip() or '?'} of another run writes into {folder}; end it or choose another "
+                "--save_dir"
+            ) from error
+        except OSError:  # a disk without locks
+            pass
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        for leftover in Path(folder).glob(".NONLOCAL*.part"):
+            with contextlib.suppress(OSError):
+                os.unlink(leftover)
+        yield
+
+
+def check_writable(folder: str, num_bytes: int) -> None:
+    """Raise RunError before a run starts when `folder` cannot be written or has less than `num_bytes` free."""
     path = Path(folder)
-    for leftover in path.glob(".NONLOCAL*.part"):  # of a run that was killed while it wrote
-        with contextlib.suppress(OSError):
-            os.unlink(leftover)
     write_atomically(path / ".writable", lambda stream: stream.write(b"\0"))
     os.unlink(path / ".writable")
     status = os.statvfs(path)
