@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import paddle
 import pytest
@@ -249,3 +251,11 @@ def test_fetching_from_a_mirror_and_offline(monkeypatch, tmp_path):
 
 def test_every_source_has_a_title():
     assert set(module.SOURCE_TITLES) == set(NAMINGS)
+
+
+def test_the_table_in_the_documentation_has_every_entry():
+    text = (Path(__file__).resolve().parents[1] / "docs" / "weights.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    for name, entry in WEIGHTS.items():
+        (row,) = [line for line in rows if f"`{name}`" in line]
+        assert entry.top1 is None or str(entry.top1) in row, name

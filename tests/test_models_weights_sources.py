@@ -36,7 +36,8 @@ def network(target: Path, *overrides: str):
     """The converted weights in a network of the configuration beside them."""
     model = build_model(load_config(target.with_suffix(".yaml"), overrides))
     load_weights(model, target)
-    return model.eval()
+    model.eval()
+    return model
 
 
 def random_clips(side: int, num_frames: int, seed: int = 1) -> np.ndarray:

@@ -53,7 +53,7 @@ def _of_pyslowfast(file: str, arc: int, with_blocks: bool, geometry: str, top1: 
     protocol = "10 clips x 3 crops of 256, 30 frames a second, softmax, mean"
     return Published(
         PYSLOWFAST + file,
-        NON_COMMERCIAL,
+        "Apache 2.0 (of the repository; none is told for the file)",
         arc,
         with_blocks,
         geometry,
