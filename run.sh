@@ -44,6 +44,16 @@ make_environment() {
     done
 }
 
+# Whether Paddle sees several GPUs (CUDA_VISIBLE_DEVICES counts), none of which --use_gpu refuses.
+has_several_gpus() {
+    local count
+    [ -z "${PADDLE_TRAINERS_NUM:-}" ] && command -v nvidia-smi >/dev/null || return 1
+    case " $* " in *" --use_gpu=False "* | *" --use_gpu False "*) return 1 ;; esac
+    count=$("$python" -c "import paddle; print(paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count())" \
+        2>/dev/null | tail -n 1) || return 1
+    [[ $count =~ ^[0-9]+$ ]] && [ "$count" -gt 1 ]
+}
+
 core="paddle cv2 av numpy yaml tqdm tabulate matplotlib visualdl"
 mode=${1:-}
 [ $# -gt 0 ] && shift
@@ -53,7 +63,11 @@ train | eval | predict)
     name=$1 config=$2
     shift 2
     find_python "$core" requirements.txt
-    exec "$python" "$mode.py" --model_name="$name" --config="$config" "$@"
+    launcher=()
+    if [ "$mode" != predict ] && has_several_gpus "$@"; then
+        launcher=(-m paddle.distributed.launch --log_dir=output/launch) # one process a GPU
+    fi
+    exec "$python" ${launcher[@]+"${launcher[@]}"} "$mode.py" --model_name="$name" --config="$config" "$@"
     ;;
 demo)
     find_python "$core" requirements.txt

@@ -219,3 +219,23 @@ def test_the_run_script_passes_the_zoos_line_on(tmp_path):
     command = ["bash", "run.sh", "train", "NONLOCAL", str(tmp_path / "none.yaml")]
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
     assert done.returncode == 2 and "none.yaml" in done.stderr, (done, started)
+
+
+@pytest.mark.parametrize(
+    ("num_gpus", "flags", "is_shared"),
+    [("2", [], True), ("1", [], False), ("False", [], False), ("4", ["--use_gpu=False"], False)],
+)
+def test_the_run_script_starts_a_process_a_gpu_when_there_are_several(tmp_path, num_gpus, flags, is_shared):
+    """With a python that only says how it is called and how many GPUs there are."""
+    stub = f"""#!/bin/sh
+case "$*" in *find_spec*) ;; *device_count*) echo {num_gpus} ;; *) echo "called $@" ;; esac
+"""
+    for name in ("python3", "nvidia-smi"):
+        (tmp_path / name).write_text(stub)
+        (tmp_path / name).chmod(0o755)
+    env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    command = ["bash", "run.sh", "train", "NONLOCAL", "a b.yaml", *flags]
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
+    script = "train.py --model_name=NONLOCAL --config=a b.yaml " + " ".join(flags)
+    launcher = "-m paddle.distributed.launch --log_dir=output/launch "
+    assert done.stdout.strip() == f"called {launcher if is_shared else ''}{script}".strip(), done.stderr
