@@ -95,6 +95,8 @@ class SourceNetwork:
         for projection in ("theta", "phi", "g", "out"):
             shape = (channels, channels // 2) if projection == "out" else (channels // 2, channels)
             kernel(self.project(k, i, projection) + weight, *shape, 1, 1, 1)
+            if projection in ("theta", "phi"):  # a softmax of a single key would multiply rounding errors
+                arrays[self.project(k, i, projection) + weight] *= np.float32(0.4)
             if projection != "out" or self.out_has_bias:
                 arrays[self.project(k, i, projection) + bias] = rng.normal(0, 0.3, shape[0]).astype(np.float32)
         if self.block_norm:

@@ -142,6 +142,18 @@ def test_converted_network_computes_what_the_sources_network_does(monkeypatch, t
         np.testing.assert_allclose(log_scores(model, clips), source.log_probabilities(arrays, clips), atol=1e-3)
 
 
+def test_frozen_norms_in_a_network_of_batch_norms(tmp_path):
+    """The groups of four frames stay; statistics that change nothing take the place of the missing ones."""
+    source, inflated, _, num_frames, write, _ = SOURCES["caffe2 with frozen norms"]
+    arrays = source.tensors(inflated)
+    keys = [*NARROW, "MODEL.video_arc_choice=2", "MODEL.num_classes=5", "NONLOCAL.group_frames={res3: 4}"]
+    model = build_model(load_config("configs/nonlocal.yaml", keys))
+    assert load_weights(model, write(tmp_path / "file", arrays)).num_loaded == 327
+    model.eval()
+    clips = random_clips(96, num_frames)
+    np.testing.assert_allclose(log_scores(model, clips), source.log_probabilities(arrays, clips), atol=1e-3)
+
+
 def test_wiring_matters(monkeypatch, tmp_path):
     """The test above would see it: the same tensors under another geometry give other scores."""
     arrays = networks.caffe2().tensors(True)
@@ -235,6 +247,9 @@ def test_start_from_images(tmp_path, name, arc):
     np.testing.assert_array_equal(model.head.weight.numpy(), head)
     statistics = model.state_dict()["stage3.block0.shortcut.bn._variance"].numpy()
     np.testing.assert_array_equal(statistics, arrays[source.norm(3, 0, "shortcut") + source.norm_tensors[3]])
+    loss = model(paddle.to_tensor(random_clips(32, 4))).sum()  # training can begin
+    loss.backward()
+    assert np.isfinite(float(loss)) and np.abs(model.stem.conv.weight.grad.numpy()).max() > 0
 
 
 def test_cleaned_start_without_statistics_keeps_the_networks_own(tmp_path):
