@@ -90,3 +90,24 @@ def test_the_cores_of_a_machine_are_shared_by_its_processes(monkeypatch):
     monkeypatch.setenv("PADDLE_CURRENT_ENDPOINT", "10.0.0.2:6070")
     monkeypatch.setenv("PADDLE_TRAINER_ENDPOINTS", "10.0.0.1:6070,10.0.0.2:6070,10.0.0.2:6071,10.0.0.2:6072")
     assert num_local() == 3
+
+
+ORPHAN = """
+import signal, sys, time
+from utils.parallel import _end_with_launcher
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(print("told", flush=True)))
+_end_with_launcher()
+print("ready", flush=True)
+time.sleep(60)
+"""
+LAUNCHER = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's promise is Linux's")
+def test_a_process_is_told_when_its_launcher_dies():
+    """Paddle's launcher dies of SIGTERM without a word to its processes, which would train on for nobody."""
+    launcher = subprocess.Popen([sys.executable, "-c", LAUNCHER, ORPHAN], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert launcher.stdout.readline() == "ready\n"
+    launcher.kill()
+    assert launcher.stdout.readline() == "told\n"
+    launcher.wait(timeout=30)

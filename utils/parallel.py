@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 import sys
 from dataclasses import dataclass
 from typing import Any
@@ -91,6 +93,7 @@ def join_processes(device: str) -> Processes:
     """
     if num_launched() == 1:
         return Processes()
+    _end_with_launcher()
     if device == "cpu":
         os.environ.setdefault("PADDLE_DISTRI_BACKEND", "gloo")
     import paddle
@@ -100,3 +103,10 @@ def join_processes(device: str) -> Processes:
     if not processes.is_first:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - open as long as the process
     return processes
+
+
+def _end_with_launcher() -> None:
+    """Have the kernel send SIGTERM to this process when the launcher dies, which tells its processes nothing itself."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
