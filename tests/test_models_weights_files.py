@@ -190,6 +190,29 @@ def test_no_weight_file_at_all(tmp_path, content):
     refusal(tmp_path / "w.pdparams")
 
 
+def test_damaged_and_encrypted_archives(tmp_path):
+    rng = np.random.default_rng(0)
+    np.savez_compressed(tmp_path / "w.npz", a=rng.standard_normal(2000).astype(np.float32))
+    write_tar(tmp_path / "w.tar.gz", {"a": fluid_record(rng.standard_normal(2000).astype(np.float32))})
+    for name in ("w.npz", "w.tar.gz"):
+        whole = (tmp_path / name).read_bytes()
+        assert read_stored(tmp_path / name)
+        for place in range(200, len(whole) - 200, 350):
+            (tmp_path / name).write_bytes(whole[:place] + bytes(8) + whole[place + 8 :])
+            refusal(tmp_path / name)
+    np.savez(tmp_path / "w.npz", **ARRAYS)
+    data = bytearray((tmp_path / "w.npz").read_bytes())
+    data[data.rindex(b"PK\1\2") + 8] |= 1
+    data[data.index(b"PK\1\2") + 8] |= 1
+    (tmp_path / "w.npz").write_bytes(data)
+    assert "encrypted" in refusal(tmp_path / "w.npz")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "w.pdparams")
+    assert "no regular file" in refusal(tmp_path / "w.pdparams")
+
+
 def test_pickles_of_something_else(tmp_path):
     for value in (3, [1, 2], {"a": "text"}, {}, {"blobs": {}}):
         (tmp_path / "w").write_bytes(pickle.dumps(value))

@@ -11,6 +11,7 @@ import os
 import struct
 import tarfile
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -28,6 +29,8 @@ MAX_EXPANSION = 20  # floating-point weights hardly shrink; an archive that grow
 WRAPPERS = ("blobs", "model_state", "state_dict", "model_state_dict", "model")
 SAFETENSORS_TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4"}
 SAFETENSORS_TYPES.update({"I16": "<i2", "I8": "i1", "U8": "u1", "BOOL": "?"})
+# what the readers of archives raise on damaged or encrypted ones
+DAMAGE = (Refused, zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, ValueError, RuntimeError, KeyError)
 
 
 @dataclass
@@ -48,13 +51,15 @@ def read_stored(path: str | Path) -> Stored:
     try:
         if path.is_dir():
             return _read_folder(path)
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise Refused("it is no regular file")
         with open(path, "rb") as stream:
             return _read_stream(stream)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
     except MemoryError as error:
         raise UserError(f"{path}: there is not enough memory to read it") from error
-    except (Refused, zipfile.BadZipFile, tarfile.TarError, EOFError, ValueError, NotImplementedError) as error:
+    except DAMAGE as error:
         reason = " ".join(str(error).split()) or "it is damaged"
         raise UserError(f"{path} cannot be read as weights: {reason}") from error
 
@@ -123,9 +128,11 @@ def _read_tar(stream: BinaryIO) -> Stored:
     """A tar or tar.gz of one-variable files, or of one weight file of any kind; nothing is written to disk."""
     limit = stream.seek(0, os.SEEK_END) * MAX_EXPANSION + (1 << 20)
     stream.seek(0)
+    mode = "r:gz" if stream.read(2) == b"\x1f\x8b" else "r:"
+    stream.seek(0)
     files: dict[str, bytes] = {}
     total = 0
-    with tarfile.open(fileobj=stream, mode="r:*") as archive:
+    with tarfile.open(fileobj=stream, mode=mode) as archive:
         for index, member in enumerate(archive):
             parts = Path(member.name).parts
             if member.name.startswith(("/", "\\")) or ".." in parts or ":" in member.name:
@@ -137,6 +144,10 @@ def _read_tar(stream: BinaryIO) -> Stored:
                 raise Refused("it unpacks to far more than it is")
             if member.isreg() and parts and not parts[-1].startswith("."):
                 files[parts[-1]] = archive.extractfile(member).read()
+        while block := archive.fileobj.read(1 << 20):  # to the checksum at gzip's end
+            total += len(block)
+            if total > min(limit, MAX_ARCHIVE_BYTES):
+                raise Refused("it unpacks to far more than it is")
     if len(files) == 1:
         content = next(iter(files.values()))
         if not content.startswith((b"\x1f\x8b",)) and content[257:262] != b"ustar":
@@ -160,6 +171,8 @@ def _read_zip(stream: BinaryIO) -> Stored:
         total = sum(info.file_size for info in members)
         if len(members) > MAX_MEMBERS or total > min(num_bytes * MAX_EXPANSION, 16 << 30):
             raise Refused("it unpacks to far more than it is")
+        if any(info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for info in members):
+            raise Refused("its parts are compressed in an unusual way")
         programs = [info.filename for info in members if info.filename.endswith("/data.pkl")]
         if len(programs) == 1:
             return Stored("a PyTorch file", flat_arrays(read_torch_zip(archive, programs[0])))
