@@ -6,6 +6,7 @@ The first clips of an epoch with its crops, mirrors and mixes, a row a clip, as 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from configs import load_config
 from utils.cli import positive_int
@@ -33,7 +34,9 @@ def main(argv: list[str]) -> None:
         print(f"replaced a broken video: {failure.path}: {failure.cause}")
     rng = np.random.default_rng((train.seed, args.epoch * len(loader), 0))
     clips, _ = augment(batch.clips, build_objective(config).targets(batch), train, rng)
-    captions = [f"{','.join(map(str, labels))} {items[i].path}" for labels, i in zip(batch.labels, batch.video_id)]
+    captions = [
+        f"{','.join(map(str, labels))} {Path(items[i].path).name}" for labels, i in zip(batch.labels, batch.video_id)
+    ]
     write_picture(args.output, clip_sheet(clips, model.image_mean, model.image_std, captions))
     print(f"{len(clips)} clips of {train.video_length} frames of {train.crop_size} px are in {args.output}")
 

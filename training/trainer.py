@@ -62,10 +62,9 @@ class Trainer:
         paddle.seed(self.start.seed)
         self.model = build_model(config)
         self.build_learning(pretrain)
-        self.num_workers = min(self.recipe.num_reader_threads, available_cores())
         self.loader = build_train_loader(
-            config, self.items, seed=self.start.seed, num_workers=self.num_workers,
-            rank=self.processes.rank, world_size=self.processes.count,
+            config, self.items, seed=self.start.seed, rank=self.processes.rank, world_size=self.processes.count,
+            num_workers=min(self.recipe.num_reader_threads, available_cores()),
         )  # fmt: skip
         self.total = min(self.recipe.max_iter, self.recipe.epoch * len(self.loader))
         self.iteration, self.best_figure = self.start.iteration, self.start.best_figure
@@ -157,7 +156,7 @@ class Trainer:
         paddle.seed(int(rng.integers(2**31)))  # dropout's
         clips, targets = augment(batch.clips, self.objective.targets(batch), self.recipe, rng)
         if self.iteration % len(self.loader) == 0:
-            captions = [f"{batch.label[i]} {self.items[v].path}" for i, v in enumerate(batch.video_id)]
+            captions = [f"{batch.label[i]} {Path(self.items[v].path).name}" for i, v in enumerate(batch.video_id)]
             self.watcher.picture(self.iteration, epoch, clips, captions)
 
         loss, logits = 0.0, []
@@ -229,8 +228,7 @@ class Trainer:
                 )
             if self.valid_interval and (is_last or (epoch + 1) % self.valid_interval == 0):
                 result = validate(
-                    self.model, self.config, self.valid_items, self.objective, self.processes, self.num_workers,
-                    self.watcher.say,
+                    self.model, self.config, self.valid_items, self.objective, self.processes, self.watcher.say
                 )  # fmt: skip
                 self.watcher.validated(self.iteration, epoch, result, len(self.valid_items))
                 is_best = result[self.objective.figure] > self.best_figure

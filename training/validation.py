@@ -6,11 +6,13 @@ import paddle
 
 from datareader import build_valid_loader
 from utils.parallel import Processes
+from utils.runtime import available_cores
 
 
-def validate(model, config, items, objective, processes: Processes, num_workers: int, say) -> dict:
+def validate(model, config, items, objective, processes: Processes, say) -> dict:
     """The objective's figures over `items`, and num_broken; the same on all processes. `say` takes lines of text."""
     model.eval()
+    num_workers = min(config.VALID.num_reader_threads, available_cores())
     loader = build_valid_loader(config, items, num_workers=num_workers, rank=processes.rank, world_size=processes.count)
     scored, failures = [], []
     with paddle.no_grad():
