@@ -13,6 +13,7 @@ import json
 import multiprocessing
 import sys
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,10 @@ def _figures(config: str, count_only: bool, clock: str) -> dict[str, Any]:
     """Parameters and, in a process of its own, multiply-adds, seconds and megabytes of one training-size clip."""
     path = FOLDER / f"{config}.yaml"
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_measure, str(path), count_only, clock).result()
+        try:
+            return pool.submit(_measure, str(path), count_only, clock).result()
+        except BrokenProcessPool as error:
+            raise RunError(f"the process that measures {config} was ended, perhaps for want of memory") from error
 
 
 def _measure(config_path: str, count_only: bool, clock: str) -> dict[str, Any]:

@@ -14,12 +14,13 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
 from benchmark_harness import alternate, report
 
-from utils.errors import UserError
+from utils.errors import RunError, UserError
 from utils.runtime import prepare_environment
 
 CHANNELS, INNER = 512, 256
@@ -155,7 +156,10 @@ def _block(form: str, num_positions: int, is_plain: bool):
 def _in_fresh_process(*case: Any) -> tuple[float, float | None]:
     """Seconds of one call and peak resident megabytes above the inputs (None where the system does not count it)."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_measure, *case).result()
+        try:
+            return pool.submit(_measure, *case).result()
+        except BrokenProcessPool as error:
+            raise RunError(f"the process that measures {case[1:]} was ended, perhaps for want of memory") from error
 
 
 def _measure(clock: str, part: str, form: str, num_positions: int, mode: str, is_plain: bool):
