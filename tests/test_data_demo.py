@@ -54,7 +54,7 @@ def test_only_the_named_quantity_changes_and_only_in_one_direction(motion):
             if name == motion:
                 steps = np.diff(values, axis=0)
                 resets = steps < 0
-                assert (steps != 0).all() and resets.sum(axis=0).max() <= 4  # 200 frames, a cycle takes 64 to 100
+                assert (steps != 0).all() and resets.sum(axis=0).max() <= 5  # 200 frames, a cycle takes 44 to 72
                 assert np.median(steps[~resets]) > 0.5 * np.ptp(values) / 100
             elif not (motion == "flicker" and name == "light"):
                 assert np.ptp(values) < 1e-12

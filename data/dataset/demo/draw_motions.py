@@ -28,14 +28,14 @@ REVERSED_CLASS = {
 # motion -> how many objects, their radius and their distance from the middle, both in short sides of the frame
 MOTIONS = {
     "lift": ((4, 8), (0.06, 0.13), (0.05, 0.42)),
-    "spread": ((14, 28), (0.03, 0.055), (0.40, 0.60)),
+    "spread": ((10, 18), (0.05, 0.085), (0.45, 0.65)),
     "light": ((1, 12), (0.05, 0.16), (0.08, 0.30)),
     "swing": ((3, 8), (0.06, 0.13), (0.05, 0.30)),
     "flicker": ((1, 12), (0.05, 0.16), (0.08, 0.30)),
 }
 ONE_WAY = ("lift", "spread", "light")
 SHAPES = ("disc", "triangle", "square", "bar", "cross", "star")
-CYCLE_FRAMES = (64, 100)  # how long a one-way motion takes from end to end
+CYCLE_FRAMES = (44, 72)  # how long a one-way motion takes from end to end
 CAMERA_MARGIN = 8  # pixels by which the camera may stray
 SUBPIXEL_BITS = 4  # cv2 draws at 1/16 pixel, so that slow motion is smooth
 
