@@ -11,7 +11,12 @@ from tests.script_runs import ROOT
 from utils.errors import RunError, UserError
 from utils.runtime import available_cores, choose_device
 
-SAY = "import os; from utils.runtime import prepare_environment; prepare_environment(); print(os.environ['OMP_NUM_THREADS'])"
+SAY = """
+import os
+from utils.runtime import prepare_environment
+prepare_environment()
+print(os.environ['OMP_NUM_THREADS'])
+"""
 
 
 def run_python(**environment):
