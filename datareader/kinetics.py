@@ -287,7 +287,7 @@ class ViewLoader(_Loader):
             label=item.label,
             path=item.path,
             num_frames=reading.num_frames,
-            frames=np.array(frames),  # a copy: the next video overwrites the shared memory
+            frames=frames if frames.flags.owndata else frames.copy(),  # the next video overwrites shared memory
             frame_numbers=reading.numbers,
             clip_indices=indices,
             crops=find_crops(*frames.shape[1:3], clip.crop_px, self.protocol),

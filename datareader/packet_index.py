@@ -49,20 +49,19 @@ class _Scan:
         self.kept_bytes = 0
 
     def add(self, packet) -> None:
-        number, data = len(self.times), memoryview(packet)
+        number, size = len(self.times), packet.size
         self.times.append(packet.pts)
         self.dts_differs |= packet.pts != packet.dts
         self.corrupt |= packet.is_corrupt
-        size = len(data)
         visible = bool(size) and not packet.is_discard
         if size and self.codec in ("vp8", "vp9"):
-            visible = visible and bitstream.is_shown(self.codec, data)
+            visible = visible and bitstream.is_shown(self.codec, memoryview(packet))
         self.visible.append(visible)
         if size and self.checks_pictures:
-            types = bitstream.vop_types(data)
+            types = bitstream.vop_types(memoryview(packet))
             self.odd_pictures |= len(types) != 1 or types[0] == 3
             self.has_b_pictures |= types[:1] == [2]
-        if packet.is_keyframe and size and self._is_clean(data, number):
+        if packet.is_keyframe and size and self._is_clean(memoryview(packet), number):
             self.clean.append(number)
         self.kept_bytes += size
         if self.kept is not None:

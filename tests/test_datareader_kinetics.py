@@ -93,16 +93,16 @@ def test_a_clip_is_the_frames_of_the_formula(items, config):
     config.TRAIN.batch_size, config.TRAIN.crop_size, config.TRAIN.jitter_scales = 40, 64, [64, 64]
     batch = collect(build_train_loader(config, items, seed=0, num_workers=0))[0]
     truth = ffmpeg_frames(items[0].path)
+    places = {
+        truth[start, :, left : left + 64][:, ::flip].tobytes(): (start, flip, left)
+        for start in range(29)
+        for flip in (1, -1)
+        for left in range(21)
+    }
     starts, mirrored, lefts = set(), set(), set()
     for clip in batch.clips:
         frames = np.rint(clip.transpose(1, 2, 3, 0) * 57.375 + 114.75).astype(np.uint8)
-        start, flip, left = next(
-            (start, flip, left)
-            for start in range(29)
-            for flip in (1, -1)
-            for left in range(21)
-            if np.array_equal(truth[start, :, left : left + 64][:, ::flip], frames[0])
-        )
+        start, flip, left = places[frames[0].tobytes()]
         np.testing.assert_array_equal(frames, truth[start : start + 12 : 3, :, left : left + 64][:, :, ::flip])
         starts.add(start), mirrored.add(flip), lefts.add(left)
     assert len(starts) > 12 and len(lefts) > 8 and mirrored == {1, -1}

@@ -137,7 +137,7 @@ def test_converted_network_computes_what_the_sources_network_does(monkeypatch, t
     convert(monkeypatch, write(tmp_path / "file", arrays), target, *flags)
     assert "0 left out; 0 of the network not in the file" in capsys.readouterr().out
     model = network(target)
-    for side in (224, 256):
+    for side in (224, 256) if num_frames < 16 else (96,):  # the long clip is there for its groups of frames
         clips = random_clips(side, num_frames)
         np.testing.assert_allclose(log_scores(model, clips), source.log_probabilities(arrays, clips), atol=1e-3)
 

@@ -8,14 +8,14 @@ memory  resident memory of this process after every quarter of --memory_clips cl
 Without videos, three H.264 files of 10 s, 340 x 256, are drawn: with B-frames, without, and with a key frame a second.
 Clips and views are timed in processor seconds of all threads, so that other work on the machine does not blur them;
 the loader in seconds of the clock. Before anything is timed every side's frames are compared with the ffmpeg program's
-(imageio-ffmpeg). --peer times a script that prints {"seconds": ...} for `SCRIPT VIDEO --views 1|30`, too.
+(imageio-ffmpeg). --peer times another reader, too: a script that understands `SCRIPT VIDEO --views 1|30`.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -108,9 +108,16 @@ def processor_seconds(work: Callable[[], object]) -> Callable[[], float]:
 
 
 def peer_seconds(script: str, video: str, views: int) -> Callable[[], float]:
-    """Another program, measuring itself."""
+    """Another program, in processor seconds, its start included."""
     command = [sys.executable, script, video, "--views", str(views)]
-    return lambda: float(json.loads(subprocess.run(command, capture_output=True, check=True).stdout)["seconds"])
+
+    def side() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    return side
 
 
 def clip_sides(video: str) -> dict[str, Callable[[], object]]:
@@ -182,7 +189,8 @@ def view_sides(video: str) -> dict[str, Callable[[], object]]:
                 indices = sampling.clip_indices(start, CLIP_LENGTH, FRAME_STRIDE, num_frames)
                 frames = transforms.resize_short_side(zoo_frames(video, indices), 256)
                 top, left = transforms.spread_offsets(*frames.shape[1:3], 256, 3)[crop]
-                transforms.normalise(frames[:, top : top + 256, left : left + 256], MEAN, STD)
+                frames = frames[:, top : top + 256, left : left + 256].transpose(3, 0, 1, 2).astype(np.float32)
+                (frames - MEAN) / STD
 
     return {"ours": processor_seconds(ours), "the zoo's way": processor_seconds(zoo)}
 
