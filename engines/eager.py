@@ -13,6 +13,9 @@ class EagerEngine:
     over the classes, mean over output positions.
     """
 
+    name = "paddle"
+    precision = "float32"
+
     def __init__(self, model):
         self.model = model
         model.eval()
