@@ -47,9 +47,10 @@ def build_norm(kind: str, num_channels: int, momentum: float, epsilon: float, in
 
 
 class FramesConv(nn.Layer):
-    """A bias-free 3-D convolution, padding kernel // 2, computed as one 2-D convolution over frames.
+    """A 3-D convolution, padding kernel // 2, computed as one 2-D convolution over frames.
 
-    kernel, stride: (frames, height, width). groups: of the channels. weight: [out, in / groups, kT, kH, kW].
+    kernel, stride: (frames, height, width). groups: of the channels. weight: [out, in / groups, kT, kH, kW]. bias:
+    none; engines that fold a norm into the convolution set one, [out].
     forward(x [N*T, in, H, W], num_frames T) -> [N*T', out, H', W'] with T' = T / stride[0].
     """
 
@@ -60,44 +61,58 @@ class FramesConv(nn.Layer):
         self.weight = self.create_parameter(
             [out_channels, in_channels // groups, *kernel], default_initializer=nn.initializer.KaimingNormal()
         )
+        self.bias = None
+        # Few output channels: project each frame, then add. Few input channels: stack the frames, then convolve; a
+        # large window costs a copy of each input, so that the limit is higher there.
+        few = out_channels <= in_channels * max(1, kernel[1] * kernel[2] // 4)
+        self.adds_taps = kernel[0] > 1 and groups == 1 and stride[0] == 1 and few
 
     def forward(self, x, num_frames: int):
-        kernel_frames = self.kernel[0]
-        if kernel_frames == 1:
-            return self._convolve(take_frames(x, num_frames, self.stride[0]), self.weight.squeeze(2))
-        if self.groups == 1 and self.stride[0] == 1 and self.out_channels <= self.in_channels:
-            return self._project_then_add(x, num_frames)
-        return self._stack_then_convolve(x, num_frames)
+        if self.kernel[0] == 1:
+            return self._convolve(take_frames(x, num_frames, self.stride[0]))
+        return self._project_then_add(x, num_frames) if self.adds_taps else self._stack_then_convolve(x, num_frames)
 
-    def _convolve(self, x, weight):
+    def flat_weight(self):
+        """The weight of the 2-D convolution: [kT * out, in, kH, kW] where taps are added, else [out, kT * in, kH, kW]."""
+        if self.kernel[0] == 1:
+            return self.weight.squeeze(2)
+        if self.adds_taps:
+            return self.weight.transpose([2, 0, 1, 3, 4]).flatten(0, 1)
+        return self.weight.transpose([0, 2, 1, 3, 4]).flatten(1, 2)
+
+    def _convolve(self, x):
         padding = [side // 2 for side in self.kernel[1:]]
-        return F.conv2d(x, weight, stride=list(self.stride[1:]), padding=padding, groups=self.groups)
+        return F.conv2d(x, self.flat_weight(), self.bias, list(self.stride[1:]), padding, groups=self.groups)
 
     def _project_then_add(self, x, num_frames: int):
-        """Few output channels: convolve each frame with all kT kernels at once, then add neighbours' results."""
-        kernel_frames, half = self.kernel[0], self.kernel[0] // 2
-        weight = self.weight.transpose([2, 0, 1, 3, 4]).flatten(0, 1)  # [kT * out, in, kH, kW]
-        taps = split_clips(self._convolve(x, weight), num_frames).split(kernel_frames, 2)
-        total = taps[half]
-        for offset in range(1, min(half, num_frames - 1) + 1):
-            zeros = paddle.zeros_like(total[:, :offset])
-            before, after = taps[half - offset][:, :-offset], taps[half + offset][:, offset:]
-            total = total + paddle.concat([zeros, before], 1) + paddle.concat([after, zeros], 1)
-        return total.flatten(0, 1)
+        """Convolve each frame with all kT kernels at once, then add neighbours' results."""
+        half = self.kernel[0] // 2
+        taps = split_clips(self._convolve(x), num_frames).split(self.kernel[0], 2)
+        shifted = [shift_frames(tap, k - half, num_frames) for k, tap in enumerate(taps) if abs(k - half) < num_frames]
+        return sum(shifted[1:], shifted[0]).flatten(0, 1)
 
     def _stack_then_convolve(self, x, num_frames: int):
-        """Few input channels: put each frame's kT neighbours side by side in the channels, then convolve once."""
+        """Put each frame's kT neighbours side by side in the channels, then convolve once."""
         if self.groups != 1:
             raise UserError("a convolution over several frames cannot have groups")
-        kernel_frames, half = self.kernel[0], self.kernel[0] // 2
-        check_divides(num_frames, self.stride[0])
+        half = self.kernel[0] // 2
         x = split_clips(x, num_frames)
-        zeros = paddle.zeros_like(x[:, :1])
-        padded = paddle.concat([zeros] * half + [x] + [zeros] * half, 1)
-        step = self.stride[0]
-        stacked = paddle.concat([padded[:, k : k + num_frames : step] for k in range(kernel_frames)], 2)
-        weight = self.weight.transpose([0, 2, 1, 3, 4]).flatten(1, 2)  # [out, kT * in, kH, kW]
-        return self._convolve(stacked.flatten(0, 1), weight)
+        stacked = paddle.concat([shift_frames(x, k - half, num_frames) for k in range(self.kernel[0])], 2)
+        return self._convolve(take_frames(stacked.flatten(0, 1), num_frames, self.stride[0]))
+
+
+def shift_frames(x, offset: int, num_frames: int):
+    """x [N, T, ...] with frame t + offset in the place of frame t, zeros where there is none."""
+    if offset == 0:
+        return x
+    if abs(offset) >= num_frames:
+        return paddle.zeros_like(x)
+    # split, not slice: its backward pass is a concatenation, many times faster than padding with zeros
+    if offset > 0:
+        first, rest = x.split([offset, num_frames - offset], 1)
+        return paddle.concat([rest, paddle.zeros_like(first)], 1)
+    rest, last = x.split([num_frames + offset, -offset], 1)
+    return paddle.concat([paddle.zeros_like(last), rest], 1)
 
 
 def take_frames(x, num_frames: int, step: int):
@@ -105,7 +120,7 @@ def take_frames(x, num_frames: int, step: int):
     if step == 1:
         return x
     check_divides(num_frames, step)
-    return x[::step]  # T is a multiple of the step, so the slices of all clips line up
+    return split_clips(x, step).unbind(1)[0]  # T is a multiple of the step, so all clips line up
 
 
 def max_over_frames(x, num_frames: int, kernel: int, stride: int):
@@ -113,9 +128,9 @@ def max_over_frames(x, num_frames: int, kernel: int, stride: int):
     if stride == 1:
         return x
     check_divides(num_frames, stride)
-    pooled = x[::stride]
-    for k in range(1, kernel):
-        pooled = paddle.maximum(pooled, x[k::stride])
+    pooled, *others = split_clips(x, stride).unbind(1)[:kernel]
+    for other in others:
+        pooled = paddle.maximum(pooled, other)
     return pooled
 
 
