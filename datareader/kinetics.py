@@ -63,8 +63,9 @@ def build_view_loader(
 ) -> ViewLoader:
     """All views of each video of TEST or INFER, in the list's order, as VideoViews or Failure.
 
-    views: "clips x crops" as 10x3, 1x1, 10xwhole; None: num_test_clips / 3 clips with three crops. use_multi_crop 2
-    adds the mirrored views. reverse_frames plays each clip backwards. A process takes items rank, rank + world_size...
+    views: "clips x crops" as 10x3, 1x1, 10xwhole, or "whole" frames of num_test_clips / 3 clips; None: as many clips
+    with three crops. use_multi_crop 2 adds the mirrored views. reverse_frames plays each clip backwards. A process takes
+    items rank, rank + world_size...
     """
     return ViewLoader(config, items, section, num_workers, rank, world_size, views, reverse_frames)
 
@@ -245,13 +246,10 @@ class ViewLoader(_Loader):
         settings = getattr(config, section)
         super().__init__(config, settings, items, num_workers, rank, world_size)
         self.clip = self._clip_settings(settings, section)
-        mirrored = settings.use_multi_crop == 2
-        if views is not None:
-            self.protocol = ViewProtocol.parse(views, mirrored)
-        else:
-            if settings.num_test_clips % 3:
-                raise UserError(f"{section}.num_test_clips {settings.num_test_clips} is no multiple of 3 (three crops)")
-            self.protocol = ViewProtocol(settings.num_test_clips // 3, 3, mirrored)
+        if views in (None, "whole") and settings.num_test_clips % 3:
+            raise UserError(f"{section}.num_test_clips {settings.num_test_clips} is no multiple of 3 (three crops)")
+        num_clips = settings.num_test_clips // 3
+        self.protocol = ViewProtocol.parse(views or f"{num_clips}x3", settings.use_multi_crop == 2, num_clips)
         self.reverse_frames = reverse_frames
         self.ids = np.arange(rank, len(self.items), world_size)
 

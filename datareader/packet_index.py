@@ -11,6 +11,7 @@ from datareader.containers import INTRA_ONLY, Demuxer
 from datareader.video import Limits, VideoError
 
 KEPT_BYTES = 64 << 20  # compressed packets held in memory; a longer stream is read from the file a second time
+PACKET_BYTES = 1 << 10  # what a packet takes beside its data
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class _Scan:
             self.has_b_pictures |= types[:1] == [2]
         if packet.is_keyframe and size and self._is_clean(memoryview(packet), number):
             self.clean.append(number)
-        self.kept_bytes += size
+        self.kept_bytes += size + PACKET_BYTES
         if self.kept is not None:
             self.kept.append(packet)
             if self.kept_bytes > KEPT_BYTES:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import av
 import numpy as np
@@ -26,14 +26,14 @@ Take = Callable[[int, av.VideoFrame, RgbConverter], bool]
 DECODE_ERRORS = (av.FFmpegError, ValueError, IndexError, OSError)
 
 
-class _NotSelective(Exception):
+class NotSelective(Exception):
     """The frames cannot be picked out exactly; decode everything."""
 
 
 def read(path: str, choose: ChooseIndices, limits: Limits, prepare: Prepare) -> Reading:
     """See datareader.video.read_chosen."""
     budget = Budget(path, limits.seconds)
-    identity = _identity(path)
+    identity = identity_of(path)
     if identity in _COUNTED:
         count, complaint = _COUNTED[identity]
         keeper = FrameKeeper(path, choose(count), limits, prepare)
@@ -47,7 +47,7 @@ def read(path: str, choose: ChooseIndices, limits: Limits, prepare: Prepare) -> 
             try:
                 _read_selected(path, stream, index, keeper, limits, budget)
                 return keeper.reading(index.num_frames)
-            except _NotSelective:
+            except NotSelective:
                 pass
     reading = _read_all(path, choose, limits, prepare, index, budget)
     if index.trouble:  # every later reading comes this way too; it may stop at the last wanted frame
@@ -58,48 +58,51 @@ def read(path: str, choose: ChooseIndices, limits: Limits, prepare: Prepare) -> 
 
 
 def _read_selected(path: str, stream, index: PacketIndex, keeper: FrameKeeper, limits: Limits, budget: Budget) -> None:
-    """Decode the spans that hold wanted frames. Raises _NotSelective when anything is not as the index says."""
+    """Decode the spans that hold wanted frames. Raises NotSelective when anything is not as the index says."""
     spans = plan(index, keeper.numbers)
     if spans is None:
-        raise _NotSelective
+        raise NotSelective
     numbers = {int(index.pts[index.shown[number]]): int(number) for number in keeper.numbers}
     context = stream.codec_context
     skips = context.codec.canonical_name in SKIPPING_CODECS
     converter = RgbConverter(stream.time_base)
     try:
-        for span, packets in _packets_of(path, index, spans, limits, budget):
+        for span, packets in packets_of(path, index, spans, limits, budget):
             _decode_span(context, span, packets, skips, numbers, keeper, converter, budget)
             context.flush_buffers()
     except DECODE_ERRORS as error:
-        raise _NotSelective from error
+        raise NotSelective from error
     if keeper.missing:
-        raise _NotSelective
+        raise NotSelective
 
 
 def _decode_span(context, span: Span, packets, skips: bool, numbers: dict, keeper, converter, budget: Budget) -> None:
-    waiting = set(span.wanted)
+    for frame in wanted_frames(context, span, packets, skips, budget):
+        keeper.keep(numbers[frame.pts], converter(frame))
 
-    def take(frames: list[av.VideoFrame]) -> None:
-        for frame in frames:
+
+def wanted_frames(context, span: Span, packets, skips: bool, budget: Budget) -> Iterator[av.VideoFrame]:
+    """The wanted frames of a span as they come out of the decoder, which ends up drained unless all came before.
+
+    skips: whether the decoder may leave out other pictures. Raises NotSelective for a corrupt or a missing one.
+    """
+    waiting = set(span.wanted)
+    for packet in _and_flush(packets):
+        budget.check()
+        if skips and packet is not None:
+            context.skip_frame = "DEFAULT" if packet.pts in span.wanted else "NONREF"
+        for frame in context.decode(packet):
             if frame.pts in waiting:
                 if frame.is_corrupt:
-                    raise _NotSelective
-                keeper.keep(numbers[frame.pts], converter(frame))
+                    raise NotSelective
+                yield frame
                 waiting.discard(frame.pts)
-
-    for packet in packets:
-        budget.check()
-        if skips:
-            context.skip_frame = "DEFAULT" if packet.pts in span.wanted else "NONREF"
-        take(context.decode(packet))
         if not waiting:
             return
-    take(context.decode(None))
-    if waiting:
-        raise _NotSelective
+    raise NotSelective
 
 
-def _packets_of(path: str, index: PacketIndex, spans: list[Span], limits: Limits, budget: Budget) -> Iterator[tuple]:
+def packets_of(path: str, index: PacketIndex, spans: list[Span], limits: Limits, budget: Budget) -> Iterator[tuple]:
     """Each span with its packets, from memory, or from the file once more."""
     if index.packets is not None:
         for span in spans:
@@ -125,7 +128,7 @@ def _read_all(path: str, choose: ChooseIndices, limits: Limits, prepare: Prepare
     for _ in range(2):
         keeper = FrameKeeper(path, choose(assumed), limits, prepare)
         count, errors = _decode_all(path, limits, budget, _keep_in(keeper, to_the_end=True))
-        _check_share(path, count, index)
+        check_share(path, count, index)
         if not keeper.missing and count == assumed:
             break
         assumed = count
@@ -134,35 +137,53 @@ def _read_all(path: str, choose: ChooseIndices, limits: Limits, prepare: Prepare
     return keeper.reading(count, complaint)
 
 
-def _check_share(path: str, count: int, index: PacketIndex) -> None:
+def check_share(path: str, count: int, index: PacketIndex) -> None:
     if count < max(1, MIN_DECODED_SHARE * index.num_frames):
         raise VideoError(path, f"damaged: {count} of {index.num_frames} frames can be decoded")
 
 
-def _identity(path: str) -> tuple:
+def identity_of(path: str) -> tuple:
     status = os.stat(path)
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _decode_all(path: str, limits: Limits, budget: Budget, take: Take, strict: bool = False) -> tuple[int, int]:
-    """(frames that come, errors on the way); packets that fail are passed over; `take` says whether to go on."""
-    count = errors = 0
+@dataclass
+class Tally:
+    """How many frames have come, and how many errors on the way."""
+
+    frames: int = 0
+    errors: int = 0
+
+
+def decode_in_order(
+    path: str, limits: Limits, budget: Budget, tally: Tally, strict: bool = False
+) -> Iterator[tuple[int, av.VideoFrame, RgbConverter]]:
+    """(number, frame, converter) of every frame that comes; packets that fail are passed over and counted."""
     with open_video(path, limits, budget, strict=strict) as (container, stream):
         convert = RgbConverter(stream.time_base)
         demuxer = Demuxer(container, stream, budget)
         context = stream.codec_context
+        failed = 0
         for packet in _and_flush(demuxer):
             budget.check()
             try:
                 frames = context.decode(packet)
             except DECODE_ERRORS:
-                errors += 1
-                continue
-            going_on = [take(number, frame, convert) for number, frame in enumerate(frames, count)]
-            count += len(frames)
-            if not all(going_on):
-                break
-        return count, errors + demuxer.num_errors
+                failed += 1
+                frames = []
+            tally.errors = failed + demuxer.num_errors
+            for frame in frames:
+                tally.frames += 1
+                yield tally.frames - 1, frame, convert
+
+
+def _decode_all(path: str, limits: Limits, budget: Budget, take: Take, strict: bool = False) -> tuple[int, int]:
+    """(frames that come, errors on the way), until `take` says that it has enough."""
+    tally = Tally()
+    for number, frame, convert in decode_in_order(path, limits, budget, tally, strict):
+        if not take(number, frame, convert):
+            break
+    return tally.frames, tally.errors
 
 
 def _keep_in(keeper: FrameKeeper, to_the_end: bool) -> Take:
@@ -211,7 +232,7 @@ def decode_through(path: str, limits: Limits, visit: Callable[[av.VideoFrame], o
         count, _ = _decode_all(path, limits, budget, lambda *_: True)
     complaint = f"{errors} packets are damaged" if errors else ""
     info, index = _describe(path, limits, budget, count, shape[0] if shape else (0, 0), any(angle), complaint)
-    _check_share(path, count, index)
+    check_share(path, count, index)
     if index.damaged and not complaint:
         info = replace(info, complaint="damaged or cut off: packets that are not whole")
     return info, index.num_frames

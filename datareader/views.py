@@ -22,12 +22,12 @@ class ViewProtocol:
     mirrored: bool = False
 
     @classmethod
-    def parse(cls, text: str, mirrored: bool = False) -> ViewProtocol:
-        """From "10x3" (clips x crops) or "10xwhole". Raises UserError."""
-        match = re.fullmatch(r"([1-9]\d{0,3})x([1-9]\d{0,2}|whole)", text)
+    def parse(cls, text: str, mirrored: bool = False, num_clips: int = 10) -> ViewProtocol:
+        """From "10x3" (clips x crops), "10xwhole" or "whole", which takes `num_clips`. Raises UserError."""
+        match = re.fullmatch(r"(?:([1-9]\d{0,3})x)?(?:(?<=x)([1-9]\d{0,2})|whole)", text)
         if not match:
-            raise UserError(f"views {text!r}: write clips x crops, as 10x3, 1x1 or 10xwhole")
-        return cls(int(match[1]), 0 if match[2] == "whole" else int(match[2]), mirrored)
+            raise UserError(f"views {text!r}: write clips x crops, as 10x3 or 1x1, or whole (10xwhole)")
+        return cls(int(match[1] or num_clips), int(match[2] or 0), mirrored)
 
     @property
     def views_per_clip(self) -> int:

@@ -206,7 +206,10 @@ def test_views_share_one_decode_and_are_the_formulas_crops(items, config):
         np.testing.assert_array_equal(clips[view], transforms.normalise(expected, 114.75, 57.375))
 
 
-@pytest.mark.parametrize("views, count, shape", [("1x1", 1, (64, 64)), ("5x3", 15, (64, 64)), ("2xwhole", 2, (64, 64))])
+@pytest.mark.parametrize(
+    "views, count, shape",
+    [("1x1", 1, (64, 64)), ("5x3", 15, (64, 64)), ("2xwhole", 2, (64, 64)), ("whole", 10, (64, 64))],
+)
 def test_other_protocols(items, config, views, count, shape):
     video = next(iter(build_view_loader(config, items[:1], views=views, num_workers=0)))
     assert video.clips(range(count)).shape[3:] == shape
