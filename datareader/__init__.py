@@ -6,6 +6,7 @@ from datareader.kinetics import build_train_loader, build_valid_loader, build_vi
 from datareader.lists import NO_LABEL, VideoItem, read_list
 from datareader.video import Limits, Reading, VideoError, VideoInfo, probe, read_chosen, read_frames
 from datareader.views import Crop, VideoViews, ViewProtocol
+from datareader.windows import VideoWindows, build_window_loader
 
 __all__ = [
     "NO_LABEL",
@@ -18,10 +19,12 @@ __all__ = [
     "VideoInfo",
     "VideoItem",
     "VideoViews",
+    "VideoWindows",
     "ViewProtocol",
     "build_train_loader",
     "build_valid_loader",
     "build_view_loader",
+    "build_window_loader",
     "probe",
     "read_chosen",
     "read_class_names",

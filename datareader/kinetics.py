@@ -64,13 +64,13 @@ def build_view_loader(
     """All views of each video of TEST or INFER, in the list's order, as VideoViews or Failure.
 
     views: "clips x crops" as 10x3, 1x1, 10xwhole, or "whole" frames of num_test_clips / 3 clips; None: as many clips
-    with three crops. use_multi_crop 2 adds the mirrored views. reverse_frames plays each clip backwards. A process takes
+    with three crops. use_multi_crop 2 adds the mirrored views. reverse_frames plays each clip backwards. A process has
     items rank, rank + world_size...
     """
     return ViewLoader(config, items, section, num_workers, rank, world_size, views, reverse_frames)
 
 
-class _Loader:
+class Loader:
     """Items, reading processes and the reader's settings; what the three loaders share."""
 
     def __init__(self, config, section, items: Sequence[VideoItem], num_workers: int | None, rank: int, world: int):
@@ -100,7 +100,7 @@ def _available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class _BatchLoader(_Loader):
+class _BatchLoader(Loader):
     """Batches of single clips: allocates them, lets the readers fill them in any order, hands them out in order."""
 
     clip: ClipSettings
@@ -237,7 +237,7 @@ class ValidLoader(_BatchLoader):
         return Batch(*arrays, labels, batch.failures)
 
 
-class ViewLoader(_Loader):
+class ViewLoader(Loader):
     """All views of each video, the videos decoded ahead by the reading processes."""
 
     def __init__(self, config, items, section, num_workers, rank, world_size, views, reverse_frames):

@@ -20,7 +20,8 @@ class PacketIndex:
 
     shown: int64 [F], the packet of each frame, in the order of display; pts: int64 [P], times (0 where there is none);
     clean: int64 [C], packets at which decoding may start, ascending; trouble: why frames must be decoded one after the
-    other, "" if they need not; packets: the packets themselves, None if they are too large to keep.
+    other, "" if they need not; packets: the packets themselves, None if they are too large to keep; last_duration: how
+    long the last frame is shown, in the unit of pts (0: not said).
     """
 
     shown: np.ndarray
@@ -29,6 +30,7 @@ class PacketIndex:
     trouble: str
     damaged: bool
     packets: list | None
+    last_duration: int = 0
 
     @property
     def num_frames(self) -> int:
@@ -48,6 +50,7 @@ class _Scan:
         self.odd_pictures = self.has_b_pictures = False
         self.kept: list | None = []
         self.kept_bytes = 0
+        self.last: tuple[int, int] | None = None
 
     def add(self, packet) -> None:
         number, size = len(self.times), packet.size
@@ -58,6 +61,9 @@ class _Scan:
         if size and self.codec in ("vp8", "vp9"):
             visible = visible and bitstream.is_shown(self.codec, memoryview(packet))
         self.visible.append(visible)
+        if visible and packet.pts is not None:
+            shown = (packet.pts, packet.duration or 0)
+            self.last = max(self.last or shown, shown)
         if size and self.checks_pictures:
             types = bitstream.vop_types(memoryview(packet))
             self.odd_pictures |= len(types) != 1 or types[0] == 3
@@ -94,7 +100,8 @@ def scan(path: str, container, stream, demuxer: Demuxer, limits: Limits) -> Pack
     order = visible[np.argsort(pts[visible], kind="stable")] if timed else visible
     trouble = _trouble(container.format.name, context, seen, pts[order], timed, demuxer.num_errors)
     damaged = seen.corrupt or demuxer.num_errors > 0
-    return PacketIndex(order, pts, np.array(seen.clean, np.int64), trouble, damaged, seen.kept)
+    last_duration = seen.last[1] if seen.last else 0
+    return PacketIndex(order, pts, np.array(seen.clean, np.int64), trouble, damaged, seen.kept, last_duration)
 
 
 def _trouble(container: str, context, seen: _Scan, shown_pts: np.ndarray, timed: bool, num_errors: int) -> str:

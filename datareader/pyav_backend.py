@@ -13,12 +13,21 @@ import numpy as np
 from datareader.containers import Demuxer, open_video
 from datareader.packet_index import PacketIndex, Span, plan, scan
 from datareader.rgb import RgbConverter, clockwise_degrees, display_matrix
-from datareader.video import Budget, ChooseIndices, FrameKeeper, Limits, Prepare, Reading, VideoError, VideoInfo
+from datareader.video import (
+    MIN_DECODED_SHARE,
+    Budget,
+    ChooseIndices,
+    FrameKeeper,
+    Limits,
+    Prepare,
+    Reading,
+    VideoError,
+    VideoInfo,
+)
 
 # Decoders in which leaving out an unwanted non-reference picture changes no other one. HEVC hides damage, AV1 loses
 # frames.
 SKIPPING_CODECS = ("h264", "mpeg1video", "mpeg2video", "mpeg4")
-MIN_DECODED_SHARE = 0.1
 MAX_COUNTED = 100_000
 # Files that had to be decoded to their end to be counted: identity -> (frames, complaint). Training meets them again.
 _COUNTED: dict[tuple, tuple[int, str]] = {}
@@ -87,7 +96,7 @@ def wanted_frames(context, span: Span, packets, skips: bool, budget: Budget) -> 
     skips: whether the decoder may leave out other pictures. Raises NotSelective for a corrupt or a missing one.
     """
     waiting = set(span.wanted)
-    for packet in _and_flush(packets):
+    for packet in and_flush(packets):
         budget.check()
         if skips and packet is not None:
             context.skip_frame = "DEFAULT" if packet.pts in span.wanted else "NONREF"
@@ -164,7 +173,7 @@ def decode_in_order(
         demuxer = Demuxer(container, stream, budget)
         context = stream.codec_context
         failed = 0
-        for packet in _and_flush(demuxer):
+        for packet in and_flush(demuxer):
             budget.check()
             try:
                 frames = context.decode(packet)
@@ -195,7 +204,7 @@ def _keep_in(keeper: FrameKeeper, to_the_end: bool) -> Take:
     return take
 
 
-def _and_flush(demuxer: Demuxer) -> Iterator:
+def and_flush(demuxer: Demuxer) -> Iterator:
     yield from demuxer
     yield None
 

@@ -27,6 +27,7 @@ ChooseIndices = Callable[[int], np.ndarray]
 Prepare = Callable[[np.ndarray], np.ndarray]
 DECODERS = ("pyav", "decord", "opencv")
 MIN_FILE_BYTES = 16
+MIN_DECODED_SHARE = 0.1  # less of a video is an error
 
 
 class VideoError(UserError):

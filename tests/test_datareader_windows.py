@@ -1,0 +1,206 @@
+"""Clips that slide over a video: where they start, which frames they hold, and what damage does."""
+
+from __future__ import annotations
+
+import subprocess
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+
+from configs.schema import Config
+from datareader import VideoItem, build_view_loader, build_window_loader, read_frames
+from datareader.batches import Failure
+from datareader.clips import ReaderSettings
+from datareader.streaming import read_timeline, stream_frames
+from datareader.video import Limits, VideoError
+from datareader.windows import window_starts
+from datareader.workers import ReaderPool
+from tests.video_factory import draw_frame, draw_video, ffmpeg_frames, frame_numbers, set_rotation
+from utils.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("windows")
+
+
+@pytest.fixture
+def config():
+    config = Config()
+    infer = config.INFER
+    infer.crop_size, infer.jitter_scales, infer.video_length, infer.sample_rate = 64, [64, 64], 4, 3
+    infer.num_reader_threads = 0
+    return config
+
+
+def windows_of(config, path, **options):
+    (windows,) = build_window_loader(config, [VideoItem(str(path), -1, 1)], **options)
+    return windows
+
+
+def write_variable_rate(path, ticks):
+    """A numbered video whose frame i is shown at ticks[i] milliseconds."""
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("libx264", rate=25, options={"preset": "veryfast", "g": "12", "threads": "1"})
+        stream.width, stream.height, stream.pix_fmt = 84, 64, "yuv420p"
+        stream.codec_context.time_base = stream.time_base = Fraction(1, 1000)
+        for number, tick in enumerate(ticks):
+            frame = av.VideoFrame.from_ndarray(draw_frame(number), format="rgb24")
+            frame.pts, frame.time_base = int(tick), Fraction(1, 1000)
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    return path
+
+
+def test_starts_are_the_formula_s():
+    times = np.arange(100) / 25
+    assert window_starts(times, 8, 4).tolist() == [0, 16, 32, 48, 64, 68]  # half of 32 frames; 68 + 32 = 100
+    assert window_starts(times, 8, 4, hop_seconds=1.0).tolist() == [0, 25, 50, 68]
+    assert window_starts(times[:96], 8, 4).tolist() == [0, 16, 32, 48, 64]  # the last one ends with the video
+    for short in (1, 31, 32):
+        assert window_starts(times[:short], 8, 4).tolist() == [0]
+    uneven = np.concatenate([np.arange(50) / 50, 1 + np.arange(50) / 5])  # 50 frames a second, then 5
+    assert window_starts(uneven, 2, 4, hop_seconds=1.0).tolist() == [0, *range(50, 92, 5), 92]
+    assert window_starts(uneven, 2, 4, hop_seconds=100.0).tolist() == [0, 92]
+
+
+@pytest.mark.parametrize("hop_seconds", [None, 0.17])
+def test_every_window_holds_its_frames_and_times(folder, config, hop_seconds):
+    path = draw_video(folder / "constant.mp4", num_frames=75, fps=25)
+    windows = windows_of(config, path, hop_seconds=hop_seconds)
+    seen = []
+    for part, views in windows.batches(3):
+        assert len(views) == part.stop - part.start <= 3
+        for view in range(len(views)):
+            start = windows.starts[part.start + view]
+            assert views.indices_of(view).tolist() == [start, start + 3, start + 6, start + 9]
+            shown = views.frames[views.clip_positions[views.clip_of(view)]]
+            assert frame_numbers(shown) == [start, start + 3, start + 6, start + 9]
+            seen.append(part.start + view)
+    assert seen == list(range(len(windows)))
+    np.testing.assert_allclose(windows.start_seconds, windows.starts / 25)
+    np.testing.assert_allclose(windows.end_seconds, (windows.starts + 12) / 25)
+    assert windows.timeline.end_seconds == pytest.approx(3.0) == windows.end_seconds[-1]
+    assert windows.timeline.fps == pytest.approx(25) and windows.complaint == ""
+
+
+def test_windows_and_views_give_the_network_the_same(folder, config):
+    """The first window is the first clip of the view loader, pixel for pixel, for every kind of crop."""
+    path = draw_video(folder / "same.mp4", num_frames=40, height=80, width=120)
+    for views in ("1x1", "1x3", "whole"):
+        part, first = next(windows_of(config, path, views=views).batches(2))
+        (truth,) = build_view_loader(config, [VideoItem(str(path), -1, 1)], "INFER", views=views, num_workers=0)
+        crops = len(first.crops)
+        np.testing.assert_array_equal(first.clips(range(crops)), truth.clips(range(crops)))
+    with pytest.raises(UserError, match="one clip"):
+        windows_of(config, path, views="10x3")
+
+
+def test_times_are_the_container_s_at_a_variable_rate(folder, config):
+    ticks = np.cumsum([0, *([40] * 20), *([200] * 10), *([10] * 20)])
+    windows = windows_of(config, write_variable_rate(folder / "variable.mp4", ticks))
+    np.testing.assert_allclose(windows.timeline.times, ticks / 1000, atol=1e-4)
+    np.testing.assert_allclose(windows.start_seconds, ticks[windows.starts] / 1000, atol=1e-4)
+    assert windows.starts[-1] == len(ticks) - 12
+    np.testing.assert_allclose(windows.end_seconds[:-1], ticks[windows.starts[:-1] + 12] / 1000, atol=1e-4)
+
+
+@pytest.mark.parametrize("num_frames", [1, 2, 5, 11, 12, 13])
+def test_a_video_shorter_than_a_clip_loops(folder, config, num_frames):
+    windows = windows_of(config, draw_video(folder / f"short{num_frames}.mp4", num_frames=num_frames))
+    batches = list(windows.batches(4))
+    assert len(windows) == max(1, num_frames - 11)
+    assert batches[0][1].indices_of(0).tolist() == [0, 3 % num_frames, 6 % num_frames, 9 % num_frames]
+    assert windows.start_seconds[0] == 0 and windows.end_seconds[-1] == pytest.approx(num_frames / 25, abs=1e-3)
+
+
+@pytest.mark.parametrize("step", [1, 7])
+def test_streamed_frames_are_ffmpeg_s(folder, step):
+    """Turned, in two containers, with B-frames, from a process and from this one, across several pieces."""
+    paths = [draw_video(folder / f"all{step}.mkv", 150, height=62, width=90), folder / f"turned{step}.mp4"]
+    set_rotation(draw_video(paths[1], 150), 90)
+    for num_workers in (0, 1):
+        pool = ReaderPool(num_workers)
+        for path in paths:
+            timeline, truth = read_timeline(pool, str(path), ReaderSettings()), ffmpeg_frames(path)
+            numbers = np.arange(3, 150, step)
+            pieces = list(stream_frames(pool, str(path), ReaderSettings(), timeline, numbers))
+            assert np.concatenate([some for some, _, _ in pieces]).tolist() == numbers.tolist()
+            np.testing.assert_array_equal(np.concatenate([frames for _, frames, _ in pieces]), truth[numbers])
+            assert len(pieces) > 1 and str(pieces[-1][2]) == ""
+        pool.close()
+
+
+def test_two_streams_in_one_process_do_not_disturb_each_other(folder):
+    paths = [str(draw_video(folder / f"turns{hue}.mp4", 140, hue=hue)) for hue in (0, 4)]
+    pool, settings, numbers = ReaderPool(0), ReaderSettings(), np.arange(140)
+    streams = [stream_frames(pool, p, settings, read_timeline(pool, p, settings), numbers) for p in paths]
+    for (_, first, _), (_, second, _) in zip(*streams):
+        assert frame_numbers(first) == frame_numbers(second) and not np.array_equal(first, second)
+
+
+def test_a_damaged_video_gives_what_is_there_and_says_what_is_not(folder, config):
+    path = draw_video(folder / "damaged.mp4", num_frames=120)
+    truth = read_frames(path, range(120))
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 600] = bytes(600)
+    path.write_bytes(data)
+    windows = windows_of(config, path)
+    clips = [views for _, views in windows.batches(4)]
+    assert "damaged" in windows.complaint
+    good = clips[0].frames[0]
+    np.testing.assert_array_equal(good, truth[0])
+    assert sum(len(views) for views in clips) == len(windows)
+
+
+def test_what_is_no_video_is_a_failure_and_what_does_not_decode_an_error(folder, config, tmp_path):
+    (tmp_path / "text.mp4").write_text("only words, no video at all")
+    assert isinstance(windows_of(config, tmp_path / "text.mp4"), Failure)
+    assert "no such file" in windows_of(config, tmp_path / "none.mp4").cause
+    path = draw_video(tmp_path / "zeros.mov", num_frames=60, codec="mjpeg", pix_fmt="yuvj420p")
+    data = bytearray(path.read_bytes())
+    begin = data.index(b"mdat") + 9000
+    end = data.index(b"moov") - 4
+    data[begin:end] = bytes(end - begin)
+    path.write_bytes(data)
+    with pytest.raises(VideoError, match="damaged"):
+        list(windows_of(config, path).batches(4))
+
+
+def test_a_stream_goes_on_where_a_crashed_process_left_it(folder):
+    path = str(draw_video(folder / "killed.mp4", 200))
+    pool = ReaderPool(1)
+    timeline = read_timeline(pool, path, ReaderSettings())
+    pieces = stream_frames(pool, path, ReaderSettings(), timeline, np.arange(200))
+    seen = []
+    for number, (_, frames, _) in enumerate(pieces):
+        seen += frame_numbers(frames)
+        if number == 1:
+            pool.readers[0].process.kill()
+    assert seen == list(range(200))
+    pool.close()
+
+
+def test_the_time_limit_is_a_piece_s(folder):
+    path = str(draw_video(folder / "slow.mp4", 60))
+    pool, settings = ReaderPool(0), ReaderSettings(limits=Limits(seconds=1e-9))
+    with pytest.raises(VideoError, match="READER.seconds_per_video"):
+        read_timeline(pool, path, settings)
+
+
+def test_frames_in_a_file_without_times_are_counted(folder, config):
+    """A raw stream has no times: they follow from its rate."""
+    import imageio_ffmpeg
+
+    raw = folder / "raw.h264"
+    source = draw_video(folder / "source.mp4", num_frames=50)
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-v", "error", "-i", str(source), "-c", "copy", str(raw)]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    windows = windows_of(config, raw)
+    assert windows.timeline.num_frames == 50 and windows.timeline.is_counted
+    assert windows.timeline.end_seconds == pytest.approx(2.0, abs=0.1)
+    assert "frames a second" in windows.complaint
+    assert sum(len(views) for _, views in windows.batches(4)) == len(windows)
