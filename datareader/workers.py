@@ -61,15 +61,17 @@ class ProcessReader:
     def _ask(self, request) -> tuple[np.ndarray, Any]:
         if self.process is None:
             self._start()
+        seconds = request.reader.limits.seconds
         try:
             self.connection.send(request)
+            if not self.connection.poll(seconds + GRACE_SECONDS):
+                self.close()
+                raise VideoError(
+                    request.path, f"hung the decoder for more than {seconds:g} s (READER.seconds_per_video)"
+                )
+            kind, *answer = self.connection.recv()
         except (BrokenPipeError, ConnectionResetError) as error:
             raise EOFError from error
-        seconds = request.reader.limits.seconds
-        if not self.connection.poll(seconds + GRACE_SECONDS):
-            self.close()
-            raise VideoError(request.path, f"hung the decoder for more than {seconds:g} s (READER.seconds_per_video)")
-        kind, *answer = self.connection.recv()
         if kind == "failure":
             raise answer[0]
         return self.arena.get(answer[0]), answer[1]
