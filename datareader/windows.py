@@ -101,6 +101,7 @@ class VideoWindows:
             yield slice(first, first + len(indices)), self._views(indices, needed, [frames[i] for i in needed.tolist()])
             oldest = self.starts[first + len(indices)] if first + len(indices) < len(self) else newest + 1
             frames = {number: frame for number, frame in frames.items() if number >= oldest}
+        next(pieces, None)  # where it is judged whether enough of them were whole
 
     def _pieces(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         numbers, reader = self.numbers(), self.loader.reader
