@@ -1,6 +1,8 @@
-"""Say what happens in a video, in the videos of a folder or of a list.
+"""Say what happens in a video, in the videos of a folder or of a list: its classes, its segments, or its features.
 
 python predict.py --video_path=clip.mp4 --weights=output/train/NONLOCAL.pdparams --config=output/train/config.yaml
+python predict.py --video_path=match.mp4 --segments --draw=labelled.mp4 --weights=... --config=...
+python predict.py --video_path=folder/ --features=res5 --weights=... --config=...
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import os
 from pathlib import Path
 
 from configs import config_from_args
+from engines import add_engine_flags
 from utils.cli import build_parser, positive_int, run
 from utils.errors import UserError
 from utils.runtime import choose_device, prepare_environment
@@ -21,8 +24,40 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--filelist", help="videos to predict, one a line, in place of INFER.filelist")
     parser.add_argument("--video_path", help="a video or a folder of videos; goes before --filelist")
     parser.add_argument("--infer_topk", type=positive_int, default=20, help="classes shown (default: %(default)s)")
-    parser.add_argument("--views", help="clips x crops of a video, such as 10x3 (default: INFER.num_test_clips as Nx3)")
-    return parser.parse_args()
+    parser.add_argument(
+        "--views",
+        help="clips x crops of a video, as 10x3 (default: INFER.num_test_clips as Nx3), or whole: uncropped frames of "
+        "as many clips. With sliding windows the crops of each: 1x1, 1x3 or whole (default)",
+    )
+    parser.add_argument("--segments", action="store_true", help="videos of any length: what happens when, as files")
+    parser.add_argument("--hop", type=positive_seconds, help="seconds between two windows (default: half a window)")
+    parser.add_argument("--draw", default="", metavar="MP4", help="segments drawn on the video; a folder for several")
+    parser.add_argument("--features", choices=("res2", "res3", "res4", "res5"), help="a stage's mean output, as npz")
+    parser.add_argument(
+        "--feature_pooling", choices=("video", "clip", "window"), default="video",
+        help="one row of features a video, a clip of --views, or a window that slides (default: %(default)s)",
+    )  # fmt: skip
+    add_engine_flags(parser)
+    args = parser.parse_args()
+    args.segments = args.segments or bool(args.draw)
+    if args.segments and args.features:
+        parser.error("--features and --segments (or --draw) are two runs; leave one out")
+    if args.feature_pooling != "video" and not args.features:
+        parser.error("--feature_pooling goes with --features")
+    if args.hop and not args.segments and args.feature_pooling != "window":
+        parser.error("--hop goes with --segments or --feature_pooling=window")
+    return args
+
+
+def positive_seconds(text: str) -> float:
+    """A number above 0."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if 0 < seconds < float("inf"):
+        return seconds
+    raise argparse.ArgumentTypeError(f"expected seconds above 0, found {text!r}")
 
 
 def main() -> None:
@@ -30,65 +65,55 @@ def main() -> None:
     config = config_from_args(args, ("INFER",))
     prepare_environment()
     print(f"predicting on {choose_device(args.use_gpu)}")
-    from datareader import Failure, build_view_loader
-    from datareader.inputs import class_names_of
-    from engines import build_engine, score_views
+    from prediction.videos import find_videos
     from utils.files import write_json
     from utils.log import Progress
 
-    infer = config.INFER
-    items = find_videos(args.video_path or infer.video_path, args.filelist or infer.filelist)
-    names = class_names_of(config, "INFER")
-    engine = build_engine(config, args.weights, infer.checkpoint_dir)
+    items = find_videos(args.video_path or config.INFER.video_path, args.filelist or config.INFER.filelist)
     progress = Progress(len(items), args.log_interval, "video")
-    predictions, num_broken = [], 0
-    for views in build_view_loader(config, items, section="INFER", views=args.views):
-        if isinstance(views, Failure):
-            num_broken += 1
-            predictions.append({"path": views.path, "error": views.cause})
-            progress.say(f"error: {views.path}: {views.cause}")
-        else:
-            if views.complaint:
-                progress.say(f"{views.path}: {views.complaint}")
-            scores = score_views(engine, views, infer.batch_size).mean(0)
-            predictions.append(prediction(views.path, scores, names, args.infer_topk))
-            progress.say(prediction_text(predictions[-1]))
-        progress.advance(f"{num_broken} broken")
-    progress.close()
-    target = Path(args.save_dir) / "predictions.json"
-    write_json(target, predictions)
+    target, records, num_broken = Path(args.save_dir) / "predictions.json", [], 0
+    try:
+        for record in choose_job(args, config, items, progress):
+            records.append(record)
+            num_broken += "error" in record
+            progress.advance(f"{num_broken} broken")
+    finally:
+        progress.close()
+        if records:
+            write_json(target, records)
     print(f"{len(items) - num_broken} of {len(items)} videos predicted; {target} holds them all")
     if num_broken:
         raise UserError(f"{num_broken} of {len(items)} videos could not be predicted; they are named above")
 
 
-def find_videos(video_path: str, filelist: str) -> list:
-    """The videos to predict as list items: one file, a folder's files in order of name, or a list's."""
-    from datareader import NO_LABEL, VideoItem, read_list
-    from datareader.inputs import list_folder
+def choose_job(args: argparse.Namespace, config, items: list, progress):
+    """The iterator over a record a video for what was asked: classes, segments or features."""
+    from datareader.inputs import class_names_of
+    from engines import build_engine
 
-    if not video_path:
-        if not os.path.exists(filelist):
-            raise UserError(f"pass --video_path=VIDEO (a file or folder) or --filelist=LIST; {filelist} does not exist")
-        return read_list(filelist, labels_required=False)
-    if os.path.isdir(video_path):
-        return list_folder(video_path)
-    return [VideoItem(video_path, NO_LABEL, 1)]
+    def engine(name: str):
+        return build_engine(
+            config, args.weights, config.INFER.checkpoint_dir, engine=name, precision=args.precision
+        )  # fmt: skip
 
+    if args.features:
+        from prediction.features import FeatureOptions, predict_features
 
-def prediction(path: str, scores, names: list[str], topk: int) -> dict:
-    """The `topk` most probable classes of a video, equal ones by index."""
-    order = (-scores).argsort(kind="stable")[:topk]
-    best = [{"class": names[i], "index": int(i), "probability": float(scores[i])} for i in order]
-    return {"path": path, "top": best}
+        options = FeatureOptions(
+            Path(args.save_dir), args.features, args.feature_pooling, args.views, args.hop, args.log_interval
+        )
+        return predict_features(config, items, engine("paddle").model, options, progress)
+    names = class_names_of(config, "INFER")
+    if args.segments:
+        from prediction.segments import SegmentOptions, predict_segments
 
+        options = SegmentOptions(
+            Path(args.save_dir), args.infer_topk, args.views, args.hop, args.draw, args.log_interval
+        )
+        return predict_segments(config, items, engine(args.engine), names, options, progress)
+    from prediction.classes import predict_classes
 
-def prediction_text(result: dict) -> str:
-    """The prediction as a table."""
-    from tabulate import tabulate
-
-    rows = [(rank, row["class"], row["probability"]) for rank, row in enumerate(result["top"], 1)]
-    return f"\n{result['path']}\n{tabulate(rows, ('rank', 'class', 'probability'), floatfmt='.4f')}\n"
+    return predict_classes(config, items, engine(args.engine), names, args.infer_topk, args.views, progress)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,8 @@ from datareader.video import VideoError
 from datareader.worker_process import Arena
 from utils.errors import RunError
 
-CHILD = "from datareader.worker_process import main; main()"
+# A folder called utils where the program was started must not stand in for its own.
+CHILD = "import sys; sys.path[0] = sys.argv[3]; from datareader.worker_process import main; main()"
 START_SECONDS = 120.0
 GRACE_SECONDS = 5.0  # a decoder notices its time limit itself, unless it hangs in native code
 
@@ -84,7 +85,7 @@ class ProcessReader:
         path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
         fds = (childs_end.fileno(), self.file.fileno())
         self.process = subprocess.Popen(
-            [sys.executable, "-c", CHILD, *map(str, fds)],
+            [sys.executable, "-c", CHILD, *map(str, fds), root],
             stdin=subprocess.DEVNULL,
             pass_fds=fds,
             env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENCV_FFMPEG_LOGLEVEL": "-8"},

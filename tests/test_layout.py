@@ -12,13 +12,14 @@ FIXED_NAMES = [
     "models/nonlocal_model", "configs", "datareader", "metrics", "train.py", "eval.py", "predict.py", "run.sh",
     "data/dataset/nonlocal",
 ]  # fmt: skip
-PACKAGES = {"configs", "datareader", "engines", "metrics", "models", "tools", "training", "utils"}
+PACKAGES = {"configs", "datareader", "engines", "metrics", "models", "prediction", "tools", "training", "utils"}
 MAY_IMPORT = {
     "configs": {"utils"},
     "datareader": {"utils"},
     "metrics": {"utils"},
     "models": {"utils"},
     "engines": {"models", "utils"},
+    "prediction": {"datareader", "engines", "models", "utils"},
     "training": {"configs", "datareader", "metrics", "models", "utils"},
     "utils": set(),
 }

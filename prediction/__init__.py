@@ -1,0 +1,1 @@
+"""What predict.py gives: the classes of a video, its segments with times, its features. One readable file each."""
