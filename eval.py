@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 
 from configs import config_from_args
+from engines import add_engine_flags
 from utils.cli import build_parser, run
 from utils.parallel import join_processes
 from utils.runtime import available_cores, choose_device, prepare_environment
@@ -24,6 +25,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--reverse_frames", action="store_true", help="play each clip backwards, to see whether the network uses time"
     )
+    add_engine_flags(parser)
     return parser.parse_args()
 
 
@@ -46,7 +48,9 @@ def main() -> None:
     if test.dataset_size not in (None, len(items)):
         print(f"{test.filelist} has {len(items)} videos, TEST.dataset_size says {test.dataset_size}; the list counts")
     meter = build_meter(model, items, names)
-    engine = build_engine(config, args.weights, test.checkpoint_dir)
+    engine = build_engine(
+        config, args.weights, test.checkpoint_dir, engine=args.engine, precision=args.precision, section="TEST"
+    )
     loader = build_view_loader(
         config, items, section="TEST", views=args.views, reverse_frames=args.reverse_frames,
         num_workers=min(test.num_reader_threads, available_cores()), rank=processes.rank, world_size=processes.count,
@@ -55,7 +59,7 @@ def main() -> None:
     for state in processes.gather(meter.state()):  # a process scores its share, each video once
         meter.merge(state)
     if processes.is_first:
-        write_report(meter, names, Path(args.save_dir), config, args)
+        write_report(meter, names, Path(args.save_dir), config, args, engine)
 
 
 def build_meter(model, items, names: list[str]):
@@ -98,7 +102,7 @@ def score_all(engine, loader, items, meter, batch_size: int, log_interval: int) 
     progress.close()
 
 
-def write_report(meter, names: list[str], save_dir: Path, config, args: argparse.Namespace) -> None:
+def write_report(meter, names: list[str], save_dir: Path, config, args, engine) -> None:
     """results.json, results.txt, scores.npz, confusion_matrix.png and config.yaml in `save_dir`; the text to stdout."""
     import numpy as np
 
@@ -107,6 +111,7 @@ def write_report(meter, names: list[str], save_dir: Path, config, args: argparse
     from utils.plots import draw_confusion_matrix
 
     result = {**meter.result(), "weights": args.weights, "views": args.views, "reverse_frames": args.reverse_frames}
+    result.update(engine=engine.name, precision=engine.precision)
     text = report_text(result)
     print(text)
     ids, paths, scores = meter.video_scores()

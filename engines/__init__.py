@@ -4,27 +4,75 @@ from __future__ import annotations
 
 import numpy as np
 
-from engines.choice import add_engine_flags
+from engines.choice import INSTALL_HINT, add_engine_flags, candidates, not_installed
 from engines.weights import find_weights
+from utils.errors import RunError
 
 
 def build_engine(
-    config, weights: str | None, checkpoint_dir: str, *, engine: str = "paddle", precision: str = "float32"
+    config,
+    weights: str | None,
+    checkpoint_dir: str,
+    *,
+    engine: str = "paddle",
+    precision: str = "float32",
+    section: str = "INFER",
 ):
     """The network of the configuration with its weights, ready for `scores(clips)`.
 
     weights: a file, or None: `checkpoint_dir`/NONLOCAL.pdparams where it exists, else the zoo's download.
-    engine, precision: as --engine and --precision say (`add_engine_flags`).
+    engine, precision: as --engine and --precision say (`add_engine_flags`). section: INFER or TEST, whose clips to make
+    ready for.
     Returns an object with `scores(clips float32 [N, 3, T, H, W]) -> float32 [N, K]`, `name` and `precision`.
+    Raises UserError for an engine that cannot run here. `auto` goes on to the next one instead, and says so.
     """
+    import paddle
+
+    names = candidates(engine, precision, paddle.device.get_device().partition(":")[0])
+    path = weights or find_weights(config, checkpoint_dir)
+    loaded: list = []
+
+    def network():
+        if not loaded:
+            loaded.append(_load_network(config, path))
+        return loaded[0]
+
+    for name in names:
+        try:
+            built = _build(name, precision, config, path, network, getattr(config, section))
+            break
+        except RunError as error:
+            if name == names[-1]:
+                raise
+            print(f"engine {name}: {error}; trying the next one")
+    absent = not_installed() if engine == "auto" and len(names) > 1 else []
+    hint = f" (faster, but not installed: {', '.join(absent)}; {INSTALL_HINT})" if absent else ""
+    print(f"engine: {built.name}, {built.precision}{hint}")
+    return built
+
+
+def _build(name: str, precision: str, config, path: str, network, clip):
     from engines.eager import EagerEngine
+
+    if name == "paddle":
+        return EagerEngine(network(), precision)
+    try:
+        open(path, "rb").close()
+    except OSError:
+        network()  # says what is wrong with the file
+    from engines.exported import ExportedEngine
+
+    return ExportedEngine(name, precision, config, path, network, clip.video_length, clip.crop_size)
+
+
+def _load_network(config, path: str):
     from models import build_model
     from models.nonlocal_model.weights import load_weights
 
-    path = weights or find_weights(config, checkpoint_dir)
     model = build_model(config)
     print(load_weights(model, path).summary())
-    return EagerEngine(model)
+    model.eval()
+    return model
 
 
 def score_views(engine, views, batch_size: int) -> np.ndarray:

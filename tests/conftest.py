@@ -1,7 +1,13 @@
-"""Each test process computes with one thread: pytest-xdist already gives every core a process."""
+"""Each test process computes with one thread: pytest-xdist already gives every core a process. Nothing is written into
+the user's folder of downloads and exported networks."""
 
+import atexit
 import os
+import shutil
+import tempfile
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")
 os.environ.setdefault("GLOG_minloglevel", "2")
+os.environ["PADDLE_NONLOCAL_HOME"] = tempfile.mkdtemp(prefix="nonlocal_tests.")
+atexit.register(shutil.rmtree, os.environ["PADDLE_NONLOCAL_HOME"], ignore_errors=True)

@@ -73,7 +73,7 @@ class FramesConv(nn.Layer):
         return self._project_then_add(x, num_frames) if self.adds_taps else self._stack_then_convolve(x, num_frames)
 
     def flat_weight(self):
-        """The weight of the 2-D convolution: [kT * out, in, kH, kW] where taps are added, else [out, kT * in, kH, kW]."""
+        """The 2-D convolution's weight: [kT * out, in, kH, kW] where taps are added, else [out, kT * in, kH, kW]."""
         if self.kernel[0] == 1:
             return self.weight.squeeze(2)
         if self.adds_taps:

@@ -106,9 +106,6 @@ class NonLocalModel(ResNetVideo):
 def model_from_config(config) -> NonLocalModel:
     """The network of a `Config`; the only place where configuration keys become arguments."""
     model, resnets, nonlocal_ = config.MODEL, config.RESNETS, config.NONLOCAL
-    side = model.head_pool_size
-    if side is None:
-        side = res5_side(config.TRAIN.crop_size, model.stem_pool_padding)
     blocks = {
         "instantiation": _instantiation(nonlocal_),
         "extent": nonlocal_.extent,
@@ -161,10 +158,17 @@ def model_from_config(config) -> NonLocalModel:
         },
         dropout_rate=config.TRAIN.dropout_rate,
         fc_init_std=model.fc_init_std,
-        head_pool_size=side,
+        head_pool_size=head_pool_side(config),
         head_average=model.head_average,
         multi_label=model.multi_label,
     )
+
+
+def head_pool_side(config) -> int:
+    """MODEL.head_pool_size, or the side of res5 for training's crops; 0: the whole map."""
+    if config.MODEL.head_pool_size is not None:
+        return config.MODEL.head_pool_size
+    return res5_side(config.TRAIN.crop_size, config.MODEL.stem_pool_padding)
 
 
 def _instantiation(nonlocal_) -> str:
