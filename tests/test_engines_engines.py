@@ -51,16 +51,13 @@ def test_an_engine_agrees_with_the_eager_network(network, name):
     engine, eager = engine_of(network, name), engine_of(network, "paddle")
     assert (engine.name, engine.precision, eager.name) == (name, "float32", "paddle")
     spread = 0.0
-    for shape in ((1, 32, 32), (5, 32, 32), (2, 64, 96), (1, 30, 100), (2, 32, 32)):
+    for shape in ((1, 32, 32), (1, 64, 64), (5, 64, 64), (2, 64, 96)):
         clips = random_clips(*shape)
         scores, expected = engine.scores(clips), eager.scores(clips)
         assert scores.dtype == np.float32 and scores.shape == (shape[0], 3)
         np.testing.assert_allclose(scores, expected, atol=2e-6)
         spread = max(spread, float(np.ptp(expected)))
     assert spread > 0.01  # a network that says the same of everything would agree with anything
-    np.testing.assert_allclose(
-        engine.scores(random_clips(1, num_frames=8)), eager.scores(random_clips(1, num_frames=8)), atol=2e-6
-    )
 
 
 @pytest.mark.parametrize(
@@ -88,20 +85,21 @@ def test_folding_changes_nothing_but_rounding(tmp_path, options):
 
 
 def test_large_clips_are_exported_for_their_size_and_agree(network, monkeypatch):
-    monkeypatch.setattr("engines.exporting.MAX_FREE_VALUES", 4 * 32 * 32)
-    clips = random_clips(2, 32, 48)
+    monkeypatch.setattr("engines.exporting.MAX_FREE_VALUES", 4 * 64 * 64)
+    clips = random_clips(2, 64, 96)
     engine = engine_of(network, "inference")
     np.testing.assert_allclose(engine.scores(clips), engine_of(network, "paddle").scores(clips), atol=2e-6)
-    assert set(engine._sessions) == {(4,), (4, 32, 48)}
+    engine.scores(random_clips(1, 64, 64, num_frames=2))
+    assert set(engine._sessions) == {(4, 32, 32), (4, 64, 96), (2,)}  # features of 32 px are smaller than the pools
 
 
 def test_batches_are_cut_to_what_suits_the_processor(network, monkeypatch):
     engine = engine_of(network, "inference")
-    sizes, session = [], engine._open(4, 32, 32)
+    clips, sizes, session = random_clips(5, 64, 64), [], engine._open(4, 64, 64)
     engine._sessions[(4,)] = lambda frames: sizes.append(len(frames) // 4) or session(frames)
-    expected = engine.scores(random_clips(5))
-    monkeypatch.setattr(exported, "CPU_VALUES_PER_CALL", 2 * 4 * 32 * 32)
-    np.testing.assert_allclose(engine.scores(random_clips(5)), expected, atol=1e-6)
+    expected = engine.scores(clips)
+    monkeypatch.setattr(exported, "CPU_VALUES_PER_CALL", 2 * 4 * 64 * 64)
+    np.testing.assert_allclose(engine.scores(clips), expected, atol=1e-6)
     assert sizes == [5, 2, 2, 1]
 
 

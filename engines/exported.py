@@ -1,0 +1,169 @@
+"""The engines that compute an exported network: one class, three ways to run it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import importlib
+import importlib.metadata
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+
+from engines import cache
+from engines.exporting import ONNX_FILE, convert_to_onnx, export_paddle, needs_fixed_sizes
+from utils.errors import RunError
+from utils.runtime import available_cores
+
+MODULES = {"inference": "paddle_inference", "onnxruntime": "onnx_runtime", "openvino": "open_vino"}
+# Largest difference from the eager network in the probability of a class.
+TOLERANCES = {"float32": 1e-4, "bfloat16": 0.05, "float16": 0.05}
+CPU_VALUES_PER_CALL = (
+    400_000  # T * H * W of the clips given to a CPU at once: activations near its caches, little memory
+)
+SOURCES = ("engines", "models")
+
+Session = Callable[[np.ndarray], np.ndarray]
+
+
+class ExportedEngine:
+    """Scores by an exported network, which is made when it is first needed and kept in the cache.
+
+    name: "inference", "onnxruntime" or "openvino". config: the whole configuration. weights: the file. build_model():
+    the eager network with those weights; called only when something must be exported. num_frames, side: the clips to
+    make ready for.
+
+    Raises RunError when the export fails, or when its scores are not those of the eager network.
+    """
+
+    def __init__(self, name: str, precision: str, config, weights: str, build_model: Callable, num_frames: int, side):
+        self.name, self.precision = name, precision
+        self.device = paddle.device.get_device().partition(":")[0]
+        self._config, self._build_model = config, build_model
+        self._origin = origin(config, weights)
+        self._sessions: dict[tuple, Session] = {}
+        self._open(num_frames, side, side)
+
+    def scores(self, clips: np.ndarray) -> np.ndarray:
+        """clips float32 [N, 3, T, H, W] -> scores float32 [N, K]."""
+        num_clips, _, num_frames, height, width = clips.shape
+        session = self._open(num_frames, height, width)
+        frames = np.ascontiguousarray(clips.transpose(0, 2, 1, 3, 4)).reshape(-1, 3, height, width)
+        step = num_clips
+        if self.device == "cpu":
+            step = max(1, CPU_VALUES_PER_CALL // (num_frames * height * width))
+        parts = [frames[i * num_frames : (i + step) * num_frames] for i in range(0, num_clips, step)]
+        try:
+            return np.concatenate([session(part) for part in parts])
+        except Exception as error:  # onnxruntime's errors share no class of their own
+            raise RunError(f"--engine={self.name} failed: {_one_line(error)}; choose --engine=paddle") from error
+
+    def _open(self, num_frames: int, height: int, width: int) -> Session:
+        """The session for clips of a size; those of free sizes are shared."""
+        fixed = needs_fixed_sizes(self._config, num_frames, height, width)
+        key = (num_frames, height, width) if fixed else (num_frames,)
+        if key not in self._sessions:
+            self._sessions[key] = self._make_session(num_frames, height, width, fixed)
+        return self._sessions[key]
+
+    def _make_session(self, num_frames: int, height: int, width: int, fixed: bool) -> Session:
+        sizes = (height, width) if fixed else (None, None)
+        origin = {**self._origin, "num_frames": num_frames, "sizes": sizes, "check": (height, width)}
+
+        def build_paddle(folder: Path) -> dict[str, Any]:
+            model = self._build_model()
+            export_paddle(model, folder, num_frames, *sizes)
+            clips = check_clips(num_frames, height, width)
+            with paddle.no_grad():
+                expected = model.class_scores(model(paddle.to_tensor(clips))).numpy()
+            return {"expected": expected.tolist()}
+
+        folder, facts = cache.fetch(cache.key_of(origin), build_paddle)
+        if self.name != "inference":
+
+            def build_onnx(target: Path) -> dict[str, Any]:
+                convert_to_onnx(folder, target / ONNX_FILE)
+                return facts
+
+            version = importlib.metadata.version("paddle2onnx")
+            folder, _ = cache.fetch(cache.key_of({**origin, "paddle2onnx": version}), build_onnx)
+        session = open_session(self.name, folder, self.precision, self.device)
+        difference = largest_difference(session, check_clips(num_frames, height, width), np.array(facts["expected"]))
+        if not difference <= TOLERANCES[self.precision]:  # also when it is NaN
+            raise RunError(
+                f"--engine={self.name} --precision={self.precision} computes other scores than the network itself "
+                f"(by {difference:.2g} of 1); choose --engine=paddle"
+            )
+        return session
+
+
+def open_session(name: str, folder: Path, precision: str, device: str) -> Session:
+    """frames -> scores by the engine `name`, from what stands in `folder`. Raises RunError when it cannot be loaded."""
+    module = importlib.import_module(f"engines.{MODULES[name]}")
+    try:
+        with quiet():
+            return module.open_session(folder, precision, device, num_threads())
+    except Exception as error:  # onnxruntime's errors share no class of their own
+        raise RunError(f"--engine={name} cannot load the exported network: {_one_line(error)}") from error
+
+
+def largest_difference(session: Session, clips: np.ndarray, expected: np.ndarray) -> float:
+    """Of the session's scores from `expected`; the first call also warms the session up."""
+    frames = np.ascontiguousarray(clips.transpose(0, 2, 1, 3, 4)).reshape(-1, 3, *clips.shape[3:])
+    with quiet():
+        scores = session(frames)
+    return float(np.abs(scores - expected).max()) if scores.shape == expected.shape else float("nan")
+
+
+def check_clips(num_frames: int, height: int, width: int) -> np.ndarray:
+    """The random clip float32 [1, 3, T, H, W] on which an export is compared with its network."""
+    return np.random.default_rng(0).standard_normal((1, 3, num_frames, height, width), np.float32)
+
+
+def origin(config, weights: str) -> dict[str, Any]:
+    """Everything that an export follows from: weights, network, Paddle and this program's own text."""
+    root, sources = Path(__file__).resolve().parents[1], hashlib.sha256()
+    for file in sorted(file for folder in SOURCES for file in (root / folder).rglob("*.py")):
+        sources.update(file.read_bytes())
+    sections = {name: dataclasses.asdict(getattr(config, name)) for name in ("MODEL", "RESNETS", "NONLOCAL")}
+    return {
+        "weights": cache.file_digest(weights),
+        "sections": sections,
+        "crop_size": config.TRAIN.crop_size,  # decides the head's pool where MODEL.head_pool_size is none
+        "paddle": paddle.__version__,
+        "sources": sources.hexdigest(),
+    }
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[-300:]
+
+
+def num_threads() -> int:
+    """What OMP_NUM_THREADS says, else all cores."""
+    chosen = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    return int(chosen) if chosen.isdecimal() and int(chosen) else available_cores()
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Drop what native libraries print past Python's streams; an exception still says everything."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    kept = [os.dup(1), os.dup(2)]
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        for number in (1, 2):
+            os.dup2(nowhere, number)
+        yield
+    finally:
+        for number, copy in zip((1, 2), kept):
+            os.dup2(copy, number)
+        for descriptor in (nowhere, *kept):
+            os.close(descriptor)

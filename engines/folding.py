@@ -1,0 +1,84 @@
+"""Norms folded into the convolutions in front of them: y = (W x) * s + b is (s W) x + b, for fixed s and b."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+from paddle import nn
+
+from models.nonlocal_model.layers import FramesConv, FrozenAffine
+from models.nonlocal_model.nonlocal_block import NonLocalBlock, Projection
+from models.nonlocal_model.resnet_video import ConvNorm
+
+
+def fold_norms(model):
+    """A copy of a NonLocalModel in evaluation mode that computes the same (but for rounding) without norms.
+
+    Every convolution of the copy holds its 2-D weight and a bias as they are used, so a graph recorded from it has no
+    arithmetic on weights. The model itself stays as it is.
+    """
+    folded = copy.deepcopy(model)
+    folded.eval()
+    for layer in list(folded.sublayers()):
+        if isinstance(layer, ConvNorm):
+            scale, shift = scale_and_shift(layer.bn)
+            layer.conv, layer.bn = FoldedConv(layer.conv, scale, shift), nn.Identity()
+        elif isinstance(layer, NonLocalBlock):
+            _fold_block(layer)
+    return folded
+
+
+def scale_and_shift(norm) -> tuple[np.ndarray, np.ndarray]:
+    """s and b, float64 [C], of a norm in evaluation mode: y = x * s + b."""
+    weight, bias = (np.asarray(t.numpy(), np.float64) for t in (norm.weight, norm.bias))
+    if isinstance(norm, FrozenAffine):
+        return weight, bias
+    mean, variance = (np.asarray(t.numpy(), np.float64) for t in (norm._mean, norm._variance))
+    scale = weight / np.sqrt(variance + norm._epsilon)
+    return scale, bias - mean * scale
+
+
+class FoldedConv(FramesConv):
+    """A FramesConv whose weight [out, in, kH, kW] is stored as the 2-D convolution takes it, with a bias."""
+
+    def __init__(self, conv: FramesConv, scale: np.ndarray, shift: np.ndarray):
+        nn.Layer.__init__(self)  # not FramesConv's, which would make a weight
+        self.kernel, self.stride, self.groups, self.adds_taps = conv.kernel, conv.stride, conv.groups, conv.adds_taps
+        self.in_channels, self.out_channels = conv.in_channels, conv.out_channels
+        flat = conv.flat_weight().numpy().astype(np.float64)
+        taps = len(flat) // len(scale)
+        self.weight = _parameter(self, flat * np.tile(scale, taps)[:, None, None, None])
+        self.bias = _parameter(self, np.concatenate([shift if tap == taps // 2 else 0 * shift for tap in range(taps)]))
+
+    def flat_weight(self):
+        return self.weight
+
+
+class FoldedProjection(nn.Layer):
+    """A Projection with its factor, scale and shift multiplied in: weight [out, in, 1, 1]."""
+
+    def __init__(self, projection: Projection, scale: np.ndarray | float = 1.0, shift: np.ndarray | float = 0.0):
+        super().__init__()
+        weight = projection.weight.squeeze(2).numpy().astype(np.float64)
+        bias = np.zeros(len(weight)) if projection.bias is None else projection.bias.numpy().astype(np.float64)
+        self.weight = _parameter(self, weight * np.broadcast_to(scale, len(weight))[:, None, None, None])
+        self.bias = _parameter(self, bias * scale + shift)
+
+    def forward(self, x, factor: float = 1.0):
+        return nn.functional.conv2d(x, self.weight, self.bias)
+
+
+def _fold_block(block: NonLocalBlock) -> None:
+    if hasattr(block, "theta"):
+        block.theta, block.phi = FoldedProjection(block.theta, block.scale), FoldedProjection(block.phi)
+        block.scale = 1.0
+    block.g = FoldedProjection(block.g)
+    scale, shift = (1.0, 0.0) if block.bn is None else scale_and_shift(block.bn)
+    block.out, block.bn = FoldedProjection(block.out, scale, shift), None
+
+
+def _parameter(layer: nn.Layer, array: np.ndarray):
+    """A float32 parameter that holds `array`, rounded once."""
+    initializer = nn.initializer.Assign(np.ascontiguousarray(array, np.float32))
+    return layer.create_parameter(list(array.shape), default_initializer=initializer)
