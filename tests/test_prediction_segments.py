@@ -1,0 +1,279 @@
+"""Segments of videos whose content changes at known times, with an engine that sees colours."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from configs.schema import Config
+from datareader import VideoItem
+from prediction.merging import Segment, SegmentMerger
+from prediction.segment_files import csv_text, segment_row, srt_text, srt_time, write_segments
+from prediction.segments import SegmentOptions, predict_segments
+from prediction.videos import output_names
+from tests.video_factory import ffmpeg_frames, write_video
+from utils.errors import UserError
+from utils.log import Progress
+
+COLOURS = np.array([[200, 40, 40], [40, 200, 40], [40, 40, 200]], np.uint8)
+NAMES = ["red, or \"rouge\"", "green 绿", "blue"]  # fmt: skip
+
+
+class ColourEngine:
+    """Scores the share of each primary colour in the brightness above the darkest one."""
+
+    name, precision = "stub", "float32"
+
+    def scores(self, clips):
+        sums = clips.mean((2, 3, 4)) * 57.375 + 114.75 - 39.0
+        return (np.maximum(sums, 0) / np.maximum(sums, 0).sum(1, keepdims=True)).astype(np.float32)
+
+
+def colour_video(path: Path, stretches, fps: int = 25, size=(48, 64), **encoding) -> Path:
+    """Stretches of (colour index, frames), one after the other."""
+    frames = [np.broadcast_to(COLOURS[index], (*size, 3)) for index, count in stretches for _ in range(count)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return write_video(path, np.ascontiguousarray(frames), fps, **encoding)
+
+
+@pytest.fixture
+def config():
+    config = Config()
+    infer = config.INFER
+    infer.crop_size, infer.jitter_scales, infer.video_length, infer.sample_rate = 32, [32, 32], 4, 2
+    infer.num_reader_threads, infer.batch_size = 0, 4
+    return config
+
+
+def run(config, paths, folder, **options):
+    items = [VideoItem(str(path), -1, 1) for path in paths]
+    options = SegmentOptions(folder, options.pop("topk", 2), log_interval=0, **options)
+    return list(predict_segments(config, items, ColourEngine(), NAMES, options, Progress(len(items), 0, "video")))
+
+
+# ------------------------------------------------------------------------------------------------ merging
+
+
+def scores_at(t, windows):
+    """The formula, moment by moment."""
+    covering = [scores for start, end, scores in windows if start <= t < end]
+    if not covering:
+        distances = [max(start - t, t - end) for start, end, _ in windows]
+        covering = [windows[int(np.argmin(distances))][2]]
+    return np.mean(covering, 0)
+
+
+@pytest.mark.parametrize(("seed", "span", "hop"), [(0, 2.0, 1.0), (1, 2.0, 0.3), (2, 1.0, 1.0), (3, 1.0, 2.5)])
+def test_merging_is_the_formula_moment_by_moment(seed, span, hop):
+    rng = np.random.default_rng(seed)
+    windows = [(0.5 + k * hop, 0.5 + k * hop + span, rng.dirichlet(np.full(3, 0.4))) for k in range(30)]
+    merger = SegmentMerger(topk=3)
+    for window in windows:
+        merger.add(*window)
+        assert len(merger.windows) <= span / hop + 2  # no more than overlap
+    segments = merger.finish()
+    assert segments[0].start == 0.5 and segments[-1].end == windows[-1][1]
+    assert all(a.end == b.start and a.indices[0] != b.indices[0] for a, b in zip(segments, segments[1:]))
+    moments = np.arange(0.5 + 0.0005, windows[-1][1], 0.001)
+    truth = np.array([scores_at(t, windows) for t in moments])
+    for segment in segments:
+        inside = (moments > segment.start) & (moments < segment.end)
+        near = (moments > segment.start + 0.002) & (moments < segment.end - 0.002)
+        assert (truth[near].argmax(1) == segment.indices[0]).all()
+        mean = truth[inside].mean(0)
+        np.testing.assert_allclose(segment.probabilities, mean[segment.indices], atol=0.02)
+        assert segment.probabilities.tolist() == sorted(segment.probabilities, reverse=True)
+
+
+def test_a_single_window_is_a_segment_and_none_are_none():
+    merger = SegmentMerger(topk=1)
+    assert merger.finish() == []
+    merger.add(0.25, 0.75, np.array([0.2, 0.8]))
+    (segment,) = merger.finish()
+    assert (segment.start, segment.end, segment.indices.tolist()) == (0.25, 0.75, [1])
+
+
+# ------------------------------------------------------------------------------------------------ files
+
+
+def segments():
+    return [
+        Segment(0.0, 61.0404, np.array([0, 1]), np.array([0.9, 0.1])),
+        Segment(61.0404, 3725.9996, np.array([1, 2]), np.array([0.5, 0.25])),
+        Segment(3725.9996, 3725.99999, np.array([2, 0]), np.array([1.0, 0.0])),
+    ]
+
+
+def test_subtitles_are_what_players_read(tmp_path):
+    """The grammar of SubRip, and FFmpeg's own reader."""
+    text = srt_text([segment_row(segment, NAMES) for segment in segments()])
+    time = r"\d{2,}:[0-5]\d:[0-5]\d,\d{3}"
+    block = rf"(\d+)\r\n({time}) --> ({time})\r\n([^\r\n]+)\r\n\r\n"
+    blocks = re.findall(block, text)
+    assert re.fullmatch(f"(?:{block})*", text) and [int(number) for number, *_ in blocks] == [1, 2, 3]
+    assert [b[1:3] for b in blocks[:2]] == [("00:00:00,000", "00:01:01,040"), ("00:01:01,040", "01:02:06,000")]
+    assert blocks[1][3] == "green 绿 (50 %)"
+    assert srt_time(360_000_000) == "100:00:00,000"
+    (tmp_path / "a.srt").write_text(text, encoding="utf-8", newline="")
+    with av.open(str(tmp_path / "a.srt")) as container:
+        packets = [packet for packet in container.demux(subtitles=0) if packet.size]
+        seen = [(packet.pts, packet.duration, bytes(packet).decode()) for packet in packets]
+    assert seen[0] == (0, 61040, f"{NAMES[0]} (90 %)") and seen[1][0] == 61040
+
+
+def test_a_table_comes_back_as_it_was():
+    rows = list(csv.DictReader(io.StringIO(csv_text([segment_row(s, NAMES) for s in segments()]), newline="")))
+    assert [row["class"] for row in rows] == NAMES
+    assert [float(row["end_seconds"]) for row in rows] == [61.0404, 3725.9996, 3725.99999]
+    assert [int(row["index"]) for row in rows] == [0, 1, 2] and float(rows[1]["probability"]) == 0.5
+
+
+def test_all_three_files_or_none(tmp_path, monkeypatch):
+    files = write_segments(tmp_path / "deep/er/v.1", {"path": "x"}, segments(), NAMES)
+    assert [file.name for file in files] == ["v.1.json", "v.1.csv", "v.1.srt"]
+    told = json.loads(files[0].read_text())
+    assert told["path"] == "x" and told["segments"][1]["top"][1] == {"class": "blue", "index": 2, "probability": 0.25}
+    before = files[0].read_bytes()
+    monkeypatch.setattr("prediction.segment_files.srt_text", lambda rows: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        write_segments(tmp_path / "deep/er/v.1", {"path": "y"}, segments(), NAMES)
+    assert files[0].read_bytes() == before and len(list((tmp_path / "deep/er").iterdir())) == 3
+
+
+def test_no_two_videos_share_a_name(tmp_path):
+    folder = str(tmp_path)
+    names = ["a.mp4", "a.avi", "A.mkv", "a.mp4.avi", "sub/a.mp4", "b", "b.mp4", "c.d.mp4"]
+    outputs = [str(name) for name in output_names([f"{folder}/{name}" for name in names])]
+    assert len({name.casefold() for name in outputs}) == len(names)
+    assert outputs[4] == "sub/a" and outputs[7] == "c.d"
+    assert [str(name) for name in output_names(["x/v.mp4"])] == ["v"]
+
+
+# ------------------------------------------------------------------------------------------------ videos
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_boundaries_lie_where_the_video_changes(tmp_path, config, num_workers):
+    """Changes at 1.28 and 2.56 s; a window is 8 frames, so a boundary is at most half of it away."""
+    config.INFER.num_reader_threads = num_workers
+    path = colour_video(tmp_path / "v.mp4", [(0, 32), (2, 32), (1, 26)])
+    (record,) = run(config, [path], tmp_path / "out")
+    told = json.loads(Path(record["files"][0]).read_text())
+    assert [row["index"] for row in told["segments"]] == [0, 2, 1]
+    assert [row["class"] for row in told["segments"]] == [NAMES[0], NAMES[2], NAMES[1]]
+    assert told["segments"][0]["start_seconds"] == 0 and told["segments"][-1]["end_seconds"] == pytest.approx(3.6)
+    found = [row["start_seconds"] for row in told["segments"][1:]]
+    assert found == pytest.approx([1.28, 2.56], abs=4 / 25 + 1e-6)
+    assert all(row["probability"] > 0.8 and len(row["top"]) == 2 for row in told["segments"])
+    assert (told["num_frames"], told["fps"], told["duration_seconds"]) == (90, 25.0, 3.6)
+    assert told["window"] == {"num_frames": 4, "frame_stride": 2, "count": 22} and told["hop_seconds"] == 0.16
+
+
+@pytest.mark.parametrize("num_frames", [1, 3, 8])
+def test_a_short_video_is_one_segment(tmp_path, config, num_frames):
+    (record,) = run(config, [colour_video(tmp_path / "v.mp4", [(1, num_frames)])], tmp_path / "out")
+    (row,) = json.loads(Path(record["files"][0]).read_text())["segments"]
+    assert (row["index"], row["start_seconds"]) == (1, 0)
+    assert row["end_seconds"] == pytest.approx(num_frames / 25, abs=1e-3)
+
+
+def test_a_broken_video_of_several_is_named_and_the_rest_is_done(tmp_path, config):
+    good = colour_video(tmp_path / "in/good.mp4", [(0, 20)])
+    (tmp_path / "in/bad.mp4").write_text("only words and more words")
+    broken, record = run(config, [tmp_path / "in/bad.mp4", good], tmp_path / "out")
+    assert set(broken) == {"path", "error"} and record["num_segments"] == 1
+    assert sorted(p.name for p in (tmp_path / "out/segments").iterdir()) == ["good.csv", "good.json", "good.srt"]
+
+
+def test_what_was_seen_before_the_reading_ends_is_kept(tmp_path, config, monkeypatch):
+    import datareader.windows as windows
+    from datareader.video import VideoError
+
+    path = colour_video(tmp_path / "v.mp4", [(0, 200)])
+    whole = windows.stream_frames
+
+    def ends_early(pool, path, *rest):
+        for number, piece in enumerate(whole(pool, path, *rest)):
+            if number == 2:
+                raise VideoError(path, "crashed the decoder, twice")
+            yield piece
+
+    monkeypatch.setattr(windows, "stream_frames", ends_early)
+    (record,) = run(config, [path], tmp_path / "out")
+    told = json.loads(Path(record["files"][0]).read_text())
+    assert record["error"] == told["error"] == "crashed the decoder, twice"
+    assert 1.0 < told["segments"][-1]["end_seconds"] < 8.0
+
+
+# ------------------------------------------------------------------------------------------------ films
+
+
+def mean_colours(frames):
+    return frames[:, frames.shape[1] // 2 :].reshape(len(frames), -1, 3).mean(1)
+
+
+def test_the_film_shows_the_video_with_its_labels(tmp_path, config):
+    path = colour_video(tmp_path / "v.mp4", [(0, 30), (2, 30)], size=(95, 121), pix_fmt="yuv444p")  # odd sides
+    (record,) = run(config, [path], tmp_path / "out", film=str(tmp_path / "film.mp4"))
+    frames, truth = ffmpeg_frames(record["film"]), ffmpeg_frames(path)
+    assert frames.shape == (60, 96, 122, 3)
+    assert np.abs(mean_colours(frames) - mean_colours(truth)).max() < 6  # the colours stay
+    corner = frames[:, 3:10, 3:40].astype(int) - truth[:, 3:10, 3:40]
+    assert np.abs(corner).mean((1, 2, 3)).min() > 15  # a label on each frame
+    assert np.abs(frames[10, :14].astype(int) - frames[50, :14]).max() > 100  # another one after the change
+    assert [p.name for p in tmp_path.glob("*.part")] == []
+
+
+def test_the_film_keeps_times_and_sound(tmp_path, config):
+    silent, path = colour_video(tmp_path / "silent.mp4", [(0, 50)]), tmp_path / "v.mp4"
+    with av.open(str(silent)) as source, av.open(str(path), "w") as output:
+        pictures = source.streams.video[0]
+        copy = getattr(output, "add_stream_from_template", None) or (lambda s: output.add_stream(template=s))
+        video, audio = copy(pictures), output.add_stream("aac", rate=16000)
+        for packet in source.demux(pictures):
+            if packet.dts is not None:
+                packet.stream = video
+                packet.pts += 10 * packet.pts // packet.duration * (packet.duration // 4)  # 3.5 times slower
+                packet.dts = min(packet.dts, packet.pts)
+                output.mux(packet)
+        tone = (np.sin(np.arange(32000) / 16000 * 440 * 6.28) * 8000).astype(np.int16)
+        frame = av.AudioFrame.from_ndarray(tone[None], format="s16", layout="mono")
+        frame.rate = 16000
+        output.mux(audio.encode(frame))
+        output.mux(audio.encode(None))
+    (record,) = run(config, [path], tmp_path / "out", film=str(tmp_path / "films") + "/")
+    assert Path(record["film"]) == tmp_path / "films/v.mp4"
+    with av.open(str(path)) as before, av.open(record["film"]) as after:
+        times = [[float(f.pts * f.time_base) for f in c.decode(video=0)] for c in (before, after)]
+        np.testing.assert_allclose(times[1], np.array(times[0]) - times[0][0], atol=1e-3)
+    sounds = []
+    for file in (path, record["film"]):
+        with av.open(str(file)) as container:
+            sounds.append(np.concatenate([f.to_ndarray()[0] for f in container.decode(audio=0)]))
+    np.testing.assert_array_equal(sounds[0], sounds[1])
+
+
+def test_a_film_does_not_replace_its_video(tmp_path, config):
+    path = colour_video(tmp_path / "v.mp4", [(0, 20)])
+    before = path.read_bytes()
+    with pytest.raises(UserError, match="the video itself"):
+        run(config, [path], tmp_path / "out", film=str(path))
+    assert path.read_bytes() == before
+
+
+def test_names_that_no_font_has_are_told_and_still_drawn(tmp_path, config, monkeypatch):
+    from prediction import labels
+
+    own = labels._known_fonts()[:1]
+    monkeypatch.setattr(labels, "_known_fonts", lambda: own)
+    assert labels.drawable_names(["green 绿", "blue"]) == {"green 绿": "green ?", "blue": "blue"}
+    assert labels.find_font("naïve Ж") == own[0]
+    wide = labels.draw_label(np.zeros((40, 60, 3), np.uint8), "a very long class name " * 5)
+    assert wide.shape == (40, 60, 3) and wide.max() > 100
