@@ -17,6 +17,7 @@ from prediction.merging import Segment, SegmentMerger
 from prediction.progress import long_progress
 from prediction.segment_files import write_segments
 from prediction.videos import output_names
+from utils.errors import UserError
 from utils.log import Progress
 
 SHOWN_SEGMENTS = 30
@@ -41,6 +42,8 @@ def predict_segments(
 ) -> Iterator[dict]:
     """A record a video: its path, how many segments it has and the files that hold them, or why it failed."""
     outputs = output_names([item.path for item in items])
+    if options.film.lower().endswith(".mp4") and len(items) > 1:
+        raise UserError(f"--draw={options.film} is one file for {len(items)} videos; name a folder")
     loader = build_window_loader(config, items, views=options.views, hop_seconds=options.hop_seconds)
     for windows in loader:
         if isinstance(windows, Failure):

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import paddle
 import pytest
 
@@ -29,7 +30,8 @@ def flags(tmp_path, config):
     save_arrays(
         tmp_path / "w.pdparams", {n: t.numpy() for n, t in build_model(load_config(config)).state_dict().items()}
     )
-    return [f"--config={config}", f"--weights={tmp_path / 'w.pdparams'}", f"--save_dir={tmp_path / 'out'}"]
+    run = [f"--weights={tmp_path / 'w.pdparams'}", f"--save_dir={tmp_path / 'out'}", "--engine=paddle"]
+    return [f"--config={config}", *run]
 
 
 def predictions(tmp_path) -> list[dict]:
@@ -77,15 +79,85 @@ def test_the_same_video_scores_alike_alone_and_in_a_list(monkeypatch, tmp_path, 
     assert predictions(tmp_path)[1] == alone
 
 
+@pytest.mark.parametrize(("views", "clips"), [("1x1", 1), ("whole", 2), ("3x2", 3)])
+def test_views_are_a_flag(monkeypatch, tmp_path, videos, flags, views, clips):
+    import prediction.classes as classes
+
+    seen = []
+    whole = classes.score_views
+    monkeypatch.setattr(classes, "score_views", lambda *a: seen.append(len(a[1].clip_indices)) or whole(*a))
+    assert run_script(monkeypatch, "predict", f"--video_path={videos[2][0]}", f"--views={views}", *flags) == 0
+    assert seen == [clips]
+
+
+def test_segments_of_a_folder_with_a_broken_video(monkeypatch, tmp_path, videos, flags, capsys):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "a broken.mp4").write_bytes(b"no video at all, only words")
+    (folder / "v 1 视频.mp4").write_bytes(videos[1][0].read_bytes())
+    more = [f"--video_path={folder}", f"--draw={tmp_path / 'films'}", "--hop=0.2", "--infer_topk=2"]
+    assert run_script(monkeypatch, "predict", *more, *flags) == 2
+    broken, good = predictions(tmp_path)
+    assert "error" in broken and good["num_segments"] >= 1
+    told = json.loads((tmp_path / "out/segments/v 1 视频.json").read_text())
+    assert told["segments"][-1]["end_seconds"] == pytest.approx(23 / 25) and len(told["segments"][0]["top"]) == 2
+    assert {path.suffix for path in (tmp_path / "out/segments").iterdir()} == {".json", ".csv", ".srt"}
+    assert (tmp_path / "films/v 1 视频.mp4").stat().st_size > 1000 and good["film"].endswith("视频.mp4")
+    captured = capsys.readouterr()
+    assert "a broken.mp4" in captured.out and "1 of 2" in captured.err
+
+
+def test_features_are_files(monkeypatch, tmp_path, videos, flags):
+    more = [f"--filelist={tmp_path / 'list.txt'}", "--features=res4", "--feature_pooling=clip", "--views=2x3"]
+    assert run_script(monkeypatch, "predict", *more, *flags) == 0
+    records = predictions(tmp_path)
+    assert [np.load(record["file"])["features"].shape for record in records] == [(2, 32)] * 3
+    assert len({record["file"] for record in records}) == 3
+
+
+def test_what_is_done_is_kept_when_the_run_is_stopped(monkeypatch, tmp_path, flags):
+    import prediction.classes as classes
+
+    whole, calls = classes.score_views, []
+
+    def stops(*arguments):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return whole(*arguments)
+
+    monkeypatch.setattr(classes, "score_views", stops)
+    assert run_script(monkeypatch, "predict", f"--filelist={tmp_path / 'list.txt'}", *flags) == 130
+    assert len(predictions(tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ["--segments", "--features=res5"],
+        ["--feature_pooling=clip"],
+        ["--hop=1"],
+        ["--hop=0", "--segments"],
+        ["--features=res6"],
+    ],
+)
+def test_flags_that_do_not_go_together_show_the_usage(monkeypatch, flags, capsys, more):
+    assert run_script(monkeypatch, "predict", *flags, *more) == 2
+    assert "usage:" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("more", "words"),
     [
         (["--video_path=none.mp4"], ["1 of 1"]),
         (["--filelist=none.txt"], ["none.txt", "--video_path"]),
         (["--video_path=none.mp4", "--weights=none.pdparams"], ["none.pdparams"]),
+        (["--video_path=none.mp4", "--segments", "--views=10x3"], ["10x3", "one clip"]),
+        (["--filelist={list}", "--draw=film.mp4"], ["film.mp4", "folder"]),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(monkeypatch, tmp_path, flags, capsys, more, words):
+    more = [flag.format(list=tmp_path / "list.txt") for flag in more]
     assert run_script(monkeypatch, "predict", *flags, *more) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("error: ") and all(word in error for word in words), error
