@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # bash run.sh train|eval|predict NONLOCAL ./configs/nonlocal.yaml [flags]    the zoo's three scripts
+# bash run.sh export NONLOCAL ./configs/nonlocal.yaml [flags]                 a static network; `inference` in the zoo
 # bash run.sh demo                                                           everything once, on videos drawn here
 # bash run.sh test                                                           linter and tests
 # bash run.sh setup                                                          the environment in .venv only
@@ -58,13 +59,14 @@ core="paddle cv2 av numpy yaml tqdm tabulate matplotlib visualdl"
 mode=${1:-}
 [ $# -gt 0 ] && shift
 case $mode in
-train | eval | predict)
+train | eval | predict | export | inference)
+    [ "$mode" != inference ] || mode=export
     [ $# -ge 2 ] || fail "usage: bash run.sh $mode NONLOCAL ./configs/nonlocal.yaml [flags]"
     name=$1 config=$2
     shift 2
     find_python "$core" requirements.txt
     launcher=()
-    if [ "$mode" != predict ] && has_several_gpus "$@"; then
+    if [[ $mode =~ ^(train|eval)$ ]] && has_several_gpus "$@"; then
         launcher=(-m paddle.distributed.launch --log_dir=output/launch) # one process a GPU
     fi
     exec "$python" ${launcher[@]+"${launcher[@]}"} "$mode.py" --model_name="$name" --config="$config" "$@"
@@ -84,6 +86,6 @@ setup)
     echo "the environment is in .venv: source .venv/bin/activate"
     ;;
 *)
-    fail "usage: bash run.sh train|eval|predict NONLOCAL CONFIG.yaml [flags] | demo | test | setup"
+    fail "usage: bash run.sh train|eval|predict|export NONLOCAL CONFIG.yaml [flags] | demo | test | setup"
     ;;
 esac

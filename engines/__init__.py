@@ -34,7 +34,7 @@ def build_engine(
 
     def network():
         if not loaded:
-            loaded.append(_load_network(config, path))
+            loaded.append(load_network(config, path))
         return loaded[0]
 
     for name in names:
@@ -65,7 +65,8 @@ def _build(name: str, precision: str, config, path: str, network, clip):
     return ExportedEngine(name, precision, config, path, network, clip.video_length, clip.crop_size)
 
 
-def _load_network(config, path: str):
+def load_network(config, path: str):
+    """The eager network of a configuration with the weights of a file, in evaluation mode."""
     from models import build_model
     from models.nonlocal_model.weights import load_weights
 
@@ -81,4 +82,4 @@ def score_views(engine, views, batch_size: int) -> np.ndarray:
     return np.concatenate([engine.scores(views.clips(ids[i : i + batch_size])) for i in ids[::batch_size]])
 
 
-__all__ = ["add_engine_flags", "build_engine", "find_weights", "score_views"]
+__all__ = ["add_engine_flags", "build_engine", "find_weights", "load_network", "score_views"]

@@ -1,7 +1,7 @@
 """The network as a static graph on disk: Paddle's own format, or ONNX made from it.
 
 Input `frames` float32 [N*T, 3, H, W], the T frames of a clip in a row (four axes: oneDNN's bfloat16 pass stops at
-five); output scores float32 [N, K], as `class_scores` gives them.
+five); outputs scores float32 [N, K], as `class_scores` gives them, and logits float32 [N, P, K].
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MAX_FREE_VALUES = 1_500_000  # T * H * W up to which attention maps are kept who
 
 
 class FramesToScores(nn.Layer):
-    """The exported graph: frames [N*T, 3, H, W] -> scores [N, K]."""
+    """The exported graph: frames [N*T, 3, H, W] -> scores [N, K], logits [N, P, K]."""
 
     def __init__(self, model, num_frames: int):
         super().__init__()
@@ -40,7 +40,8 @@ class FramesToScores(nn.Layer):
 
     @paddle.jit.not_to_static  # what follows branches on sizes only, which tracing keeps
     def _traced(self, frames):
-        return self.model.class_scores(self.model.forward_frames(frames, self.num_frames))
+        logits = self.model.forward_frames(frames, self.num_frames)
+        return self.model.class_scores(logits), logits
 
 
 def export_paddle(

@@ -10,8 +10,10 @@ import numpy as np
 from engines.exporting import ONNX_FILE
 
 
-def open_session(folder: Path, precision: str, device: str, num_threads: int) -> Callable[[np.ndarray], np.ndarray]:
-    """frames float32 [N*T, 3, H, W] -> scores float32 [N, K] of the network in `folder`."""
+def open_session(
+    folder: Path, precision: str, device: str, num_threads: int
+) -> Callable[[np.ndarray], list[np.ndarray]]:
+    """frames float32 [N*T, 3, H, W] -> scores float32 [N, K] and logits [N, P, K] of the network in `folder`."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -19,4 +21,4 @@ def open_session(folder: Path, precision: str, device: str, num_threads: int) ->
     options.log_severity_level = 3  # errors
     session = onnxruntime.InferenceSession(str(Path(folder) / ONNX_FILE), options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
-    return lambda frames: session.run(None, {name: frames})[0]
+    return lambda frames: session.run(None, {name: frames})

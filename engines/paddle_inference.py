@@ -13,8 +13,10 @@ from engines.exporting import STEM, graph_file
 GPU_MEMORY_MB = 1024  # to begin with; it grows
 
 
-def open_session(folder: Path, precision: str, device: str, num_threads: int) -> Callable[[np.ndarray], np.ndarray]:
-    """frames float32 [N*T, 3, H, W] -> scores float32 [N, K] of the network in `folder`."""
+def open_session(
+    folder: Path, precision: str, device: str, num_threads: int
+) -> Callable[[np.ndarray], list[np.ndarray]]:
+    """frames float32 [N*T, 3, H, W] -> scores float32 [N, K] and logits [N, P, K] of the network in `folder`."""
     from paddle import inference
 
     config = inference.Config(str(graph_file(folder)), str(Path(folder) / f"{STEM}.pdiparams"))
@@ -34,12 +36,12 @@ def open_session(folder: Path, precision: str, device: str, num_threads: int) ->
             config.enable_mkldnn_bfloat16()
     predictor = inference.create_predictor(config)
     source = predictor.get_input_handle(predictor.get_input_names()[0])
-    result = predictor.get_output_handle(predictor.get_output_names()[0])
+    results = [predictor.get_output_handle(name) for name in predictor.get_output_names()]
 
-    def run(frames: np.ndarray) -> np.ndarray:
+    def run(frames: np.ndarray) -> list[np.ndarray]:
         source.reshape(list(frames.shape))
         source.copy_from_cpu(frames)
         predictor.run()
-        return np.asarray(result.copy_to_cpu(), np.float32)
+        return [np.asarray(result.copy_to_cpu(), np.float32) for result in results]
 
     return run
