@@ -105,7 +105,7 @@ class ExportedEngine:
 
 
 def open_session(name: str, folder: Path, precision: str, device: str) -> Session:
-    """frames -> [scores, logits] by the engine `name`, from what stands in `folder`. Raises RunError when that fails."""
+    """frames -> [scores, logits] by the engine `name`, from what is in `folder`. Raises RunError when that fails."""
     module = importlib.import_module(f"engines.{MODULES[name]}")
     try:
         with quiet():

@@ -1,0 +1,208 @@
+"""One view's scores by every engine and precision, against a peer: python tools/benchmark.py infer
+
+C2D-R50 and I3D-R50 with five blocks, 8 frames, random weights, all sides in turn. The rate of multiplications and
+additions stands beside that of a bare matrix product in the same rounds; engines that cannot run here are named with
+the reason. On a machine that others use, --processor_time counts the processor seconds of both sides in place of the
+clock's; use it with OMP_NUM_THREADS=1. --peer SCRIPT is run by --peer_python as `SCRIPT infer --arc c2d|i3d --size N --precision fp32|bf16 --runs N
+--threads N [--channels-last]` and prints {"seconds_per_clip": ...}.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from ablation import multiply_adds
+from benchmark_harness import alternate, report
+
+from configs import load_config
+from utils.cli import positive_int
+from utils.errors import RunError, UserError
+from utils.runtime import available_cores, prepare_environment
+
+ARCS = {"c2d": 1, "i3d": 2}
+RUNS = 3  # of each side in a round; the median counts
+MATRIX_SIDE = 2048
+MATRIX = "matrix product"
+PEER_FLAGS = {"float32": ["fp32"], "bfloat16": ["bf16", "--channels-last"]}
+EXTRA_PACKAGES = ("onnxruntime", "openvino", "paddle2onnx")
+
+
+def main(argv: list[str]) -> None:
+    args = _parse(argv)
+    prepare_environment()
+    import paddle
+
+    results: dict[str, dict[str, list[float]]] = {}
+    rates: dict[str, dict[str, float]] = {}
+    refused: dict[str, str] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for arc in args.arcs:
+            network = random_network(arc, folder)
+            for size in args.sizes:
+                case = f"{arc} {size} px"
+                sides, reasons = sides_of(args, arc, size, network)
+                refused.update(reasons)
+                results[case] = alternate(sides, args.repeats)
+                clips = paddle.zeros([1, 3, 8, size, size])
+                rates[case] = rates_of(results[case], 2 * multiply_adds(network[1], clips))
+    for name, reason in refused.items():
+        print(f"not measured: {name}: {reason}")
+    print_rates(rates)
+    versions = {package: version for package in EXTRA_PACKAGES if (version := version_of(package))}
+    report(
+        "infer", results, args.json, threads=os.environ["OMP_NUM_THREADS"], processor_time=args.processor_time, not_measured=refused, rates=rates,
+        engine_packages=versions,
+    )  # fmt: skip
+    if args.png:
+        draw(results, args.png)
+
+
+def _parse(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="benchmark.py infer", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--arcs", nargs="+", choices=tuple(ARCS), default=list(ARCS))
+    parser.add_argument("--sizes", nargs="+", type=positive_int, default=[224, 256])
+    parser.add_argument("--engines", nargs="+", default=["paddle", "inference", "onnxruntime", "openvino"])
+    parser.add_argument("--precisions", nargs="+", choices=tuple(PEER_FLAGS), default=["float32"])
+    parser.add_argument("--processor_time", action="store_true", help="processor seconds in place of the clock's")
+    parser.add_argument("--repeats", type=positive_int, default=5, help="timed rounds (default: %(default)s)")
+    parser.add_argument("--peer", help="script of the other side")
+    parser.add_argument("--peer_python", default=sys.executable, help="what runs it (default: this Python)")
+    parser.add_argument("--json", help="write the results here")
+    parser.add_argument("--png", help="draw the results here")
+    return parser.parse_args(argv)
+
+
+def sides_of(args: argparse.Namespace, arc: str, size: int, network: tuple) -> tuple[dict, dict[str, str]]:
+    """What is timed: name -> seconds of a view; and the engines that do not run here with the reason."""
+    from engines.choice import check_engine
+    from engines.eager import EagerEngine
+    from engines.exported import ExportedEngine
+
+    config, model, weights = network
+    clips = np.random.default_rng(0).standard_normal((1, 3, 8, size, size), np.float32)
+    sides: dict[str, Callable[[], object]] = {}
+    clock = time.process_time if args.processor_time else time.perf_counter
+    refused: dict[str, str] = {}
+    for precision in args.precisions if args.peer else ():
+        sides[f"peer, {precision}"] = lambda precision=precision: peer_seconds(args, arc, size, precision)
+    for precision, name in itertools.product(args.precisions, args.engines):
+        try:
+            check_engine(name, precision, "cpu")
+            if name == "paddle":
+                engine = EagerEngine(model, precision)
+            else:
+                engine = ExportedEngine(name, precision, config, weights, lambda: model, 8, size)
+            sides[f"{name}, {precision}"] = lambda engine=engine: median_seconds(lambda: engine.scores(clips), clock)
+        except (UserError, RunError) as error:
+            refused[f"{name}, {precision}"] = str(error)
+    sides[MATRIX] = matrix_product(clock)
+    return sides, refused
+
+
+def random_network(arc: str, folder: str) -> tuple:
+    """Configuration, network and weight file (in `folder`) of an arc whose blocks and residual branches all count."""
+    import paddle
+
+    from models import build_model
+    from utils.checkpoint import save_arrays
+
+    overrides = [f"MODEL.video_arc_choice={ARCS[arc]}", "MODEL.bn_init_gamma=0.2", "NONLOCAL.bn_init_gamma=0.5"]
+    config = load_config("configs/nonlocal.yaml", overrides)
+    paddle.seed(0)
+    model = build_model(config)
+    model.eval()
+    weights = Path(folder) / f"{arc}.pdparams"
+    save_arrays(weights, {name: tensor.numpy() for name, tensor in model.state_dict().items()})
+    return config, model, str(weights)
+
+
+def median_seconds(call: Callable[[], object], clock: Callable[[], float]) -> float:
+    """Seconds of a call, the median of RUNS."""
+    seconds = []
+    for _ in range(RUNS):
+        started = clock()
+        call()
+        seconds.append(clock() - started)
+    return statistics.median(seconds)
+
+
+def matrix_product(clock: Callable[[], float]) -> Callable[[], float]:
+    """Seconds of a float32 product of two square matrices by Paddle's maths library."""
+    import paddle
+
+    left, right = paddle.randn([2, MATRIX_SIDE, MATRIX_SIDE])
+    return lambda: median_seconds(lambda: paddle.matmul(left, right).numpy(), clock)
+
+
+def peer_seconds(args: argparse.Namespace, arc: str, size: int, precision: str) -> float:
+    """Seconds a view of the peer: what it says, or its processor seconds for RUNS more runs."""
+    if not args.processor_time:
+        return _call_peer(args, arc, size, precision, RUNS)[0]
+    few, many = (_call_peer(args, arc, size, precision, runs)[1] for runs in (1, 1 + RUNS))
+    return (many - few) / RUNS
+
+
+def _call_peer(args: argparse.Namespace, arc: str, size: int, precision: str, runs: int) -> tuple[float, float]:
+    threads = os.environ.get("OMP_NUM_THREADS", str(available_cores()))
+    command = [args.peer_python, args.peer, "infer", "--arc", arc, "--size", str(size), "--runs", str(runs)]
+    command += ["--threads", threads, "--precision", *PEER_FLAGS[precision]]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(command, capture_output=True, text=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode:
+        raise RunError(f"{' '.join(command)} ended with status {done.returncode}: {done.stderr[-300:]}")
+    processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return float(json.loads(done.stdout.splitlines()[-1])["seconds_per_clip"]), processor
+
+
+def rates_of(sides: dict[str, list[float]], num_operations: float) -> dict[str, float]:
+    """Side -> 1e9 operations a second; the matrix product's own."""
+    rates = {name: num_operations / statistics.median(seconds) / 1e9 for name, seconds in sides.items()}
+    rates[MATRIX] = 2 * MATRIX_SIDE**3 / statistics.median(sides[MATRIX]) / 1e9
+    return rates
+
+
+def print_rates(rates: dict[str, dict[str, float]]) -> None:
+    """The rates, and their shares of the matrix product's."""
+    from tabulate import tabulate
+
+    rows = [
+        (case, side, rate, 100 * rate / sides[MATRIX]) for case, sides in rates.items() for side, rate in sides.items()
+    ]
+    print(tabulate(rows, ("case", "side", "1e9 operations / s", "% of the matrix product"), floatfmt=".0f"))
+
+
+def version_of(package: str) -> str | None:
+    """The installed version of a package, None where it is missing."""
+    import importlib.metadata
+
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def draw(results: dict[str, dict[str, list[float]]], path: str) -> None:
+    """Bars of seconds a view: a group a case, a colour a side."""
+    from utils.plots import draw_bars
+
+    sides = [side for side in next(iter(results.values())) if side != MATRIX]
+    series = {side: [statistics.median(case[side]) for case in results.values()] for side in sides}
+    draw_bars(
+        list(results), series, path, "One view, 8 frames, five non-local blocks", "seconds a view (less is better)"
+    )
+    print(f"drawn in {path}")
