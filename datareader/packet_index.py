@@ -20,7 +20,7 @@ class PacketIndex:
 
     shown: int64 [F], the packet of each frame, in the order of display; pts: int64 [P], times (0 where there is none);
     clean: int64 [C], packets at which decoding may start, ascending; trouble: why frames must be decoded one after the
-    other, "" if they need not; packets: the packets themselves, None if they are too large to keep; last_duration: how
+    other, "" if they need not; packets: the packets themselves, None if they are not kept; last_duration: how
     long the last frame is shown, in the unit of pts (0: not said).
     """
 
@@ -40,7 +40,7 @@ class PacketIndex:
 class _Scan:
     """One pass over the packets, without decoding."""
 
-    def __init__(self, codec: str, length_size: int, intra_only: bool, checks_pictures: bool):
+    def __init__(self, codec: str, length_size: int, intra_only: bool, checks_pictures: bool, keeps_packets: bool):
         self.codec, self.length_size, self.intra_only = codec, length_size, intra_only
         self.checks_pictures = checks_pictures
         self.times: list[int | None] = []
@@ -48,7 +48,7 @@ class _Scan:
         self.visible: list[bool] = []
         self.clean: list[int] = []
         self.odd_pictures = self.has_b_pictures = False
-        self.kept: list | None = []
+        self.kept: list | None = [] if keeps_packets else None
         self.kept_bytes = 0
         self.last: tuple[int, int] | None = None
 
@@ -82,12 +82,14 @@ class _Scan:
         return number == 0 and self.codec not in bitstream.KNOWN_CODECS
 
 
-def scan(path: str, container, stream, demuxer: Demuxer, limits: Limits) -> PacketIndex:
+def scan(
+    path: str, container, stream, demuxer: Demuxer, limits: Limits, keeps_packets: bool = True
+) -> PacketIndex:  # fmt: skip
     """Read every packet's header. Raises VideoError when there are too many packets, or none."""
     context = stream.codec_context
     codec = context.codec.canonical_name
     length_size = bitstream.nal_length_size(codec, context.extradata)
-    seen = _Scan(codec, length_size, bool(context.codec.properties & INTRA_ONLY), codec == "mpeg4")
+    seen = _Scan(codec, length_size, bool(context.codec.properties & INTRA_ONLY), codec == "mpeg4", keeps_packets)
     for packet in demuxer:
         seen.add(packet)
         if len(seen.times) > limits.max_packets:

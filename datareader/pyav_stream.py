@@ -83,7 +83,7 @@ def _scan(path: str, limits: Limits, budget: Budget) -> _Scanned:
     if key not in _SCANNED:
         _SCANNED.clear()
         with open_video(path, limits, budget, strict=True) as (container, stream):
-            index = scan(path, container, stream, Demuxer(container, stream, budget), limits)
+            index = scan(path, container, stream, Demuxer(container, stream, budget), limits, keeps_packets=False)
             rate = float(stream.average_rate or stream.guessed_rate or 0)
             start = None if container.start_time is None else container.start_time / av.time_base
             _SCANNED[key] = _Scanned(index, float(stream.time_base or 0), rate, start)

@@ -20,7 +20,7 @@ from datareader.video import MIN_DECODED_SHARE, Limits, VideoError, check_file
 from datareader.workers import ReaderPool
 
 PIECE_FRAMES = 64
-PIECE_BYTES = 16 << 20
+PIECE_BYTES = 8 << 20
 FRAMES_PER_LIMIT = 1500  # so many frames may take READER.seconds_per_video: a minute for a minute at 25 frames a second
 
 

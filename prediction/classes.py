@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from datareader import Failure, VideoItem, build_view_loader
+from datareader.video import printable
 from engines import score_views
 from utils.log import Progress
 
@@ -20,7 +21,7 @@ def predict_classes(
             record = failure_record(views_of_video, progress)
         else:
             if views_of_video.complaint:
-                progress.say(f"{views_of_video.path}: {views_of_video.complaint}")
+                progress.say(f"{printable(views_of_video.path)}: {views_of_video.complaint}")
             scores = score_views(engine, views_of_video, config.INFER.batch_size).mean(0)
             record = {"path": views_of_video.path, "top": best_classes(scores, names, topk)}
             progress.say(_table(record))
@@ -35,7 +36,7 @@ def best_classes(scores: np.ndarray, names: list[str], topk: int) -> list[dict]:
 
 def failure_record(failure: Failure, progress: Progress) -> dict:
     """What is told and kept about a video that cannot be read."""
-    progress.say(f"error: {failure.path}: {failure.cause}")
+    progress.say(f"error: {printable(failure.path)}: {failure.cause}")
     return {"path": failure.path, "error": failure.cause}
 
 
@@ -43,4 +44,4 @@ def _table(record: dict) -> str:
     from tabulate import tabulate
 
     rows = [(rank, row["class"], row["probability"]) for rank, row in enumerate(record["top"], 1)]
-    return f"\n{record['path']}\n{tabulate(rows, ('rank', 'class', 'probability'), floatfmt='.4f')}\n"
+    return f"\n{printable(record['path'])}\n{tabulate(rows, ('rank', 'class', 'probability'), floatfmt='.4f')}\n"

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from datareader import Failure, VideoItem, VideoViews, VideoWindows, build_view_loader, build_window_loader
-from datareader.video import VideoError
+from datareader.video import VideoError, printable
 from models.nonlocal_model.stage_features import pooled_features
 from prediction.classes import failure_record
 from prediction.progress import long_progress
@@ -53,13 +53,13 @@ def predict_features(
             yield failure_record(Failure(video.path, video.video_id, error.cause), progress)
             continue
         if video.complaint:
-            progress.say(f"{video.path}: {video.complaint}")
+            progress.say(f"{printable(video.path)}: {video.complaint}")
         output = options.folder / "features" / outputs[video.video_id]
         file = output.with_name(output.name + ".npz")
         facts = {"path": video.path, "stage": options.stage, "pooling": options.pooling}
         _write_npz(file, {**arrays, **{name: np.array(text, np.str_) for name, text in facts.items()}})
         shape = list(arrays["features"].shape)
-        progress.say(f"{file}: {options.stage} of {video.path}, {' x '.join(map(str, shape))}")
+        progress.say(f"{printable(file)}: {options.stage} of {printable(video.path)}, {' x '.join(map(str, shape))}")
         yield {"path": video.path, "file": str(file), "shape": shape}
     loader.close()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from datareader import Failure, VideoItem, VideoWindows, build_window_loader
-from datareader.video import VideoError
+from datareader.video import VideoError, printable
 from engines import score_views
 from prediction.classes import failure_record
 from prediction.film import film_path, write_film
@@ -64,11 +64,12 @@ def _segment_video(
     files = write_segments(options.folder / "segments" / output, facts, segments, names)
     record = {"path": windows.path, "num_segments": len(segments), "files": [str(file) for file in files]}
     if windows.complaint:
-        progress.say(f"{windows.path}: {windows.complaint}")
+        progress.say(f"{printable(windows.path)}: {windows.complaint}")
     if error:
-        progress.say(f"error: {windows.path}: {error}; its segments end there")
+        progress.say(f"error: {printable(windows.path)}: {error}; its segments end there")
         record["error"] = error
-    progress.say(f"\n{windows.path}\n{_table(segments, names)}\n{files[0]}, .csv and .srt hold all {len(segments)}\n")
+    held = f"{printable(files[0])}, .csv and .srt hold all {len(segments)}"
+    progress.say(f"\n{printable(windows.path)}\n{_table(segments, names)}\n{held}\n")
     if options.film and not error:
         record.update(_draw(windows, segments, names, options, output, progress))
     return record
@@ -81,9 +82,9 @@ def _draw(
     try:
         said = write_film(film, windows, segments, names, options.log_interval)
     except VideoError as error:
-        progress.say(f"error: {windows.path}: {error.cause}; it is not drawn")
+        progress.say(f"error: {printable(windows.path)}: {error.cause}; it is not drawn")
         return {"error": error.cause}
-    progress.say(f"{film}: the video with its labels{said}")
+    progress.say(f"{printable(film)}: the video with its labels{said}")
     return {"film": str(film)}
 
 

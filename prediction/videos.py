@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -10,6 +11,8 @@ from pathlib import Path
 from datareader import NO_LABEL, VideoItem, read_list
 from datareader.inputs import list_folder
 from utils.errors import UserError
+
+MAX_NAME_BYTES = 180  # file systems take 255; suffixes come to it, and what a file is called while it is written
 
 
 def find_videos(video_path: str, filelist: str) -> list[VideoItem]:
@@ -27,11 +30,18 @@ def output_names(paths: Sequence[str]) -> list[Path]:
     """A relative path for each video's results, without a suffix: no two videos share one.
 
     It is the video's path from the folder that all of them have in common, without its extension; with it where
-    another video would be called the same (also in letters of another case).
+    another video would be called the same (also in letters of another case). A name too long for suffixes is cut and
+    told apart by a checksum of the path.
     """
     absolute = [os.path.abspath(path) for path in paths]
     root = os.path.commonpath([os.path.dirname(path) for path in absolute])
     full = {path: os.path.relpath(path, root) for path in absolute}
     stems = {path: os.path.splitext(name)[0] for path, name in full.items()}
     used = Counter(name.casefold() for path in full for name in {full[path], stems[path]})
-    return [Path(stems[path] if used[stems[path].casefold()] == 1 else full[path]) for path in absolute]
+    chosen = [Path(stems[path] if used[stems[path].casefold()] == 1 else full[path]) for path in absolute]
+    return [name if len(os.fsencode(name.name)) <= MAX_NAME_BYTES else _shortened(name) for name in chosen]
+
+
+def _shortened(name: Path) -> Path:
+    kept = os.fsencode(name.name)[:MAX_NAME_BYTES].decode("utf-8", "ignore")
+    return name.with_name(f"{kept}~{hashlib.sha256(os.fsencode(name)).hexdigest()[:12]}")

@@ -154,6 +154,8 @@ def test_no_two_videos_share_a_name(tmp_path):
     assert len({name.casefold() for name in outputs}) == len(names)
     assert outputs[4] == "sub/a" and outputs[7] == "c.d"
     assert [str(name) for name in output_names(["x/v.mp4"])] == ["v"]
+    long = output_names([f"{folder}/{'n' * 250}.mp4", f"{folder}/{'n' * 249}m.mp4", f"{folder}/{'频' * 80}.mp4"])
+    assert len(set(long)) == 3 and all(len(str(name).encode()) < 200 for name in long)
 
 
 # ------------------------------------------------------------------------------------------------ videos
