@@ -3,7 +3,9 @@
 C2D-R50 and I3D-R50 with five blocks, 8 frames, random weights, all sides in turn. The rate of multiplications and
 additions stands beside that of a bare matrix product in the same rounds; engines that cannot run here are named with
 the reason. On a machine that others use, --processor_time counts the processor seconds of both sides in place of the
-clock's; use it with OMP_NUM_THREADS=1. --peer SCRIPT is run by --peer_python as `SCRIPT infer --arc c2d|i3d --size N --precision fp32|bf16 --runs N
+clock's; use it with OMP_NUM_THREADS=1.
+
+--peer SCRIPT is run by --peer_python as `SCRIPT infer --arc c2d|i3d --size N --precision fp32|bf16 --runs N
 --threads N [--channels-last]` and prints {"seconds_per_clip": ...}.
 """
 
@@ -60,11 +62,9 @@ def main(argv: list[str]) -> None:
     for name, reason in refused.items():
         print(f"not measured: {name}: {reason}")
     print_rates(rates)
-    versions = {package: version for package in EXTRA_PACKAGES if (version := version_of(package))}
-    report(
-        "infer", results, args.json, threads=os.environ["OMP_NUM_THREADS"], processor_time=args.processor_time, not_measured=refused, rates=rates,
-        engine_packages=versions,
-    )  # fmt: skip
+    facts: dict[str, object] = {"threads": os.environ["OMP_NUM_THREADS"], "processor_time": args.processor_time}
+    facts["engine_packages"] = {package: version_of(package) for package in EXTRA_PACKAGES}
+    report("infer", results, args.json, not_measured=refused, rates=rates, **facts)
     if args.png:
         draw(results, args.png)
 

@@ -1,8 +1,8 @@
 """A whole video, file to top-5, against the old zoo's way: python tools/benchmark.py predict
 
 ours    decode once, cut the views, score them, name the best five; 10x3 and 10xwhole, the engine already loaded
-peer    --peer_reader SCRIPT VIDEO --views 30 prints {"seconds": ...}, the reading; plus 30 times a view of --peer (as in
-        benchmark.py infer, 256 px), both run by --peer_python; reading and network one after the other, as the zoo did
+peer    --peer_reader SCRIPT VIDEO --views 30 prints {"seconds": ...}, the reading; plus 30 times a view of --peer (as
+        in benchmark.py infer, 256 px); reading and network one after the other, as the zoo did
 
 Without --video an H.264 file of 10 s, 340 x 256, is drawn. The network is C2D-R50 or I3D-R50 with random weights.
 """
