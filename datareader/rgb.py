@@ -11,6 +11,8 @@ MAX_PLAIN_BITS = 8
 # PyAV 17 began to scale with all cores; the reading processes are the parallelism here.
 SCALER_OPTIONS = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
 
+_UNKNOWN = object()
+
 
 class RgbConverter:
     """Callable on the frames of one stream; keeps the scaler between them.
@@ -23,10 +25,11 @@ class RgbConverter:
         self.time_base = time_base
         self.reformatter = av.video.reformatter.VideoReformatter()
         self.graph, self.graph_key = None, None
+        self.rotation, self.matrix = _UNKNOWN, None
 
     def __call__(self, frame: av.VideoFrame) -> np.ndarray:
         """uint8 [H, W, 3]; perhaps a view of the frame's memory with padded rows, which lives as long as it does."""
-        matrix = display_matrix(frame)
+        matrix = self._matrix_of(frame)
         angle = clockwise_degrees(matrix)
         filters = ""
         if min(angle % 90, 90 - angle % 90) >= 1:
@@ -36,6 +39,15 @@ class RgbConverter:
         else:
             rgb = self.reformatter.reformat(frame, format="rgb24", **SCALER_OPTIONS)
         return _turn(_as_array(rgb), angle, matrix)
+
+    def _matrix_of(self, frame: av.VideoFrame) -> np.ndarray | None:
+        """The frame's display matrix, looked up again when its angle is another one."""
+        # PyAV ties a frame to its side data in a cycle, which keeps the picture until Python looks for cycles: for
+        # hundreds of pictures. Its `rotation` does not (PyAV before 13 has none).
+        rotation = getattr(frame, "rotation", _UNKNOWN)
+        if rotation is _UNKNOWN or rotation != self.rotation:
+            self.rotation, self.matrix = rotation, display_matrix(frame)
+        return self.matrix
 
     def _filtered(self, frame: av.VideoFrame, rotation: str) -> av.VideoFrame:
         key = (frame.width, frame.height, frame.format.name, frame.colorspace, frame.color_range, rotation)

@@ -204,3 +204,21 @@ def test_frames_in_a_file_without_times_are_counted(folder, config):
     assert windows.timeline.end_seconds == pytest.approx(2.0, abs=0.1)
     assert "frames a second" in windows.complaint
     assert sum(len(views) for _, views in windows.batches(4)) == len(windows)
+
+
+def test_pictures_that_have_been_read_do_not_stay_in_memory(folder):
+    """Without help from Python's search for cycles, which comes hundreds of pictures late."""
+    import gc
+
+    path = str(draw_video(folder / "freed.mp4", 120))
+    pool = ReaderPool(0)
+    timeline = read_timeline(pool, path, ReaderSettings())
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in stream_frames(pool, path, ReaderSettings(), timeline, np.arange(120)):
+            pass
+        alive = sum(isinstance(thing, av.VideoFrame) for thing in gc.get_objects())
+    finally:
+        gc.enable()
+    assert alive < 10
