@@ -55,7 +55,7 @@ has_several_gpus() {
     [[ $count =~ ^[0-9]+$ ]] && [ "$count" -gt 1 ]
 }
 
-core="paddle cv2 av numpy yaml tqdm tabulate matplotlib visualdl"
+core="paddle cv2 av numpy yaml tqdm tabulate matplotlib PIL visualdl"
 mode=${1:-}
 [ $# -gt 0 ] && shift
 case $mode in

@@ -45,6 +45,7 @@ def build_engine(
             if name == names[-1]:
                 raise
             print(f"engine {name}: {error}; trying the next one")
+    loaded.clear()  # an exported network does not need it; another size loads it again
     absent = not_installed() if engine == "auto" and len(names) > 1 else []
     hint = f" (faster, but not installed: {', '.join(absent)}; {INSTALL_HINT})" if absent else ""
     print(f"engine: {built.name}, {built.precision}{hint}")

@@ -26,9 +26,7 @@ MODULES = {"inference": "paddle_inference", "onnxruntime": "onnx_runtime", "open
 # where one class takes it all, wrong logits would not show in probabilities.
 SCORE_TOLERANCES = {"float32": 1e-4, "bfloat16": 0.05, "float16": 0.05}
 LOGIT_TOLERANCES = {"float32": 1e-3, "bfloat16": 0.1, "float16": 0.1}
-CPU_VALUES_PER_CALL = (
-    400_000  # T * H * W of the clips given to a CPU at once: activations near its caches, little memory
-)
+CPU_VALUES_PER_CALL = 400_000  # T * H * W of the clips given to a CPU at once: it keeps memory small
 SOURCES = ("engines", "models")
 
 Session = Callable[[np.ndarray], list]

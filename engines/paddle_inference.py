@@ -18,6 +18,7 @@ def open_session(
 ) -> Callable[[np.ndarray], list[np.ndarray]]:
     """frames float32 [N*T, 3, H, W] -> scores float32 [N, K] and logits [N, P, K] of the network in `folder`."""
     from paddle import inference
+    from paddle.base import core
 
     config = inference.Config(str(graph_file(folder)), str(Path(folder) / f"{STEM}.pdiparams"))
     config.disable_glog_info()
@@ -42,6 +43,7 @@ def open_session(
         source.reshape(list(frames.shape))
         source.copy_from_cpu(frames)
         predictor.run()
+        core.set_num_threads(num_threads)  # a run leaves Paddle's maths library with one thread
         return [np.asarray(result.copy_to_cpu(), np.float32) for result in results]
 
     return run

@@ -61,7 +61,6 @@ def predict_features(
         shape = list(arrays["features"].shape)
         progress.say(f"{printable(file)}: {options.stage} of {printable(video.path)}, {' x '.join(map(str, shape))}")
         yield {"path": video.path, "file": str(file), "shape": shape}
-    loader.close()
 
 
 def _write_npz(file: Path, arrays: dict[str, np.ndarray]) -> None:

@@ -51,7 +51,6 @@ def predict_segments(
         else:
             record = _segment_video(config, windows, engine, names, options, outputs[windows.video_id], progress)
         yield record
-    loader.close()
 
 
 def _segment_video(
