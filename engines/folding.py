@@ -11,6 +11,8 @@ from models.nonlocal_model.layers import FramesConv, FrozenAffine
 from models.nonlocal_model.nonlocal_block import NonLocalBlock, Projection
 from models.nonlocal_model.resnet_video import ConvNorm
 
+VECTOR_WIDTH = 8  # CPU kernels want a multiple of so many input channels; the I3D stem's 3 x 5 become 16
+
 
 def fold_norms(model):
     """A copy of a NonLocalModel in evaluation mode that computes the same (but for rounding) without norms.
@@ -47,6 +49,9 @@ class FoldedConv(FramesConv):
         self.kernel, self.stride, self.groups, self.adds_taps = conv.kernel, conv.stride, conv.groups, conv.adds_taps
         self.in_channels, self.out_channels = conv.in_channels, conv.out_channels
         flat = conv.flat_weight().numpy().astype(np.float64)
+        stacks = conv.kernel[0] > 1 and not conv.adds_taps
+        self.num_zero_channels = -flat.shape[1] % VECTOR_WIDTH if stacks else 0
+        flat = np.pad(flat, ((0, 0), (0, self.num_zero_channels), (0, 0), (0, 0)))
         taps = len(flat) // len(scale)
         self.weight = _parameter(self, flat * np.tile(scale, taps)[:, None, None, None])
         self.bias = _parameter(self, np.concatenate([shift if tap == taps // 2 else 0 * shift for tap in range(taps)]))

@@ -11,8 +11,9 @@ import pytest
 from configs import load_config
 from engines import add_engine_flags, build_engine, choice, exported, score_views
 from engines.choice import ENGINES, PACKAGES, candidates, missing_packages
-from engines.folding import fold_norms
+from engines.folding import FoldedConv, fold_norms
 from models import build_model
+from models.nonlocal_model.layers import FramesConv
 from tests.plain_network import randomized
 from tests.script_runs import tiny_config
 from utils.checkpoint import save_arrays
@@ -82,6 +83,14 @@ def test_folding_changes_nothing_but_rounding(tmp_path, options):
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
     assert not [name for name in folded.state_dict() if ".bn." in name]
     assert all((before[name] == t.numpy()).all() for name, t in model.state_dict().items())
+
+
+def test_stacked_frames_are_widened_to_what_processors_take_at_once():
+    conv = FramesConv(3, 64, (5, 7, 7), (1, 2, 2))
+    folded = FoldedConv(conv, np.ones(64), np.zeros(64))
+    frames = paddle.to_tensor(random_clips(4, num_frames=2).swapaxes(1, 2).reshape(8, 3, 32, 32))
+    assert not conv.adds_taps and folded.weight.shape[1] == 16
+    np.testing.assert_allclose(folded(frames, 4).numpy(), conv(frames, 4).numpy(), atol=1e-4)
 
 
 def test_large_clips_are_exported_for_their_size_and_agree(network, monkeypatch):

@@ -50,7 +50,7 @@ class FramesConv(nn.Layer):
     """A 3-D convolution, padding kernel // 2, computed as one 2-D convolution over frames.
 
     kernel, stride: (frames, height, width). groups: of the channels. weight: [out, in / groups, kT, kH, kW]. bias:
-    none; engines that fold a norm into the convolution set one, [out].
+    none; engines that fold a norm into the convolution set one, [out], and may add zero channels to stacked frames.
     forward(x [N*T, in, H, W], num_frames T) -> [N*T', out, H', W'] with T' = T / stride[0].
     """
 
@@ -61,7 +61,7 @@ class FramesConv(nn.Layer):
         self.weight = self.create_parameter(
             [out_channels, in_channels // groups, *kernel], default_initializer=nn.initializer.KaimingNormal()
         )
-        self.bias = None
+        self.bias, self.num_zero_channels = None, 0
         # Few output channels: project each frame, then add. Few input channels: stack the frames, then convolve; a
         # large window costs a copy of each input, so that the limit is higher there.
         few = out_channels <= in_channels * max(1, kernel[1] * kernel[2] // 4)
@@ -97,7 +97,8 @@ class FramesConv(nn.Layer):
             raise UserError("a convolution over several frames cannot have groups")
         half = self.kernel[0] // 2
         x = split_clips(x, num_frames)
-        stacked = paddle.concat([shift_frames(x, k - half, num_frames) for k in range(self.kernel[0])], 2)
+        parts = [shift_frames(x, k - half, num_frames) for k in range(self.kernel[0])]
+        stacked = paddle.concat(parts + [paddle.zeros_like(x[:, :, :1])] * self.num_zero_channels, 2)
         return self._convolve(take_frames(stacked.flatten(0, 1), num_frames, self.stride[0]))
 
 
