@@ -10,6 +10,7 @@ from pathlib import Path
 
 from datareader import NO_LABEL, VideoItem, read_list
 from datareader.inputs import list_folder
+from datareader.video import printable
 from utils.errors import UserError
 
 MAX_NAME_BYTES = 180  # file systems take 255; suffixes come to it, and what a file is called while it is written
@@ -23,6 +24,8 @@ def find_videos(video_path: str, filelist: str) -> list[VideoItem]:
         return read_list(filelist, labels_required=False)
     if os.path.isdir(video_path):
         return list_folder(video_path)
+    if not os.path.lexists(video_path):
+        raise UserError(f"{printable(video_path)}: no such file or directory")
     return [VideoItem(video_path, NO_LABEL, 1)]
 
 

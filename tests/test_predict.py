@@ -149,10 +149,11 @@ def test_flags_that_do_not_go_together_show_the_usage(monkeypatch, flags, capsys
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        (["--video_path=none.mp4"], ["1 of 1"]),
+        (["--video_path=none.mp4"], ["none.mp4", "no such file"]),
+        (["--video_path=README.md"], ["1 of 1"]),
         (["--filelist=none.txt"], ["none.txt", "--video_path"]),
-        (["--video_path=none.mp4", "--weights=none.pdparams"], ["none.pdparams"]),
-        (["--video_path=none.mp4", "--segments", "--views=10x3"], ["10x3", "one clip"]),
+        (["--video_path=README.md", "--weights=none.pdparams"], ["none.pdparams"]),
+        (["--video_path=README.md", "--segments", "--views=10x3"], ["10x3", "one clip"]),
         (["--filelist={list}", "--draw=film.mp4"], ["film.mp4", "folder"]),
     ],
 )
