@@ -15,6 +15,7 @@ import paddle
 from paddle import nn
 
 from engines.folding import fold_norms
+from models.nonlocal_model.layers import to_volumes
 from models.nonlocal_model.nonlocal_model import head_pool_side
 from models.nonlocal_model.resnet_video import res5_side
 from utils.errors import RunError
@@ -31,25 +32,35 @@ MAX_FREE_VALUES = 1_500_000  # T * H * W up to which attention maps are kept who
 class FramesToScores(nn.Layer):
     """The exported graph: frames [N*T, 3, H, W] -> scores [N, K], logits [N, P, K]."""
 
-    def __init__(self, model, num_frames: int):
+    def __init__(self, model, num_frames: int, volumes: bool):
         super().__init__()
-        self.model, self.num_frames = model, num_frames
+        self.model, self.num_frames, self.volumes = fold_norms(model, volumes), num_frames, volumes
 
     def forward(self, frames):
         return self._traced(frames)
 
     @paddle.jit.not_to_static  # what follows branches on sizes only, which tracing keeps
     def _traced(self, frames):
-        logits = self.model.forward_frames(frames, self.num_frames)
+        if self.volumes:
+            logits = self.model.forward_volumes(to_volumes(frames, self.num_frames))
+        else:
+            logits = self.model.forward_frames(frames, self.num_frames)
         return self.model.class_scores(logits), logits
 
 
 def export_paddle(
-    model, folder: Path, num_frames: int, height: int | None = None, width: int | None = None, batch: int | None = None
+    model,
+    folder: Path,
+    num_frames: int,
+    height: int | None = None,
+    width: int | None = None,
+    batch: int | None = None,
+    volumes: bool = False,
 ) -> None:
     """Write net.json (Paddle 3) or net.pdmodel (2.6) and net.pdiparams into `folder`, norms folded.
 
     model: a NonLocalModel with its weights. num_frames: T. height, width, batch (clips): fixed, or None: free.
+    volumes: computed by 3-D convolutions, in place of 2-D ones over frames.
     Raises RunError when Paddle cannot record the network.
     """
     sizes = [-1 if side is None else side for side in (height, width)]
@@ -57,13 +68,13 @@ def export_paddle(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of recording; the result is compared
-            _record(model, Path(folder) / STEM, num_frames, spec)
+            _record(FramesToScores(model, num_frames, volumes), Path(folder) / STEM, spec)
     except (RuntimeError, TypeError, ValueError, OSError) as error:
         raise RunError(f"Paddle {paddle.__version__} cannot export this network: {_last_line(str(error))}") from error
 
 
-def _record(model, prefix: Path, num_frames: int, spec) -> None:
-    network = paddle.jit.to_static(FramesToScores(fold_norms(model), num_frames), input_spec=[spec], full_graph=True)
+def _record(layer: nn.Layer, prefix: Path, spec) -> None:
+    network = paddle.jit.to_static(layer, input_spec=[spec], full_graph=True)
     network.eval()
     paddle.jit.save(network, str(prefix))
 

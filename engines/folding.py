@@ -14,18 +14,19 @@ from models.nonlocal_model.resnet_video import ConvNorm
 VECTOR_WIDTH = 8  # CPU kernels want a multiple of so many input channels; the I3D stem's 3 x 5 become 16
 
 
-def fold_norms(model):
+def fold_norms(model, volumes: bool = False):
     """A copy of a NonLocalModel in evaluation mode that computes the same (but for rounding) without norms.
 
-    Every convolution of the copy holds its 2-D weight and a bias as they are used, so a graph recorded from it has no
-    arithmetic on weights. The model itself stays as it is.
+    Every convolution of the copy holds its weight and a bias as they are used, so a graph recorded from it has no
+    arithmetic on weights. volumes: for `forward_volumes`, with 3-D convolutions; else for `forward_frames`, with 2-D
+    ones. The model itself stays as it is.
     """
     folded = copy.deepcopy(model)
     folded.eval()
     for layer in list(folded.sublayers()):
         if isinstance(layer, ConvNorm):
             scale, shift = scale_and_shift(layer.bn)
-            layer.conv, layer.bn = FoldedConv(layer.conv, scale, shift), nn.Identity()
+            layer.conv, layer.bn = (VolumeConv if volumes else FoldedConv)(layer.conv, scale, shift), nn.Identity()
         elif isinstance(layer, NonLocalBlock):
             _fold_block(layer)
     return folded
@@ -60,8 +61,22 @@ class FoldedConv(FramesConv):
         return self.weight
 
 
+class VolumeConv(nn.Layer):
+    """A FramesConv as the 3-D convolution that it is, with a bias: forward(x [N, in, T, H, W], T) -> [N, out, ...]."""
+
+    def __init__(self, conv: FramesConv, scale: np.ndarray, shift: np.ndarray):
+        super().__init__()
+        self.stride, self.groups, self.padding = list(conv.stride), conv.groups, [side // 2 for side in conv.kernel]
+        weight = conv.weight.numpy().astype(np.float64)
+        self.weight = _parameter(self, weight * scale[:, None, None, None, None])
+        self.bias = _parameter(self, shift)
+
+    def forward(self, x, num_frames: int):
+        return nn.functional.conv3d(x, self.weight, self.bias, self.stride, self.padding, groups=self.groups)
+
+
 class FoldedProjection(nn.Layer):
-    """A Projection with its factor, scale and shift multiplied in: weight [out, in, 1, 1]."""
+    """A Projection with its factor, scale and shift multiplied in: weight [out, in, 1, 1]. Takes volumes, too."""
 
     def __init__(self, projection: Projection, scale: np.ndarray | float = 1.0, shift: np.ndarray | float = 0.0):
         super().__init__()
@@ -71,6 +86,8 @@ class FoldedProjection(nn.Layer):
         self.bias = _parameter(self, bias * scale + shift)
 
     def forward(self, x, factor: float = 1.0):
+        if x.ndim == 5:
+            return nn.functional.conv3d(x, self.weight.unsqueeze(2), self.bias)
         return nn.functional.conv2d(x, self.weight, self.bias)
 
 

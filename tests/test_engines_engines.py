@@ -69,6 +69,7 @@ def test_an_engine_agrees_with_the_eager_network(network, name):
         ["NONLOCAL.instantiation=concatenation", "NONLOCAL.use_bn=False", "RESNETS.num_groups=2"],
         ["NONLOCAL.instantiation=dot_product", "NONLOCAL.extent=space", "MODEL.stem_temporal_stride=2"],
         ["NONLOCAL.pool_after_projection=True", "NONLOCAL.extent=time", "MODEL.multi_label=True"],
+        ["NONLOCAL.pool_after_projection=True", "MODEL.stem_pool_temporal_stride=2"],
     ],
 )
 def test_folding_changes_nothing_but_rounding(tmp_path, options):
@@ -80,7 +81,9 @@ def test_folding_changes_nothing_but_rounding(tmp_path, options):
     clips = paddle.to_tensor(random_clips(2))
     with paddle.no_grad():
         expected, found = model(clips).numpy(), folded(clips).numpy()
+        of_volumes = fold_norms(model, volumes=True).forward_volumes(clips).numpy()
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+    np.testing.assert_allclose(of_volumes, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
     assert not [name for name in folded.state_dict() if ".bn." in name]
     assert all((before[name] == t.numpy()).all() for name, t in model.state_dict().items())
 

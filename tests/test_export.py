@@ -97,8 +97,8 @@ def test_onnx(monkeypatch, tmp_path, network):
 def test_an_export_that_computes_something_else_is_not_kept(monkeypatch, tmp_path, network, capsys):
     right = exporting.fold_norms
 
-    def wrong(model):
-        folded = right(model)
+    def wrong(model, volumes):
+        folded = right(model, volumes)
         folded.head.bias.set_value(folded.head.bias + paddle.to_tensor([0.0, 0.0, 1.0]))
         return folded
 

@@ -129,10 +129,30 @@ def max_over_frames(x, num_frames: int, kernel: int, stride: int):
     if stride == 1:
         return x
     check_divides(num_frames, stride)
+    if x.ndim == 5:
+        return F.max_pool3d(x, [kernel, 1, 1], [stride, 1, 1])
     pooled, *others = split_clips(x, stride).unbind(1)[:kernel]
     for other in others:
         pooled = paddle.maximum(pooled, other)
     return pooled
+
+
+def max_over_space(x, kernel: list[int], stride: list[int] | None = None, padding: int = 0):
+    """Spatial max pool of frames [N*T, C, H, W] or volumes [N, C, T, H, W]; stride None: the kernel."""
+    stride = stride or kernel
+    if x.ndim == 5:
+        return F.max_pool3d(x, [1, *kernel], [1, *stride], [0, padding, padding])
+    return F.max_pool2d(x, kernel, stride, padding)
+
+
+def merge_clips(x):
+    """[N, C, T, H, W] -> [N*T, C, H, W]: volumes as the frames of a clip in a row."""
+    return x.transpose([0, 2, 1, 3, 4]).flatten(0, 1)
+
+
+def to_volumes(x, num_frames: int):
+    """[N*T, C, H, W] -> [N, C, T, H, W]."""
+    return split_clips(x, num_frames).transpose([0, 2, 1, 3, 4])
 
 
 def split_clips(x, num_frames: int):

@@ -7,7 +7,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from models.nonlocal_model import attention
-from models.nonlocal_model.layers import build_norm, split_clips
+from models.nonlocal_model.layers import build_norm, max_over_space, merge_clips, split_clips, to_volumes
 from utils.errors import UserError
 
 INSTANTIATIONS = ("gaussian", "embedded_gaussian", "dot_product", "concatenation")
@@ -125,8 +125,7 @@ class NonLocalBlock(nn.Layer):
         num_frames = x.shape[2]
         if num_frames < 1:
             raise UserError("the number of frames of a non-local block must be known when it is exported")
-        frames = x.transpose([0, 2, 1, 3, 4]).flatten(0, 1)
-        return split_clips(self.forward_frames(frames, num_frames), num_frames).transpose([0, 2, 1, 3, 4])
+        return to_volumes(self.forward_frames(merge_clips(x), num_frames), num_frames)
 
     @paddle.jit.not_to_static  # what follows depends on shapes only, so tracing it is exact
     def forward_frames(self, x, num_frames: int):
@@ -135,6 +134,13 @@ class NonLocalBlock(nn.Layer):
         y = self._attend_groups(queries, keys, values, num_frames)
         y = self.out(_unflatten_like(y, x))
         return x + (y if self.bn is None else self.bn(y))
+
+    def forward_volumes(self, x):
+        """`forward` for folded projections, which take volumes: fewer copies where the form allows."""
+        if self.extent != "spacetime" or self.group_frames or self.instantiation == "concatenation":
+            return self.forward(x)
+        y = self._attend(*self.project(x))
+        return x + self.out(_unflatten_like(y, x))
 
     def project(self, x):
         """x [N*T, C, H, W] -> theta [N*T, d, HW], phi [N*T, d, H'W'], g [N*T, e, H'W'].
@@ -161,8 +167,8 @@ class NonLocalBlock(nn.Layer):
         return queries.flatten(2), keys.flatten(2), values.flatten(2)
 
     def _pool(self, x):
-        kernel = [1 if side == 1 else 2 for side in x.shape[2:]]
-        return x if kernel == [1, 1] else F.max_pool2d(x, kernel, kernel)
+        kernel = [1 if side == 1 else 2 for side in x.shape[-2:]]
+        return x if kernel == [1, 1] else max_over_space(x, kernel)
 
     def _attend_groups(self, queries, keys, values, num_frames: int):
         """[N*T, d, HW], [N*T, d, H'W'], [N*T, e, H'W'] -> y [N*T, e, HW], each group of frames for itself."""
@@ -211,8 +217,8 @@ def _size(x, axis: int):
 
 
 def _unflatten_like(y, x):
-    """[N*T, e, HW] -> [N*T, e, H, W] with x's sides."""
-    return y.reshape([-1, y.shape[1], _size(x, 2), _size(x, 3)])
+    """[N*T, e, HW] -> [N*T, e, H, W], or [N, e, THW] -> [N, e, T, H, W], with x's sides."""
+    return y.reshape([-1, y.shape[1], *(_size(x, axis) for axis in range(2, x.ndim))])
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -9,6 +9,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
+from models.nonlocal_model.layers import merge_clips
 from models.nonlocal_model.nonlocal_block import NonLocalBlock
 from models.nonlocal_model.placement import block_positions, group_frames_by_stage
 from models.nonlocal_model.resnet_video import BLOCKS_OF_DEPTH, Norm, ResNetVideo, Stem, res5_side
@@ -74,13 +75,18 @@ class NonLocalModel(ResNetVideo):
         self.head = nn.Linear(self.out_channels, num_classes, weight_attr=normal)
 
     def forward(self, clips):
-        num_frames = clips.shape[2]
-        frames = clips.transpose([0, 2, 1, 3, 4]).flatten(0, 1)  # [N*T, 3, H, W]
-        return self.forward_frames(frames, num_frames)
+        return self.forward_frames(merge_clips(clips), clips.shape[2])
 
     def forward_frames(self, frames, num_frames: int):
         """The same from frames float32 [N*T, 3, H, W]: the input of exported networks, which some engines need 4-D."""
-        x, num_frames = ResNetVideo.forward(self, frames, num_frames)  # Paddle 2.6 cannot compile super()
+        return self._classify(*ResNetVideo.forward(self, frames, num_frames))  # Paddle 2.6 cannot compile super()
+
+    def forward_volumes(self, clips):
+        """The same for convolutions that take volumes: clips float32 [N, 3, T, H, W] (see engines.folding)."""
+        x, num_frames = ResNetVideo.forward(self, clips, clips.shape[2])
+        return self._classify(merge_clips(x), num_frames)
+
+    def _classify(self, x, num_frames: int):
         side = self.head_pool_size
         if side == 0:
             x = F.adaptive_avg_pool2d(x, 1)

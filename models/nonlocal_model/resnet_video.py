@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import paddle.nn.functional as F
 from paddle import nn
 
-from models.nonlocal_model.layers import FramesConv, build_norm, max_over_frames
+from models.nonlocal_model.layers import FramesConv, build_norm, max_over_frames, max_over_space
 from utils.errors import UserError
 
 BLOCKS_OF_DEPTH = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
@@ -127,16 +127,22 @@ class ResNetVideo(nn.Layer):
         self.out_channels = in_channels
 
     def forward(self, x, num_frames: int):
-        """x: float [N*T, 3, H, W], the frames of a clip in a row. Returns (features [N*T', C, H', W'], T')."""
+        """x: float [N*T, 3, H, W], the frames of a clip in a row. Returns (features [N*T', C, H', W'], T').
+
+        With convolutions that take volumes (engines.folding) x may be [N, 3, T, H, W], and so are the features.
+        """
         geometry = self.stem_geometry
         x = F.relu(self.stem(x, num_frames))  # [N*8, 64, 112, 112]
         num_frames //= geometry.temporal_stride
         x = max_over_frames(x, num_frames, geometry.pool_temporal_kernel, geometry.pool_temporal_stride)
         num_frames //= geometry.pool_temporal_stride
-        x = F.max_pool2d(x, 3, 2, geometry.pool_padding)  # [N*8, 64, 55, 55]
+        x = max_over_space(x, [3, 3], [2, 2], geometry.pool_padding)  # [N*8, 64, 55, 55]
         for k in range(2, 6):
             for name, block in getattr(self, f"stage{k}").named_children():
-                x = block(x, num_frames) if name.startswith("block") else block.forward_frames(x, num_frames)
+                if name.startswith("block"):
+                    x = block(x, num_frames)
+                else:
+                    x = block.forward_volumes(x) if x.ndim == 5 else block.forward_frames(x, num_frames)
             if k == 2 and geometry.temporal_pool:
                 x = max_over_frames(x, num_frames, 2, 2)  # [N*4, 256, 55, 55]
                 num_frames //= 2
