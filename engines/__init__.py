@@ -30,12 +30,9 @@ def build_engine(
 
     names = candidates(engine, precision, paddle.device.get_device().partition(":")[0])
     path = weights or find_weights(config, checkpoint_dir)
-    loaded: list = []
 
     def network():
-        if not loaded:
-            loaded.append(load_network(config, path))
-        return loaded[0]
+        return load_network(config, path)  # not kept: an exported network needs it once, and its memory is wanted then
 
     for name in names:
         try:
@@ -45,7 +42,6 @@ def build_engine(
             if name == names[-1]:
                 raise
             print(f"engine {name}: {error}; trying the next one")
-    loaded.clear()  # an exported network does not need it; another size loads it again
     absent = not_installed() if engine == "auto" and len(names) > 1 else []
     hint = f" (faster, but not installed: {', '.join(absent)}; {INSTALL_HINT})" if absent else ""
     print(f"engine: {built.name}, {built.precision}{hint}")

@@ -19,7 +19,7 @@ import paddle
 from engines import cache
 from engines.exporting import ONNX_FILE, convert_to_onnx, export_paddle, needs_fixed_sizes
 from utils.errors import RunError
-from utils.runtime import available_cores
+from utils.runtime import available_cores, release_memory
 
 MODULES = {"inference": "paddle_inference", "onnxruntime": "onnx_runtime", "openvino": "open_vino"}
 VOLUME_ENGINES = ("openvino",)  # its 3-D convolutions are as fast as 2-D ones, and I3D needs no copies of frames
@@ -88,7 +88,10 @@ class ExportedEngine:
             model = self._build_model()
             export_paddle(model, folder, num_frames, *sizes, volumes=volumes)
             clips = check_clips(num_frames, height, width)
-            return {"expected": [array.tolist() for array in eager_outputs(model, clips)]}
+            facts = {"expected": [array.tolist() for array in eager_outputs(model, clips)]}
+            del model
+            release_memory()  # the conversion that may follow needs it
+            return facts
 
         folder, facts = cache.fetch(cache.key_of(origin), build_paddle)
         if self.name != "inference":
