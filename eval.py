@@ -48,13 +48,13 @@ def main() -> None:
     if test.dataset_size not in (None, len(items)):
         print(f"{test.filelist} has {len(items)} videos, TEST.dataset_size says {test.dataset_size}; the list counts")
     meter = build_meter(model, items, names)
-    engine = build_engine(
-        config, args.weights, test.checkpoint_dir, engine=args.engine, precision=args.precision, section="TEST"
-    )
     loader = build_view_loader(
         config, items, section="TEST", views=args.views, reverse_frames=args.reverse_frames,
         num_workers=min(test.num_reader_threads, available_cores()), rank=processes.rank, world_size=processes.count,
     )  # fmt: skip
+    engine = build_engine(
+        config, args.weights, test.checkpoint_dir, engine=args.engine, precision=args.precision, section="TEST"
+    )
     score_all(engine, loader, items, meter, test.batch_size, args.log_interval)
     for state in processes.gather(meter.state()):  # a process scores its share, each video once
         meter.merge(state)

@@ -91,7 +91,7 @@ def choose_job(args: argparse.Namespace, config, items: list, progress):
     from datareader.inputs import class_names_of
     from engines import build_engine
 
-    def engine(name: str):
+    def engine(name: str = args.engine):  # called once the flags have been checked: it may take a minute
         return build_engine(
             config, args.weights, config.INFER.checkpoint_dir, engine=name, precision=args.precision
         )  # fmt: skip
@@ -102,7 +102,7 @@ def choose_job(args: argparse.Namespace, config, items: list, progress):
         options = FeatureOptions(
             Path(args.save_dir), args.features, args.feature_pooling, args.views, args.hop, args.log_interval
         )
-        return predict_features(config, items, engine("paddle").model, options, progress)
+        return predict_features(config, items, lambda: engine("paddle").model, options, progress)
     names = class_names_of(config, "INFER")
     if args.segments:
         from prediction.segments import SegmentOptions, predict_segments
@@ -110,10 +110,10 @@ def choose_job(args: argparse.Namespace, config, items: list, progress):
         options = SegmentOptions(
             Path(args.save_dir), args.infer_topk, args.views, args.hop, args.draw, args.log_interval
         )
-        return predict_segments(config, items, engine(args.engine), names, options, progress)
+        return predict_segments(config, items, engine, names, options, progress)
     from prediction.classes import predict_classes
 
-    return predict_classes(config, items, engine(args.engine), names, args.infer_topk, args.views, progress)
+    return predict_classes(config, items, engine, names, args.infer_topk, args.views, progress)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -13,10 +13,21 @@ from utils.log import Progress
 
 
 def predict_classes(
-    config, items: Sequence[VideoItem], engine, names: list[str], topk: int, views: str | None, progress: Progress
+    config,
+    items: Sequence[VideoItem],
+    build: Callable,
+    names: list[str],
+    topk: int,
+    views: str | None,
+    progress: Progress,
 ) -> Iterator[dict]:
-    """A record a video: its path and the `topk` classes of the mean over its views, or the cause of its failure."""
-    for views_of_video in build_view_loader(config, items, section="INFER", views=views):
+    """A record a video: its path and the `topk` classes of the mean over its views, or the cause of its failure.
+
+    build() gives the engine; it is called when the rest has been found right.
+    """
+    loader = build_view_loader(config, items, section="INFER", views=views)
+    engine = build()
+    for views_of_video in loader:
         if isinstance(views_of_video, Failure):
             record = failure_record(views_of_video, progress)
         else:

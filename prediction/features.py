@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,9 +33,12 @@ class FeatureOptions:
 
 
 def predict_features(
-    config, items: Sequence[VideoItem], model, options: FeatureOptions, progress: Progress
+    config, items: Sequence[VideoItem], build: Callable, options: FeatureOptions, progress: Progress
 ) -> Iterator[dict]:
-    """A record a video: its path, its file and the shape of its features, or why it failed."""
+    """A record a video: its path, its file and the shape of its features, or why it failed.
+
+    build() gives the network; it is called when the rest has been found right.
+    """
     outputs = output_names([item.path for item in items])
     if options.pooling == "window":
         loader = build_window_loader(config, items, views=options.views, hop_seconds=options.hop_seconds)
@@ -43,6 +46,7 @@ def predict_features(
     else:
         loader = build_view_loader(config, items, section="INFER", views=options.views)
         compute = view_features
+    model = build()
     for video in loader:
         if isinstance(video, Failure):
             yield failure_record(video, progress)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,13 +38,17 @@ class SegmentOptions:
 
 
 def predict_segments(
-    config, items: Sequence[VideoItem], engine, names: list[str], options: SegmentOptions, progress: Progress
+    config, items: Sequence[VideoItem], build: Callable, names: list[str], options: SegmentOptions, progress: Progress
 ) -> Iterator[dict]:
-    """A record a video: its path, how many segments it has and the files that hold them, or why it failed."""
+    """A record a video: its path, how many segments it has and the files that hold them, or why it failed.
+
+    build() gives the engine; it is called when the rest has been found right.
+    """
     outputs = output_names([item.path for item in items])
     if options.film.lower().endswith(".mp4") and len(items) > 1:
         raise UserError(f"--draw={options.film} is one file for {len(items)} videos; name a folder")
     loader = build_window_loader(config, items, views=options.views, hop_seconds=options.hop_seconds)
+    engine = build()
     for windows in loader:
         if isinstance(windows, Failure):
             record = failure_record(windows, progress)

@@ -108,7 +108,7 @@ def test_other_views_are_a_flag(monkeypatch, tmp_path, config, weights):
     [
         (["--weights=none.pdparams"], ["none.pdparams"]),
         (["--filelist=none.txt"], ["none.txt"]),
-        (["--views=10"], ["10x3"]),
+        (["--views=10", "--weights=none.pdparams"], ["10x3"]),  # told before the engine is built
         (["-o", "RESNETS.stem_channels=8"], ["weights.pdparams", "stage"]),
         (["-o", "MODEL.class_names=none.txt"], ["none.txt", "MODEL.class_names"]),
     ],

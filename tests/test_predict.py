@@ -153,7 +153,8 @@ def test_flags_that_do_not_go_together_show_the_usage(monkeypatch, flags, capsys
         (["--video_path=README.md"], ["1 of 1"]),
         (["--filelist=none.txt"], ["none.txt", "--video_path"]),
         (["--video_path=README.md", "--weights=none.pdparams"], ["none.pdparams"]),
-        (["--video_path=README.md", "--segments", "--views=10x3"], ["10x3", "one clip"]),
+        (["--video_path=README.md", "--segments", "--views=10x3", "--weights=none.pdparams"], ["10x3", "one clip"]),
+        (["--video_path=README.md", "--views=3", "--weights=none.pdparams"], ["'3'", "clips x crops"]),
         (["--filelist={list}", "--draw=film.mp4"], ["film.mp4", "folder"]),
     ],
 )

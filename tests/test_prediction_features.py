@@ -73,7 +73,7 @@ def test_recording_ends_with_its_context(model):
 def run(config, model, folder, stage, pooling, **options):
     items = read_list(config.INFER.filelist)
     chosen = FeatureOptions(folder, stage, pooling, log_interval=0, **options)
-    records = list(predict_features(config, items, model, chosen, Progress(len(items), 0, "video")))
+    records = list(predict_features(config, items, lambda: model, chosen, Progress(len(items), 0, "video")))
     return items, records, [np.load(record["file"]) for record in records]
 
 

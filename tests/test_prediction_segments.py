@@ -55,7 +55,7 @@ def config():
 def run(config, paths, folder, **options):
     items = [VideoItem(str(path), -1, 1) for path in paths]
     options = SegmentOptions(folder, options.pop("topk", 2), log_interval=0, **options)
-    return list(predict_segments(config, items, ColourEngine(), NAMES, options, Progress(len(items), 0, "video")))
+    return list(predict_segments(config, items, ColourEngine, NAMES, options, Progress(len(items), 0, "video")))
 
 
 # ------------------------------------------------------------------------------------------------ merging
