@@ -73,11 +73,14 @@ def _read_selected(path: str, stream, index: PacketIndex, keeper: FrameKeeper, l
         raise NotSelective
     numbers = {int(index.pts[index.shown[number]]): int(number) for number in keeper.numbers}
     context = stream.codec_context
+    first_size = context.width, context.height
     skips = context.codec.canonical_name in SKIPPING_CODECS
     converter = RgbConverter(stream.time_base)
     try:
         for span, packets in packets_of(path, index, spans, limits, budget):
             _decode_span(context, span, packets, skips, numbers, keeper, converter, budget)
+            if converter.size != first_size:  # the size may have changed before
+                raise NotSelective
             context.flush_buffers()
     except DECODE_ERRORS as error:
         raise NotSelective from error
@@ -183,6 +186,7 @@ def decode_in_order(
             tally.errors = failed + demuxer.num_errors
             for frame in frames:
                 tally.frames += 1
+                convert.see(frame)
                 yield tally.frames - 1, frame, convert
 
 

@@ -18,7 +18,8 @@ class RgbConverter:
     """Callable on the frames of one stream; keeps the scaler between them.
 
     The colours follow each frame's own range and matrix. Pictures of more than 8 bits and interlaced ones go through
-    FFmpeg's filter, which knows the place of the colour samples and of the fields.
+    FFmpeg's filter, which knows the place of the colour samples and of the fields; so do those of another size than the
+    first one's, to which it scales them.
     """
 
     def __init__(self, time_base):
@@ -26,15 +27,22 @@ class RgbConverter:
         self.reformatter = av.video.reformatter.VideoReformatter()
         self.graph, self.graph_key = None, None
         self.rotation, self.matrix = _UNKNOWN, None
+        self.size: tuple[int, int] | None = None
+
+    def see(self, frame: av.VideoFrame) -> None:
+        """Take note of the size of the first picture, whether or not it is converted."""
+        self.size = self.size or (frame.width, frame.height)
 
     def __call__(self, frame: av.VideoFrame) -> np.ndarray:
         """uint8 [H, W, 3]; perhaps a view of the frame's memory with padded rows, which lives as long as it does."""
+        self.see(frame)
         matrix = self._matrix_of(frame)
         angle = clockwise_degrees(matrix)
         filters = ""
         if min(angle % 90, 90 - angle % 90) >= 1:
             filters = f"{angle:.6f}*PI/180"
-        if filters or frame.interlaced_frame or frame.format.components[0].bits > MAX_PLAIN_BITS:
+        is_odd = frame.interlaced_frame or frame.format.components[0].bits > MAX_PLAIN_BITS
+        if filters or is_odd or (frame.width, frame.height) != self.size:
             rgb = self._filtered(frame, filters)
         else:
             rgb = self.reformatter.reformat(frame, format="rgb24", **SCALER_OPTIONS)
@@ -52,21 +60,22 @@ class RgbConverter:
     def _filtered(self, frame: av.VideoFrame, rotation: str) -> av.VideoFrame:
         key = (frame.width, frame.height, frame.format.name, frame.colorspace, frame.color_range, rotation)
         if key != self.graph_key:
-            self.graph, self.graph_key = _build_graph(frame, self.time_base, rotation), key
+            self.graph, self.graph_key = self._build_graph(frame, rotation), key
         self.graph.push(frame)
         return self.graph.pull()
 
-
-def _build_graph(frame: av.VideoFrame, time_base, rotation: str) -> av.filter.Graph:
-    graph = av.filter.Graph()
-    if hasattr(graph, "threads"):
-        graph.threads = 1
-    nodes = [graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=time_base)]
-    if rotation:
-        nodes.append(graph.add("rotate", rotation))
-    nodes += [graph.add("scale", "flags=bicubic"), graph.add("format", "rgb24"), graph.add("buffersink")]
-    graph.link_nodes(*nodes).configure()
-    return graph
+    def _build_graph(self, frame: av.VideoFrame, rotation: str) -> av.filter.Graph:
+        graph = av.filter.Graph()
+        if hasattr(graph, "threads"):
+            graph.threads = 1
+        source = {"width": frame.width, "height": frame.height, "format": frame.format, "time_base": self.time_base}
+        nodes = [graph.add_buffer(**source)]
+        if rotation:
+            nodes.append(graph.add("rotate", rotation))
+        scale = "{}:{}:flags=bicubic".format(*self.size)
+        nodes += [graph.add("scale", scale), graph.add("format", "rgb24"), graph.add("buffersink")]
+        graph.link_nodes(*nodes).configure()
+        return graph
 
 
 def _as_array(frame: av.VideoFrame) -> np.ndarray:

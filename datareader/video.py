@@ -123,7 +123,7 @@ def probe(path: str | os.PathLike, limits: Limits | None = None) -> VideoInfo:
 def read_frames(
     path: str | os.PathLike, indices: np.ndarray | list[int], decoder: str = "pyav", limits: Limits | None = None
 ) -> np.ndarray:
-    """Frames by number: uint8 RGB [*indices.shape, H, W, 3], upright, all of the first wanted frame's size.
+    """Frames by number: uint8 RGB [*indices.shape, H, W, 3], upright, all of the first frame's size.
 
     indices: whole numbers from 0, in any order, repeats allowed. Raises VideoError, also for a number beyond the end.
     """

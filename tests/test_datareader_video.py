@@ -129,15 +129,19 @@ def test_indices_are_chosen_again_when_the_count_was_wrong(folder):
     np.testing.assert_array_equal(reading.taken(), truth[[0, len(truth) // 2, len(truth) - 1]])
 
 
-def test_a_cut_mp4_gives_what_is_whole_and_says_so(folder):
-    path = draw_video(folder / "cut.mp4", num_frames=60, options={"preset": "veryfast", "g": "12", "bf": "2"})
-    moved = folder / "cut_fast.mp4"
-    with av.open(str(path)) as source, av.open(str(moved), "w", options={"movflags": "faststart"}) as target:
+def copy_packets(source_path, target_path, options):
+    with av.open(str(source_path)) as source, av.open(str(target_path), "w", options=options) as target:
         stream = target.add_stream_from_template(source.streams.video[0])
         for packet in source.demux(video=0):
             if packet.size:
                 packet.stream = stream
                 target.mux(packet)
+
+
+def test_a_cut_mp4_gives_what_is_whole_and_says_so(folder):
+    path = draw_video(folder / "cut.mp4", num_frames=60, options={"preset": "veryfast", "g": "12", "bf": "2"})
+    moved = folder / "cut_fast.mp4"
+    copy_packets(path, moved, {"movflags": "faststart"})
     truncate(moved, 0.6)
     reading = read_chosen(moved, lambda n: np.arange(n))
     truth = ffmpeg_frames(moved)
@@ -247,14 +251,19 @@ def test_a_header_that_promises_too_much_is_refused_before_room_is_made(folder):
     assert time.monotonic() - start < 5
 
 
-def test_a_frame_of_another_size_is_brought_to_the_first_ones(folder):
+@pytest.mark.parametrize("seconds_later", ["0", "3"])  # with times that repeat, and with times that allow seeking
+def test_a_frame_of_another_size_is_brought_to_the_first_ones(folder, seconds_later):
     large = draw_video(folder / "large.ts", num_frames=20)
     small = draw_video(folder / "small.ts", num_frames=20, height=32, width=42)
-    both = folder / "both.ts"
-    both.write_bytes(large.read_bytes() + small.read_bytes())
+    later, both = folder / "later.ts", folder / "both.ts"
+    copy_packets(small, later, {"output_ts_offset": seconds_later})
+    both.write_bytes(large.read_bytes() + later.read_bytes())
     frames = read_chosen(both, lambda n: np.array([2, n - 2])).taken()
     assert frames.shape == (2, 64, 84, 3)
     assert frame_numbers(frames) == [2, 18]
+    alone = read_chosen(both, lambda n: np.array([n - 2])).taken()  # whatever else is wanted
+    assert np.array_equal(alone[0], frames[1])
+    assert np.array_equal(alone[0], ffmpeg_frames(both)[-2])
 
 
 def test_long_streams_are_read_from_the_file_a_second_time(folder, monkeypatch):
