@@ -2,7 +2,7 @@
 # bash run.sh train|eval|predict NONLOCAL ./configs/nonlocal.yaml [flags]    the zoo's three scripts
 # bash run.sh export NONLOCAL ./configs/nonlocal.yaml [flags]                 a static network; `inference` in the zoo
 # bash run.sh demo                                                           everything once, on videos drawn here
-# bash run.sh test                                                           linter and tests
+# bash run.sh test                                                           linter and tests, of the optional engines too
 # bash run.sh setup                                                          the environment in .venv only
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -76,7 +76,7 @@ demo)
     exec "$python" tools/demo.py "$@"
     ;;
 test)
-    find_python "$core pytest pytest_timeout xdist sklearn imageio_ffmpeg ruff safetensors" requirements.txt requirements-test.txt
+    find_python "$core pytest pytest_timeout xdist sklearn imageio_ffmpeg ruff safetensors" requirements.txt requirements-test.txt requirements-engines.txt
     "$python" -m ruff check .
     "$python" -m ruff format --check .
     exec "$python" -m pytest "$@"
