@@ -21,6 +21,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--epoch", type=int, help="in place of the configuration's")
     parser.add_argument("--pretrain", help="file of weights to begin from, or `imagenet` for the zoo's; default: none")
     parser.add_argument("--resume", help="a checkpoint, a folder (its newest good one) or `auto` (--save_dir's)")
+    parser.add_argument("--overwrite", action="store_true", help="delete the run that --save_dir holds, and start anew")
     parser.add_argument(
         "--valid_interval", type=int, default=1, help="epochs between two validations; 0: none (default: %(default)s)"
     )
@@ -56,6 +57,7 @@ def main() -> None:
         processes=processes,
         pretrain=args.pretrain,
         resume=args.resume,
+        overwrite=args.overwrite,
         seed=config.TRAIN.seed if args.fix_random_seed else None,
         log_interval=args.log_interval,
         valid_interval=args.valid_interval,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import faulthandler
 import mmap
 import os
-import signal
 import sys
 from multiprocessing.connection import Connection
 
@@ -20,7 +19,6 @@ ORPHAN_GRACE_SECONDS = 30.0
 
 def main() -> None:
     """Serve until the parent closes the connection."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     connection, arena = Connection(int(sys.argv[1])), Arena(int(sys.argv[2]))
     import cv2
 

@@ -88,6 +88,7 @@ class ProcessReader:
             [sys.executable, "-c", CHILD, *map(str, fds), root],
             stdin=subprocess.DEVNULL,
             pass_fds=fds,
+            start_new_session=True,  # signals to this process's group, Ctrl-C above all, are not for the child
             env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENCV_FFMPEG_LOGLEVEL": "-8"},
         )
         childs_end.close()

@@ -50,7 +50,7 @@ def main() -> None:
     overrides = [f"{key}={videos / name}" for key, name in lists.items()] + args.override
     call(
         "2/5 train a small I3D network with non-local blocks from scratch", "train.py", "--config=configs/demo.yaml",
-        f"--save_dir={output / 'train'}", "--fix_random_seed=True", "--valid_interval=5",
+        f"--save_dir={output / 'train'}", "--fix_random_seed=True", "--valid_interval=5", "--overwrite",
         *(f"--override={override}" for override in overrides),
     )  # fmt: skip
     train_seconds = time.perf_counter() - train_started

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import islice
+import contextlib
+from collections.abc import Iterable
 
 import numpy as np
 import paddle
 
+from training.sync_norm import CpuSyncBatchNorm
 from utils.errors import UserError
 from utils.optim import NORMS
 from utils.parallel import Processes
@@ -38,39 +40,69 @@ def freeze(model, starts: list[str] | None, with_norms: bool) -> list:
     return frozen
 
 
-def share_statistics(model, processes: Processes) -> None:
-    """Give every process the mean of all processes' running statistics: an average of averages is the same average."""
+def synchronise(model, device: str):
+    """`model` with norms that normalise over the clips of all ranks; names and values stay. device: "cpu" or "gpu".
+
+    The norms are new objects where Paddle makes them (on GPUs): call it before anybody keeps some of them.
+    """
+    if device != "cpu":
+        return paddle.nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    for norm in norms_of(model):
+        CpuSyncBatchNorm.convert(norm)
+    return model
+
+
+def share_statistics(norms: list, processes: Processes) -> None:
+    """Set the running statistics of `norms` to their means over all ranks.
+
+    Done after every step, so that what follows from them (moving average, checkpoint, validation) is the same on all
+    ranks, whenever it is looked at.
+    """
     if processes.count > 1:
-        for norm in norms_of(model):
-            for statistic in (norm._mean, norm._variance):
-                statistic.set_value((processes.sum(statistic.numpy()) / processes.count).astype(np.float32))
+        processes.average([statistic for norm in norms for statistic in (norm._mean, norm._variance)])
 
 
-def estimate_statistics(model, loader, num_batches: int, processes: Processes, frozen: list) -> None:
-    """Replace running statistics by the mean and variance of all activations of `num_batches` training batches.
+@contextlib.contextmanager
+def restored_statistics(model):
+    """Running statistics that change while entered are set back at the end."""
+    statistics = [statistic for norm in norms_of(model) for statistic in (norm._mean, norm._variance)]
+    before = [statistic.clone() for statistic in statistics]
+    try:
+        yield
+    finally:
+        for statistic, value in zip(statistics, before):
+            statistic.set_value(value)
 
-    E[m] and E[v + m^2] - E[m]^2 over the batches' means m and variances v, as each norm sees them in training ("precise
-    BN" of the authors' program). loader: at the position to read from. frozen: norms that keep theirs.
+
+def estimate_statistics(model, batches: Iterable, processes: Processes, frozen: list) -> None:
+    """Replace running statistics by the mean and variance of all activations of `batches`.
+
+    E[m] and E[v + m^2] - E[m]^2 over the batches' means m and variances v, as each norm sees them in training, each
+    batch weighed by its number of clips ("precise BN" of the authors' program). batches: of this rank; the statistics
+    are those of all ranks' batches. frozen: norms that keep theirs.
     """
     norms = [norm for norm in norms_of(model) if norm not in frozen]
     if not norms:
         return
-    sums, count = [np.zeros((2, norm._mean.shape[0])) for norm in norms], 0
+    sums, num_clips = [np.zeros((2, norm._mean.shape[0])) for norm in norms], 0
     model.eval()
     momenta = [norm._momentum for norm in norms]
     for norm in norms:
         norm.train()
         norm._momentum = 0.0  # the running statistics become the batch's own
-    with paddle.no_grad():
-        for batch in islice(loader, num_batches):
-            model(paddle.to_tensor(batch.clips))
-            count += 1
-            for norm, total in zip(norms, sums):
-                mean, variance = norm._mean.numpy().astype(np.float64), norm._variance.numpy().astype(np.float64)
-                total += [mean, variance + mean**2]
-    count = processes.sum(np.array([float(count)]))[0]
-    for norm, total, momentum in zip(norms, sums, momenta):
-        mean, square = processes.sum(total) / count
-        norm._momentum = momentum
+    try:
+        with paddle.no_grad():
+            for batch in batches:
+                model(paddle.to_tensor(batch.clips))
+                num_clips += len(batch.clips)
+                for norm, total in zip(norms, sums):
+                    mean, variance = norm._mean.numpy().astype(np.float64), norm._variance.numpy().astype(np.float64)
+                    total += len(batch.clips) * np.stack([mean, variance + mean**2])
+    finally:
+        for norm, momentum in zip(norms, momenta):
+            norm._momentum = momentum
+    num_clips = processes.sum(np.array([float(num_clips)]))[0]
+    for norm, total in zip(norms, sums):
+        mean, square = processes.sum(total) / num_clips
         norm._mean.set_value(mean.astype(np.float32))
         norm._variance.set_value(np.maximum(square - mean**2, 0.0).astype(np.float32))

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from models.nonlocal_model.weights import fetch_weights, load_weights
 from training.ema import PREFIX
-from utils.checkpoint import Checkpoint, find_checkpoint
+from utils.checkpoint import Checkpoint, delete_checkpoint, find_checkpoint, read_states
 from utils.errors import RunError, UserError
 from utils.optim import set_velocities
 from utils.parallel import Processes
 
 IMAGENET = "imagenet"
+EPOCH_PREFIX = "NONLOCAL_epoch"
 
 
 @dataclass
@@ -21,11 +25,26 @@ class Start:
     """Position and seed of a run; `checkpoint` is None for a new one."""
 
     seed: int
+    run_id: str
     checkpoint: Checkpoint | None = None
 
     @property
+    def state(self) -> dict[str, Any]:
+        return self.checkpoint.state if self.checkpoint else {}
+
+    @property
+    def is_epoch_open(self) -> bool:
+        """Whether the run stopped after an epoch's last step and before the epoch's validation and publication.
+
+        Earlier versions saved an epoch's checkpoint after these, and with another name when stopped before.
+        """
+        if not self.checkpoint:
+            return False
+        return not self.state.get("epoch_ended", self.checkpoint.path.name.startswith(EPOCH_PREFIX))
+
+    @property
     def iteration(self) -> int:
-        return self.checkpoint.state["iteration"] if self.checkpoint else 0
+        return self.state.get("iteration", 0)
 
     @property
     def best_figure(self) -> float:
@@ -37,7 +56,7 @@ class Start:
 
     def tell_changes(self, config) -> None:
         """Name the keys whose values are not those of the checkpoint's run: the run goes on with the new ones."""
-        before = self.checkpoint.state.get("config", {}) if self.checkpoint else {}
+        before = self.state.get("config", {})
         for section, keys in dataclasses.asdict(config).items():
             for name, value in keys.items():
                 old = before.get(section, {}).get(name, value)
@@ -62,7 +81,7 @@ class Start:
     def load_rest(self, average, precision) -> None:
         """The moving average and the loss scale."""
         average.load(self.checkpoint.velocities if self.checkpoint else {})
-        precision.load(self.checkpoint.state.get("loss_scale", {}) if self.checkpoint else {})
+        precision.load(self.state.get("loss_scale", {}))
 
 
 def check_same_names(checkpoint: Checkpoint, model) -> None:
@@ -79,27 +98,67 @@ def check_same_names(checkpoint: Checkpoint, model) -> None:
         )
 
 
-def find_start(resume: str | None, save_dir: str, seed: int | None, processes: Processes) -> Start:
+def find_start(
+    resume: str | None, save_dir: str, seed: int | None, processes: Processes, overwrite: bool = False
+) -> Start:
     """The start that --resume names; without one a new run with `seed`, or with a seed drawn for it.
 
-    The same for all processes. Raises RunError when they do not see the same checkpoints.
+    overwrite: a new run may take the folder of an earlier one. The same start for all processes. Raises UserError when
+    `save_dir` belongs to another run, RunError when the processes do not see the same checkpoints.
     """
+    if overwrite and resume:
+        raise UserError("--overwrite starts anew and --resume goes on; leave one of them out")
     checkpoint = find_checkpoint(resume, save_dir) if resume else None
-    drawn = int.from_bytes(os.urandom(4), "little") if seed is None else seed
-    start = Start(checkpoint.state["seed"], checkpoint) if checkpoint else Start(drawn)
-    starts = processes.gather((start.seed, start.iteration))
-    if len({iteration for _, iteration in starts}) > 1:
+    if not overwrite:
+        check_folder(save_dir, resume, checkpoint)
+    if checkpoint:
+        start = Start(checkpoint.state["seed"], checkpoint.state.get("run_id", ""), checkpoint)
+    else:
+        drawn = int.from_bytes(os.urandom(4), "little") if seed is None else seed
+        start = Start(drawn, os.urandom(8).hex())
+    starts = processes.gather((start.seed, start.run_id, start.iteration))
+    if len({iteration for *_, iteration in starts}) > 1:
         raise RunError(
             f"the processes find checkpoints of different iterations in {save_dir}: "
-            f"{sorted({iteration for _, iteration in starts})}; put it on a disk that all machines share"
+            f"{sorted({iteration for *_, iteration in starts})}; put it on a disk that all machines share"
         )
-    return dataclasses.replace(start, seed=starts[0][0])
+    return dataclasses.replace(start, seed=starts[0][0], run_id=starts[0][1])
+
+
+def check_folder(save_dir: str, resume: str | None, checkpoint: Checkpoint | None) -> None:
+    """Raise UserError when training in `save_dir` would mix with, or delete, what another run has left there."""
+    found = ""
+    states = read_states(Path(save_dir))
+    if checkpoint is None:
+        found = states[-1][0] if states else next((p.name for p in Path(save_dir).glob("NONLOCAL*.pdparams")), "")
+        log = Path(save_dir) / "log.jsonl"
+        if not found and not resume and log.is_file() and log.stat().st_size:
+            found = log.name  # of a run that ended before its first checkpoint; `auto` begins it again
+        going_on = "no good checkpoint to go on from" if resume else "--resume=auto goes on with it"
+    elif checkpoint.path.parent.resolve() != Path(save_dir).resolve():
+        foreign = [n for n, state in states if state.get("run_id", "") != checkpoint.state.get("run_id", "")]
+        found, going_on = (foreign[-1] if foreign else ""), "--resume=auto goes on with it"
+    if found:
+        raise UserError(
+            f"{save_dir} holds an earlier run ({found}): {going_on}, another --save_dir keeps it, "
+            "--overwrite deletes it"
+        )
+
+
+def delete_run(folder: Path) -> None:
+    """Delete what an earlier run has left in `folder`: checkpoints, published weights, log and pictures."""
+    for name, _ in read_states(folder):
+        delete_checkpoint(folder / name)
+    patterns = ("NONLOCAL*.pdparams", "NONLOCAL_*.pdopt", "NONLOCAL_*.json", "clips_epoch*.png", "curves.png")
+    for file in [f for pattern in (*patterns, "log.jsonl") for f in folder.glob(pattern)]:
+        file.unlink()
+    shutil.rmtree(folder / "visualdl", ignore_errors=True)
 
 
 def check_recipe(config, device: str, processes: Processes) -> None:
     """Raise UserError for keys that exclude each other, or that this machine cannot serve."""
     recipe = config.TRAIN
-    if recipe.sync_bn and processes.count > 1 and device == "cpu":
-        raise UserError("TRAIN.sync_bn needs GPUs: Paddle has no synchronised batch norm for the CPU; leave it out")
+    if recipe.sync_bn and recipe.graph == "static" and processes.count > 1 and device == "cpu":
+        raise UserError("TRAIN.sync_bn on CPUs works in the dynamic graph only; leave --graph=static out")
     if recipe.label_smoothing and config.MODEL.multi_label:
         raise UserError("TRAIN.label_smoothing is for one class a video; leave it out with MODEL.multi_label")

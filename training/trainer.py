@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +15,30 @@ from models import build_model
 from training.augment import augment
 from training.ema import MovingAverage
 from training.interrupt import Interruption
-from training.norms import estimate_statistics, freeze, share_statistics
+from training.norms import (
+    estimate_statistics,
+    freeze,
+    norms_of,
+    restored_statistics,
+    share_statistics,
+    synchronise,
+)
 from training.objective import build_objective
 from training.precision import Precision, build_network
 from training.profiling import Profile
 from training.recompute import recompute_blocks
-from training.start import Start, check_recipe, find_start
+from training.start import EPOCH_PREFIX, Start, check_recipe, delete_run, find_start
 from training.validation import validate
 from training.watch import Bystander, Clock, Watcher
-from utils.checkpoint import check_writable, only_writer, prune_checkpoints, save_arrays, save_checkpoint
+from utils.checkpoint import (
+    check_writable,
+    only_writer,
+    prune_checkpoints,
+    read_states,
+    save_arrays,
+    save_checkpoint,
+    update_state,
+)
 from utils.errors import RunError, UserError
 from utils.optim import build_optimizer, clip_gradients, gradient_norm, scaled_recipe, scheduled_rate, velocities
 from utils.parallel import Processes
@@ -33,7 +49,8 @@ class Trainer:
     """One run: builds all it needs from the configuration, then `run()` trains to the end.
 
     config: the resolved `Config`. save_dir: the run's folder. processes: this process's place among those of the run.
-    pretrain, resume: what --pretrain and --resume name. seed: None draws one. log_interval: steps between two lines.
+    pretrain, resume: what --pretrain and --resume name. overwrite: delete an earlier run in `save_dir`.
+    seed: None draws one. log_interval: steps between two lines.
     valid_interval: epochs between two validations, 0 none. profiler_path: folder for a trace of the first steps.
 
     Raises UserError on bad input before the first step, RunError when the run itself fails.
@@ -47,6 +64,7 @@ class Trainer:
         processes: Processes | None = None,
         pretrain: str | None = None,
         resume: str | None = None,
+        overwrite: bool = False,
         seed: int | None = None,
         log_interval: int = 10,
         valid_interval: int = 1,
@@ -57,7 +75,8 @@ class Trainer:
         self.log_interval, self.valid_interval, self.profiler_path = log_interval, valid_interval, profiler_path
         self.objective = build_objective(config)
         self.items, self.valid_items = self.read_items()
-        self.start: Start = find_start(resume, save_dir, seed, self.processes)
+        self.overwrite = overwrite
+        self.start: Start = find_start(resume, save_dir, seed, self.processes, overwrite)
         self.start.tell_changes(config)
         paddle.seed(self.start.seed)
         self.model = build_model(config)
@@ -69,7 +88,10 @@ class Trainer:
         self.total = min(self.recipe.max_iter, self.recipe.epoch * len(self.loader))
         self.iteration, self.best_figure = self.start.iteration, self.start.best_figure
         self.last_checkpoint = self.start.path
-        self.broken: dict[str, str] = {}
+        self.sequence = max([state.get("sequence", 0) for _, state in read_states(self.save_dir)], default=0)
+        # of the epoch so far, over all processes
+        self.sums = np.array(self.start.state.get("epoch_sums", 0.0))
+        self.broken: dict[str, str] = dict(self.start.state.get("broken", {}))
 
     def read_items(self) -> tuple[list, list]:
         """The videos of the training list and, where there is a validation, of the validation list."""
@@ -83,9 +105,10 @@ class Trainer:
         recipe = self.recipe
         device = paddle.device.get_device().partition(":")[0]
         check_recipe(self.config, device, self.processes)
-        self.frozen_norms = freeze(self.model, recipe.freeze, recipe.freeze_norms)
         if recipe.sync_bn and self.processes.count > 1:
-            self.model = paddle.nn.SyncBatchNorm.convert_sync_batchnorm(self.model)
+            self.model = synchronise(self.model, device)
+        self.frozen_norms = freeze(self.model, recipe.freeze, recipe.freeze_norms)
+        self.trained_norms = [norm for norm in norms_of(self.model) if norm not in self.frozen_norms]
         self.parameters = [p for p in self.model.parameters() if not p.stop_gradient]
         if self.processes.is_first:
             check_writable(
@@ -102,53 +125,76 @@ class Trainer:
 
     def run(self) -> dict:
         """Train from the start's position to `epoch` or `max_iter`; returns the last validation's result."""
+        self.is_epoch_open = any(self.processes.gather(self.has_open_epoch()))
         if not self.processes.is_first:
             self.watcher = Bystander()
             return self.train()
         with only_writer(self.save_dir):
-            self.watcher = Watcher(self.config, self.save_dir, self.total, self.iteration, self.log_interval)
+            if self.overwrite:
+                delete_run(self.save_dir)
+            self.watcher = Watcher(
+                self.config, self.save_dir, self.total, self.iteration, self.log_interval, self.is_epoch_open
+            )
             return self.train()
+
+    def has_open_epoch(self) -> bool:
+        """Whether the start lies between an epoch's last step and the end of the epoch, or of the run, which is due."""
+        if self.iteration >= self.total:
+            return self.start.is_epoch_open or not (self.save_dir / "NONLOCAL.pdparams").exists()
+        return self.start.is_epoch_open and self.iteration % len(self.loader) == 0
 
     def train(self) -> dict:
         """Epoch by epoch, what `run` promises."""
         result: dict = {}
+        is_launched = self.processes.count > 1
         try:
-            with Interruption() as self.interruption, Profile(self.profiler_path) as self.profile:
-                epoch, first_batch = divmod(self.iteration, len(self.loader))
-                if self.iteration >= self.total:
-                    self.publish("NONLOCAL")
+            with Interruption(is_launched) as self.interruption, Profile(self.profiler_path) as self.profile:
+                if self.is_epoch_open:
+                    result = self.end_epoch((self.iteration - 1) // len(self.loader)) or result
+                elif self.iteration >= self.total:
+                    self.watcher.say(f"{self.save_dir} has been trained to its end, iteration {self.iteration}, before")
                 while self.iteration < self.total:
+                    epoch, first_batch = divmod(self.iteration, len(self.loader))
                     self.train_epoch(epoch, first_batch)
                     result = self.end_epoch(epoch) or result
-                    epoch, first_batch = epoch + 1, 0
         finally:
-            self.loader.close()
-            self.watcher.close()
+            self.close()
         return result
 
+    def close(self) -> None:
+        """End the reading processes, draw the curves."""
+        self.loader.close()
+        self.watcher.close()
+
     def train_epoch(self, epoch: int, first_batch: int) -> None:
-        """The rest of an epoch from batch `first_batch`, or up to `max_iter`."""
+        """The rest of an epoch from batch `first_batch`, or up to `max_iter`, and its checkpoint."""
         self.network.train()
         for norm in self.frozen_norms:
             norm.eval()
         self.loader.set_position(epoch, first_batch)
-        self.broken.clear()
-        sums, clock = 0.0, Clock()
+        if first_batch == 0:
+            self.broken, self.sums = {}, np.array(0.0)
+        clock = Clock()
         for batch in self.loader:
             clock.batch_arrived()
             self.note_failures(batch.failures)
             rate = scheduled_rate(self.iteration, self.recipe, self.total)
-            step_sums, norm = self.step(batch, rate, epoch)
-            sums = sums + step_sums
+            sums, norm = self.step(batch, rate, epoch)
+            self.sums = self.sums + sums
             self.iteration += 1
             self.profile.step()
             clock.step_ended()
             num_clips = len(batch) * self.processes.count
-            figures = self.objective.running(sums)
+            figures = self.objective.running(self.sums)
             self.watcher.step(self.iteration, epoch, figures, clock, num_clips, learning_rate=rate, gradient_norm=norm)
-            self.save_if_due()
-            if self.iteration >= self.total:
+            if self.iteration >= self.total or self.iteration % len(self.loader) == 0:
                 break
+            interval = self.recipe.checkpoint_interval
+            if self.has_to_stop or (interval and self.iteration % interval == 0):
+                self.save(f"NONLOCAL_iter{self.iteration}")
+            if self.has_to_stop:
+                self.stop()
+        self.save(f"{EPOCH_PREFIX}{epoch}")
 
     def step(self, batch, rate: float, epoch: int) -> tuple[np.ndarray, float | None]:
         """One step of the optimiser on one batch; returns the objective's sums over all processes, and |gradient|."""
@@ -170,6 +216,7 @@ class Trainer:
                 self.precision.backward(share)
             loss += share.item()
         self.processes.average_gradients(self.parameters)
+        share_statistics(self.trained_norms, self.processes)
         sums = self.objective.sums(np.concatenate([part.detach().numpy() for part in logits]), batch, loss)
         sums = self.agree(batch, loss, sums)
 
@@ -215,20 +262,23 @@ class Trainer:
             self.broken[failure.path] = failure.cause
 
     def end_epoch(self, epoch: int) -> dict | None:
-        """Check the broken share, validate, publish the last and the best weights, save the epoch's checkpoint."""
+        """Validate, publish the last and the best weights, and note in the epoch's checkpoint that this is done.
+
+        The checkpoint is there already, so a stop loses nothing, and the resumed run begins here.
+        """
+        self.check_stop()
         self.check_broken(epoch)
-        share_statistics(self.model, self.processes)
         result, is_best = None, False
         is_last = self.iteration >= self.total
-        with self.average.in_place_of_weights():
+        with self.average.in_place_of_weights(), restored_statistics(self.model):
             if self.recipe.precise_bn_batches:
                 self.loader.set_position(epoch, 0)
-                estimate_statistics(
-                    self.model, self.loader, self.recipe.precise_bn_batches, self.processes, self.frozen_norms
-                )
+                batches = self.until_stopped(islice(self.loader, self.recipe.precise_bn_batches))
+                estimate_statistics(self.model, batches, self.processes, self.frozen_norms)
             if self.valid_interval and (is_last or (epoch + 1) % self.valid_interval == 0):
                 result = validate(
-                    self.model, self.config, self.valid_items, self.objective, self.processes, self.watcher.say
+                    self.model, self.config, self.valid_items, self.objective, self.processes, self.watcher.say,
+                    self.check_stop,
                 )  # fmt: skip
                 self.watcher.validated(self.iteration, epoch, result, len(self.valid_items))
                 is_best = result[self.objective.figure] > self.best_figure
@@ -236,12 +286,31 @@ class Trainer:
             for name, is_due in (("NONLOCAL_best", is_best), ("NONLOCAL", is_last)):
                 if is_due:
                     self.publish(name)
-        self.save(f"NONLOCAL_epoch{epoch}")
+        own = Path(self.last_checkpoint)
+        if self.processes.is_first and own.parent == self.save_dir:
+            update_state(own, epoch_ended=True, best_figure=self.best_figure)
         return result
+
+    def until_stopped(self, batches):
+        """The batches, each after a look whether the run has to stop."""
+        for batch in batches:
+            self.check_stop()
+            yield batch
+
+    def check_stop(self) -> None:
+        """End the run if one of its processes has had a signal. All of them call it together."""
+        if self.processes.sum(np.array([float(self.interruption.signal)]))[0]:
+            self.stop()
+
+    def stop(self) -> None:
+        """End all processes of the run together: a launcher kills those that are left behind."""
+        self.close()
+        self.processes.barrier()
+        raise self.interruption.error(self.last_checkpoint)
 
     def check_broken(self, epoch: int) -> None:
         """One line for the epoch's broken videos; RunError when they are more than READER.max_broken_share."""
-        broken = {path for part in self.processes.gather(sorted(self.broken)) for path in part}
+        broken = self.all_broken()
         if not broken:
             return
         self.watcher.say(f"epoch {epoch}: {len(broken)} of {len(self.items)} training videos are broken")
@@ -251,31 +320,43 @@ class Trainer:
                 f"allows; {self.recipe.filelist} needs repair; the last checkpoint is {self.last_checkpoint or 'none'}"
             )
 
-    def save_if_due(self) -> None:
-        """A checkpoint inside an epoch, at the interval and when the run has to stop."""
-        interval = self.recipe.checkpoint_interval
-        if self.has_to_stop or (interval and self.iteration % interval == 0):
-            share_statistics(self.model, self.processes)
-            self.save(f"NONLOCAL_iter{self.iteration}")
-        if self.has_to_stop:
-            self.interruption.stop(self.last_checkpoint)
+    def all_broken(self) -> dict[str, str]:
+        """The epoch's broken videos of all processes, and their causes."""
+        return {path: cause for part in self.processes.gather(self.broken) for path, cause in sorted(part.items())}
 
     def save(self, name: str) -> None:
-        """Write the checkpoint `name`, from which the run continues exactly, and delete those it makes needless."""
-        self.last_checkpoint = str(self.save_dir / name)
-        if not self.processes.is_first:
-            return
+        """Write the checkpoint `name`, from which the run continues exactly, and delete those it makes needless.
+
+        It is announced, on all processes, when it is on the disk. Raises RunError on all of them when it cannot be.
+        """
+        self.sequence += 1
         state = {
             "iteration": self.iteration,
+            "sequence": self.sequence,
+            "run_id": self.start.run_id,
             "seed": self.start.seed,
             "best_figure": self.best_figure,
+            "epoch_ended": False,
+            "epoch_sums": self.sums.tolist(),
+            "broken": self.all_broken(),
             "loss_scale": self.precision.state(),
             "config": dataclasses.asdict(self.config),
         }
-        arrays = {**velocities(self.model, self.optimizer), **self.average.arrays()}
-        save_checkpoint(self.save_dir, name, self.weights(), arrays, state)
-        prune_checkpoints(self.save_dir, "NONLOCAL_iter", 1)
-        prune_checkpoints(self.save_dir, "NONLOCAL_epoch", self.recipe.keep_checkpoints)
+        failure = None
+        if self.processes.is_first:
+            arrays = {**velocities(self.model, self.optimizer), **self.average.arrays()}
+            try:
+                save_checkpoint(self.save_dir, name, self.weights(), arrays, state)
+            except RunError as error:
+                failure = str(error)
+        failure = self.processes.gather(failure)[0]
+        if failure:
+            raise RunError(failure)
+        self.last_checkpoint = str(self.save_dir / name)
+        self.watcher.say(f"saved {self.last_checkpoint}")
+        if self.processes.is_first:
+            prune_checkpoints(self.save_dir, "NONLOCAL_iter", 1, self.start.run_id)
+            prune_checkpoints(self.save_dir, EPOCH_PREFIX, self.recipe.keep_checkpoints, self.start.run_id)
 
     def publish(self, name: str) -> None:
         """Write the weights alone, as eval.py and predict.py take them."""

@@ -16,12 +16,15 @@ CLIPS_OF_A_PICTURE = 8
 
 
 class Watcher:
-    """Log, bar and pictures in `save_dir`. total, iteration: steps in all and done before. interval: between rows."""
+    """Log, bar and pictures in `save_dir`. total, iteration: steps in all and done before. interval: between rows.
 
-    def __init__(self, config, save_dir: Path, total: int, iteration: int, interval: int):
+    is_epoch_open: the validation at `iteration` comes again.
+    """
+
+    def __init__(self, config, save_dir: Path, total: int, iteration: int, interval: int, is_epoch_open: bool):
         self.config, self.save_dir, self.total, self.interval = config, save_dir, total, interval
         write_text(save_dir / "config.yaml", save_config(config))
-        self.log = RunLog(str(save_dir), iteration)
+        self.log = RunLog(str(save_dir), iteration, is_epoch_open)
         self.progress = Progress(total, interval, "step", iteration)
 
     def say(self, text: str) -> None:

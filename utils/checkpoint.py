@@ -11,12 +11,13 @@ import hashlib
 import json
 import os
 import pickle
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from utils.errors import RunError, UserError
-from utils.files import write_atomically, write_together
+from utils.files import write_atomically, write_text, write_together
 from utils.safe_pickle import load_pickle
 
 SUFFIXES = (".json", ".pdopt", ".pdparams")
@@ -52,6 +53,7 @@ def save_checkpoint(folder: Path, name: str, weights: dict, velocities: dict, st
     """Write folder/name.{pdopt,pdparams,json} and return folder/name. Raises RunError when the disk refuses.
 
     None of the three takes its place before all are written, so a full disk leaves the checkpoint of that name whole.
+    While they take their places, an older checkpoint of that name stays readable as name.previous.
     """
     prefix, checksums = Path(folder) / name, {}
 
@@ -63,14 +65,52 @@ def save_checkpoint(folder: Path, name: str, weights: dict, velocities: dict, st
 
         return write
 
-    write_together(
-        {
-            f"{prefix}.pdopt": writer(".pdopt", velocities),
-            f"{prefix}.pdparams": writer(".pdparams", weights),
-            f"{prefix}.json": lambda stream: stream.write(json.dumps({**state, "sha256": checksums}).encode()),
-        }
-    )
+    with _kept_readable(prefix):
+        write_together(
+            {
+                f"{prefix}.pdopt": writer(".pdopt", velocities),
+                f"{prefix}.pdparams": writer(".pdparams", weights),
+                f"{prefix}.json": lambda stream: stream.write(json.dumps({**state, "sha256": checksums}).encode()),
+            }
+        )
     return prefix
+
+
+@contextlib.contextmanager
+def _kept_readable(prefix: Path):
+    """While entered, the checkpoint of that name, if there is one, can be read as prefix.previous too."""
+    previous = Path(f"{prefix}.previous")
+    if not Path(f"{prefix}.json").exists():
+        yield
+        return
+    delete_checkpoint(previous)
+    for suffix in reversed(SUFFIXES):  # the state last: without it the others are no checkpoint
+        with contextlib.suppress(FileNotFoundError):
+            try:
+                os.link(f"{prefix}{suffix}", f"{previous}{suffix}")
+            except FileNotFoundError:
+                raise
+            except OSError:  # a disk without hard links
+                shutil.copyfile(f"{prefix}{suffix}", f"{previous}{suffix}")
+    try:
+        yield
+    finally:
+        with contextlib.suppress(UserError):  # half of it has been replaced: the previous one stays
+            load_checkpoint(prefix)
+            delete_checkpoint(previous)
+
+
+def update_state(prefix: Path, **changes: Any) -> None:
+    """Change entries of a checkpoint's state; its arrays stay as they are. Raises RunError when the disk refuses."""
+    state = json.loads(Path(f"{prefix}.json").read_text(encoding="utf-8"))
+    write_text(f"{prefix}.json", json.dumps({**state, **changes}))
+
+
+def delete_checkpoint(prefix: Path) -> None:
+    """Delete the files of a checkpoint that are there; the state first, so that no half of it looks whole."""
+    for suffix in SUFFIXES:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{prefix}{suffix}")
 
 
 def load_checkpoint(prefix: Path) -> Checkpoint:
@@ -106,15 +146,24 @@ def _digest(stream):
     return digest
 
 
-def newest_checkpoint(folder: Path, warn=print) -> Checkpoint | None:
-    """The good checkpoint of `folder` with the highest iteration, or None; damaged ones are named through `warn`."""
-    candidates = []
-    for file in Path(folder).glob("*.json"):
+def read_states(folder: Path, pattern: str = "*") -> list[tuple[str, dict[str, Any]]]:
+    """(name, state) of the checkpoints in `folder`, the one saved last at the end. Their arrays are not looked at.
+
+    The order is that of saving (`sequence`), which a run resumed from an earlier checkpoint repeats iterations in;
+    checkpoints of versions without it come first, by iteration.
+    """
+    states = []
+    for file in Path(folder).glob(f"{pattern}.json"):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             state = json.loads(file.read_text(encoding="utf-8"))
-            if state["sha256"] and not state.get("is_final"):
-                candidates.append((state["iteration"], file.stem))
-    for _, name in sorted(candidates, reverse=True):
+            if state["sha256"] and isinstance(state["iteration"], int):
+                states.append((file.stem, state))
+    return sorted(states, key=lambda entry: (entry[1].get("sequence", 0), entry[1]["iteration"]))
+
+
+def newest_checkpoint(folder: Path, warn=print) -> Checkpoint | None:
+    """The good checkpoint of `folder` that was saved last, or None; damaged ones are named through `warn`."""
+    for name, _ in reversed(read_states(folder)):
         try:
             return load_checkpoint(Path(folder) / name)
         except UserError as error:
@@ -137,16 +186,11 @@ def find_checkpoint(path: str, save_dir: str, warn=print) -> Checkpoint | None:
     return found
 
 
-def prune_checkpoints(folder: Path, prefix: str, keep: int) -> None:
-    """Delete all but the newest `keep` checkpoints whose names start with `prefix`; 0 keeps all."""
-    states = []
-    for file in Path(folder).glob(f"{prefix}*.json"):
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            states.append((json.loads(file.read_text(encoding="utf-8"))["iteration"], file.stem))
-    for _, name in sorted(states, reverse=True)[keep or len(states) :]:
-        for suffix in SUFFIXES:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(Path(folder) / f"{name}{suffix}")
+def prune_checkpoints(folder: Path, prefix: str, keep: int, run_id: str = "") -> None:
+    """Delete all but the `keep` last saved checkpoints of a run whose names start with `prefix`; 0 keeps all."""
+    own = [name for name, state in read_states(folder, f"{prefix}*") if state.get("run_id", "") == run_id]
+    for name in own[: -keep if keep else 0]:
+        delete_checkpoint(Path(folder) / name)
 
 
 @contextlib.contextmanager

@@ -17,17 +17,21 @@ from utils.files import write_text
 class RunLog:
     """A run's rows as JSON lines in save_dir/log.jsonl and as VisualDL scalars in save_dir/visualdl.
 
-    save_dir: the run's folder. from_iteration: rows of a broken-off run at or beyond it are dropped (they come again).
-    `rows` holds all rows, for the curves.
+    save_dir: the run's folder. from_iteration: rows of a broken-off run beyond it are dropped (they come again), and
+    its validation with `redo_validation`. `rows` holds all rows, for the curves.
     """
 
-    def __init__(self, save_dir: str, from_iteration: int = 0):
+    def __init__(self, save_dir: str, from_iteration: int = 0, redo_validation: bool = False):
         from visualdl import LogWriter
 
         self.path = Path(save_dir) / "log.jsonl"
         self.rows = [row for row in _read_rows(self.path) if row.get("iteration", 0) <= from_iteration]
         if from_iteration == 0:
             self.rows = []
+        if redo_validation:
+            self.rows = [
+                row for row in self.rows if (row.get("kind"), row.get("iteration")) != ("valid", from_iteration)
+            ]
         write_text(self.path, "".join(json.dumps(row) + "\n" for row in self.rows))
         self.stream = open(self.path, "a", encoding="utf-8")  # noqa: SIM115 - open as long as the run
         self.writer = LogWriter(logdir=str(Path(save_dir) / "visualdl"))

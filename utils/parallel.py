@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from utils.errors import RunError
 
 BUCKET_ENTRIES = 1 << 23
 
@@ -32,7 +35,8 @@ class Processes:
         import paddle
 
         tensor = paddle.to_tensor(np.asarray(array, np.float64))
-        paddle.distributed.all_reduce(tensor)
+        with _peers_alive():
+            paddle.distributed.all_reduce(tensor)
         return tensor.numpy()
 
     def gather(self, value: Any) -> list:
@@ -42,7 +46,8 @@ class Processes:
         import paddle
 
         values: list = []
-        paddle.distributed.all_gather_object(values, value)
+        with _peers_alive():
+            paddle.distributed.all_gather_object(values, value)
         return values
 
     def average_gradients(self, parameters: list) -> None:
@@ -51,26 +56,44 @@ class Processes:
         Not by `paddle.DataParallel`, which takes the memory of a gradient in its order of storage: wrong for gradients
         of transposed weights, which are strided views (Paddle 2.6 and 3.3).
         """
-        if self.count == 1:
-            return
+        if self.count > 1:
+            self.average([parameter.grad for parameter in parameters if parameter.grad is not None])
+
+    def average(self, tensors: list) -> None:
+        """Replace float32 tensors by their means over all processes; the same bits on each of them."""
         import paddle
 
         with paddle.no_grad():
-            for bucket in _buckets([parameter for parameter in parameters if parameter.grad is not None]):
-                flat = paddle.concat([parameter.grad.flatten() for parameter in bucket])
-                paddle.distributed.all_reduce(flat)
-                parts = (flat / self.count).split([parameter.size for parameter in bucket])
-                for parameter, part in zip(bucket, parts):
-                    parameter.grad.set_value(part.reshape(parameter.shape))
+            for bucket in _buckets(tensors):
+                flat = paddle.concat([tensor.flatten() for tensor in bucket])
+                with _peers_alive():
+                    paddle.distributed.all_reduce(flat)
+                for tensor, part in zip(bucket, (flat / self.count).split([tensor.size for tensor in bucket])):
+                    tensor.set_value(part.reshape(tensor.shape))
+
+    def barrier(self) -> None:
+        """Wait until all processes are here."""
+        self.sum(np.zeros(1))
 
 
-def _buckets(parameters: list) -> list[list]:
-    """Parameters in groups of BUCKET_ENTRIES entries or one parameter: few messages, little memory."""
+@contextlib.contextmanager
+def _peers_alive():
+    """A message between processes; RunError when it breaks off because one of them has ended."""
+    try:
+        yield
+    except (RuntimeError, OSError, EOFError) as error:
+        raise RunError(
+            "another process of this run has ended or cannot be reached; its own message says why"
+        ) from error
+
+
+def _buckets(tensors: list) -> list[list]:
+    """Tensors in groups of BUCKET_ENTRIES entries or one tensor: few messages, little memory."""
     buckets: list[list] = [[]]
-    for parameter in parameters:
-        if buckets[-1] and sum(p.size for p in buckets[-1]) + parameter.size > BUCKET_ENTRIES:
+    for tensor in tensors:
+        if buckets[-1] and sum(t.size for t in buckets[-1]) + tensor.size > BUCKET_ENTRIES:
             buckets.append([])
-        buckets[-1].append(parameter)
+        buckets[-1].append(tensor)
     return [bucket for bucket in buckets if bucket]
 
 
