@@ -69,7 +69,12 @@ train | eval | predict | export | inference)
     if [[ $mode =~ ^(train|eval)$ ]] && has_several_gpus "$@"; then
         launcher=(-m paddle.distributed.launch --log_dir=output/launch) # one process a GPU
     fi
-    exec "$python" ${launcher[@]+"${launcher[@]}"} "$mode.py" --model_name="$name" --config="$config" "$@"
+    supervisor=()
+    if [ "$mode" = train ] && [[ " $* " =~ " --restarts"[=\ ] ]]; then
+        supervisor=(-m utils.supervisor "$python") # outside the launcher
+    fi
+    exec "$python" ${supervisor[@]+"${supervisor[@]}"} ${launcher[@]+"${launcher[@]}"} "$mode.py" \
+        --model_name="$name" --config="$config" "$@"
     ;;
 demo)
     find_python "$core" requirements.txt

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 
 from configs import config_from_args
-from utils.cli import build_parser, parse_switch, run
-from utils.parallel import join_processes
+from utils.cli import build_parser, parse_switch, positive_int, run
+from utils.errors import UserError
+from utils.parallel import join_processes, num_launched
 from utils.runtime import choose_device, prepare_environment
+from utils.supervisor import supervise
 
 
 def parse_args() -> argparse.Namespace:
@@ -21,6 +24,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--epoch", type=int, help="in place of the configuration's")
     parser.add_argument("--pretrain", help="file of weights to begin from, or `imagenet` for the zoo's; default: none")
     parser.add_argument("--resume", help="a checkpoint, a folder (its newest good one) or `auto` (--save_dir's)")
+    parser.add_argument(
+        "--restarts", type=positive_int, help="start a failed run again, with --resume=auto, up to so many times"
+    )
     parser.add_argument("--overwrite", action="store_true", help="delete the run that --save_dir holds, and start anew")
     parser.add_argument(
         "--valid_interval", type=int, default=1, help="epochs between two validations; 0: none (default: %(default)s)"
@@ -42,6 +48,10 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    if args.restarts:
+        if num_launched() > 1:
+            raise UserError("--restarts supervises the launcher, not its processes; give it to `bash run.sh train`")
+        return supervise([sys.executable, *sys.argv], args.save_dir)
     config = config_from_args(args, ("TRAIN", "VALID"))
     prepare_environment()
     device = choose_device(args.use_gpu)

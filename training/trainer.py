@@ -205,6 +205,8 @@ class Trainer:
             captions = [f"{batch.label[i]} {Path(self.items[v].path).name}" for i, v in enumerate(batch.video_id)]
             self.watcher.picture(self.iteration, epoch, clips, captions)
 
+        if self.recipe.sync_bn and self.processes.count > 1:
+            self.processes.barrier()  # the norms exchange messages of their own
         loss, logits = 0.0, []
         pieces = np.array_split(np.arange(len(clips)), min(self.recipe.accumulation_steps, len(clips)))
         for piece in pieces:

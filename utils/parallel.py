@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import dataclasses
 import os
 import signal
 import sys
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +17,7 @@ import numpy as np
 from utils.errors import RunError
 
 BUCKET_ENTRIES = 1 << 23
+MEETING_SECONDS = 1800.0  # as NCCL in Paddle
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,7 @@ class Processes:
 
     rank: int = 0
     count: int = 1
+    meeting: Meeting | None = dataclasses.field(default=None, compare=False)
 
     @property
     def is_first(self) -> bool:
@@ -35,7 +39,7 @@ class Processes:
         import paddle
 
         tensor = paddle.to_tensor(np.asarray(array, np.float64))
-        with _peers_alive():
+        with self.together():
             paddle.distributed.all_reduce(tensor)
         return tensor.numpy()
 
@@ -46,7 +50,7 @@ class Processes:
         import paddle
 
         values: list = []
-        with _peers_alive():
+        with self.together():
             paddle.distributed.all_gather_object(values, value)
         return values
 
@@ -66,7 +70,7 @@ class Processes:
         with paddle.no_grad():
             for bucket in _buckets(tensors):
                 flat = paddle.concat([tensor.flatten() for tensor in bucket])
-                with _peers_alive():
+                with self.together():
                     paddle.distributed.all_reduce(flat)
                 for tensor, part in zip(bucket, (flat / self.count).split([tensor.size for tensor in bucket])):
                     tensor.set_value(part.reshape(tensor.shape))
@@ -75,16 +79,59 @@ class Processes:
         """Wait until all processes are here."""
         self.sum(np.zeros(1))
 
+    @contextlib.contextmanager
+    def together(self):
+        """A message between processes begins when all of them are here.
+
+        Raises RunError when it breaks off because one of them has ended.
+        """
+        try:
+            if self.meeting:
+                self.meeting.wait()
+            yield
+        except (RuntimeError, OSError, EOFError) as error:
+            raise RunError(
+                "another process of this run has ended or is out of reach; its own message says why"
+            ) from error
+
+
+class Meeting:
+    """Waits for all processes before a message through Gloo, which gives up after 30 seconds, whatever Paddle is told.
+
+    One of them may be reading a slow video or writing a large checkpoint for longer. The processes count their arrivals
+    in the store (TCP) through which they found each other. While waiting, signals are answered.
+    """
+
+    key = "nonlocal/arrivals"
+
+    def __init__(self, store, count: int):
+        self.store, self.count, self.expected = store, count, 0
+
+    def wait(self) -> None:
+        """Return when all processes have called it equally often; RuntimeError after MEETING_SECONDS."""
+        self.expected += self.count
+        arrived, pause = self._add(1), 0.0001
+        deadline = time.monotonic() + MEETING_SECONDS
+        while arrived < self.expected:
+            if time.monotonic() > deadline:
+                raise RuntimeError("a process does not come")
+            time.sleep(pause)
+            pause = min(1.5 * pause, 0.05)
+            arrived = self._add(0)
+
+    def _add(self, amount: int) -> int:
+        with _signals_held():
+            return self.store.add(self.key, amount)
+
 
 @contextlib.contextmanager
-def _peers_alive():
-    """A message between processes; RunError when it breaks off because one of them has ended."""
+def _signals_held():
+    """SIGINT and SIGTERM wait: the store takes a system call that they interrupt for a lost connection."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield
-    except (RuntimeError, OSError, EOFError) as error:
-        raise RunError(
-            "another process of this run has ended or cannot be reached; its own message says why"
-        ) from error
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _buckets(tensors: list) -> list[list]:
@@ -121,8 +168,11 @@ def join_processes(device: str) -> Processes:
         os.environ.setdefault("PADDLE_DISTRI_BACKEND", "gloo")
     import paddle
 
-    paddle.distributed.init_parallel_env()
-    processes = Processes(paddle.distributed.get_rank(), paddle.distributed.get_world_size())
+    with _signals_held():  # for ever in the threads that the store and Gloo start here
+        paddle.distributed.init_parallel_env()
+    rank, count = paddle.distributed.get_rank(), paddle.distributed.get_world_size()
+    meeting = Meeting(paddle.distributed.collective._default_store, count) if device == "cpu" else None
+    processes = Processes(rank, count, meeting)
     if not processes.is_first:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - open as long as the process
     return processes

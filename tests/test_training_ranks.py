@@ -1,0 +1,126 @@
+"""Parts of training that need several ranks, on two of them, against plain loops over what both have seen."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tests.script_runs import ROOT, make_videos, run_script, tiny_config, write_list
+from utils.safe_pickle import load_pickle
+
+GLOO_GIVES_UP_SECONDS = 30
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory):
+    return make_videos(tmp_path_factory.mktemp("videos"), 8, 3)
+
+
+def launch(folder, script: str, *arguments: object) -> None:
+    """Run a script on two ranks, to status 0."""
+    command = [
+        sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node=2", f"--log_dir={folder / 'launch'}",
+        script, *map(str, arguments),
+    ]  # fmt: skip
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ)
+    logs = [path.read_text()[-3000:] for path in sorted((folder / "launch").glob("workerlog.*"))]
+    assert done.returncode == 0, (done.stderr[-2000:], *logs)
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory, videos):
+    folder = tmp_path_factory.mktemp("ranks")
+    config = tiny_config(folder, write_list(folder / "list.txt", videos), batch_size=4, dropout_rate=0.5)
+    launch(folder, "tests/two_ranks.py", config, folder, GLOO_GIVES_UP_SECONDS + 2)
+    return [
+        {**json.loads((folder / f"rank{rank}.json").read_text()), **np.load(folder / f"rank{rank}.npz")}
+        for rank in range(2)
+    ]
+
+
+def test_running_statistics_and_their_average_are_the_same_on_all_ranks(ranks):
+    names = [name for name in ranks[0] if name.startswith(("model/", "average/"))]
+    assert len(names) > 40
+    for name in names:
+        np.testing.assert_array_equal(ranks[0][name], ranks[1][name], err_msg=name)
+    assert (ranks[0]["model/stem.bn._mean"] != ranks[0]["average/stem.bn._mean"]).any()
+
+
+def test_running_statistics_move_by_the_mean_of_the_ranks_own(ranks, videos):
+    """The first norm's: momentum times the old mean, and the rest of it the mean over ranks of their batch's."""
+    import paddle
+
+    from configs import load_config
+    from models import build_model
+
+    means = []
+    folder = videos[0][0].parent
+    config = tiny_config(folder, write_list(folder / "list.txt", videos), batch_size=4)
+    paddle.seed(0)
+    resolved = load_config(config)
+    weight = build_model(resolved).stem.conv.weight
+    for rank in ranks:
+        pads = [size // 2 for size in weight.shape[2:]]
+        seen = paddle.nn.functional.conv3d(paddle.to_tensor(rank["clips"]), weight, stride=[1, 2, 2], padding=pads)
+        means.append(seen.numpy().mean((0, 2, 3, 4)))
+    assert np.abs(means[0] - means[1]).max() > 1e-3
+    momentum = 0.9
+    expected = momentum * ranks[0]["stem.before"] + (1 - momentum) * np.mean(means, 0)
+    np.testing.assert_allclose(ranks[0]["stem.after"], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_precise_statistics_are_those_of_all_clips_of_all_ranks(ranks):
+    seen = np.concatenate([rank["precise.seen"] for rank in ranks]).astype(np.float64)
+    assert len(seen) == (5 + 1 + 2) + (1 + 2)
+    for rank in ranks:
+        np.testing.assert_allclose(rank["precise.mean"], seen.mean((0, 2, 3)), rtol=1e-5)
+        np.testing.assert_allclose(rank["precise.variance"], seen.var((0, 2, 3)), rtol=1e-4)
+
+
+def test_each_rank_draws_dropout_of_its_own_in_each_step(ranks):
+    assert len({*ranks[0]["seeds"], *ranks[1]["seeds"]}) == 4
+
+
+def test_broken_videos_of_all_ranks_count_together(ranks):
+    for rank in ranks:
+        assert rank["broken"].startswith("RunError: 2 of 8 training videos are broken"), rank["broken"]
+
+
+def test_a_loss_that_is_no_number_on_one_rank_ends_all(ranks):
+    assert all(rank["loss"].startswith("RunError: the loss became") and ".mp4" in rank["loss"] for rank in ranks)
+
+
+def test_a_signal_to_one_rank_stops_all(ranks):
+    assert [rank["has_to_stop"] for rank in ranks] == [True, True]
+
+
+def test_a_checkpoint_that_cannot_be_written_is_announced_by_no_rank_and_ends_all(ranks):
+    assert all(rank["disk"].startswith("RunError: cannot write") for rank in ranks)
+    assert [rank["announced"] for rank in ranks] == [None, None]
+
+
+def test_ranks_wait_for_a_late_one_longer_than_gloo_would(ranks):
+    assert [rank["late"] for rank in ranks] == ["", ""]
+
+
+@pytest.mark.parametrize("keys", [[], ["-o", "TRAIN.freeze=[stem, stage2]"], ["-o", "TRAIN.freeze_norms=True"]])
+def test_synchronised_norms_train_two_ranks_as_one_with_the_whole_batch(monkeypatch, tmp_path, videos, keys):
+    config = tiny_config(tmp_path, write_list(tmp_path / "list.txt", videos), batch_size=4, dropout_rate=0.0, epoch=1)
+    flags = [f"--config={config}", "--fix_random_seed=True", "--log_interval=1", "-o", "TRAIN.sync_bn=True", *keys]
+    flags += ["-o", "MODEL.bn_init_gamma=0.5", "-o", "NONLOCAL.bn_init_gamma=0.5"]
+    assert run_script(monkeypatch, "train", *flags, f"--save_dir={tmp_path / 'one'}") == 0
+    launch(tmp_path, "train.py", *flags, f"--save_dir={tmp_path / 'two'}")
+    one, two = (load_pickle(tmp_path / name / "NONLOCAL.pdparams") for name in ("one", "two"))
+    for name in one:
+        np.testing.assert_allclose(two[name], one[name], rtol=1e-3, atol=1e-5, err_msg=name)
+    is_moved = {name for name in one if name.endswith("._mean") and one[name].any()}
+    if "TRAIN.freeze_norms=True" in keys:
+        assert not is_moved
+    else:
+        assert any(name.startswith("stage5.") for name in is_moved)
+        assert any(name.startswith(("stem.", "stage2.")) for name in is_moved) == (not keys)
