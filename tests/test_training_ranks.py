@@ -9,8 +9,13 @@ import sys
 
 import numpy as np
 import pytest
+from paddle import nn
 
+from configs import load_config
 from tests.script_runs import ROOT, make_videos, run_script, tiny_config, write_list
+from training import Trainer
+from training.norms import norms_of
+from utils.parallel import Processes
 from utils.safe_pickle import load_pickle
 
 GLOO_GIVES_UP_SECONDS = 30
@@ -55,7 +60,6 @@ def test_running_statistics_move_by_the_mean_of_the_ranks_own(ranks, videos):
     """The first norm's: momentum times the old mean, and the rest of it the mean over ranks of their batch's."""
     import paddle
 
-    from configs import load_config
     from models import build_model
 
     means = []
@@ -124,3 +128,26 @@ def test_synchronised_norms_train_two_ranks_as_one_with_the_whole_batch(monkeypa
     else:
         assert any(name.startswith("stage5.") for name in is_moved)
         assert any(name.startswith(("stem.", "stage2.")) for name in is_moved) == (not keys)
+
+
+class TwoAlike(Processes):
+    """Two ranks that always say the same."""
+
+    def sum(self, array):
+        return 2 * array
+
+    def gather(self, value):
+        return [value, value]
+
+
+def test_frozen_norms_are_those_of_the_network_also_where_synchronising_makes_new_ones(monkeypatch, tmp_path, videos):
+    """As Paddle's conversion for GPUs does; the layers can be made here, not called."""
+    monkeypatch.setattr(
+        "training.trainer.synchronise", lambda model, device: nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    )
+    config = tiny_config(tmp_path, write_list(tmp_path / "list.txt", videos), batch_size=4, sync_bn=True)
+    config = load_config(config, ["TRAIN.freeze=[stem]", "TRAIN.freeze_norms=True"])
+    trainer = Trainer(config, str(tmp_path / "run"), processes=TwoAlike(0, 2))
+    norms = norms_of(trainer.model)
+    assert len(norms) == 25 and all(isinstance(norm, nn.SyncBatchNorm) for norm in norms)
+    assert {id(norm) for norm in trainer.frozen_norms} == {id(norm) for norm in norms}

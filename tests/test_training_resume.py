@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import subprocess
 import sys
 
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 from configs import load_config
 from datareader import build_train_loader, read_list
 from models import build_model
-from tests.script_runs import make_videos, run_script, tiny_config, write_list
+from tests.script_runs import ROOT, make_videos, run_script, tiny_config, write_list
 from tools import torture_training
 from training import trainer
 from utils.checkpoint import read_states
@@ -337,3 +338,26 @@ def test_only_a_launchers_repetitions_count_as_one_signal(monkeypatch):
             assert ends == expected
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+READER = """
+import os, signal, sys
+from datareader.clips import ReaderSettings, ViewFrames
+from datareader.workers import ProcessReader
+signal.signal(signal.SIGTERM, lambda *_: None)  # a handler is not inherited
+reader = ProcessReader()
+request = ViewFrames(sys.argv[1], 1, 4, 1, 32, ReaderSettings())
+reader.run(request)
+before = reader.process.pid
+os.killpg(0, signal.SIGTERM)
+reader.run(request)
+print(before == reader.process.pid)
+reader.close()
+"""
+
+
+def test_a_signal_to_the_runs_group_does_not_reach_its_reading_processes(videos):
+    """A reader that ended would cost a clip: the checkpoint saved next would not be that of a straight run."""
+    command = [sys.executable, "-c", READER, str(videos[0][0])]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, start_new_session=True)
+    assert done.stdout.strip() == "True", done.stderr

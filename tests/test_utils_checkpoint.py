@@ -127,3 +127,28 @@ def test_too_little_space_is_told_before_the_run(tmp_path):
     check_writable(str(tmp_path), 1)
     with pytest.raises(RunError, match="free space"):
         check_writable(str(tmp_path), 1 << 60)
+
+
+def test_a_kill_while_a_checkpoint_of_the_same_name_is_replaced_leaves_one_of_them(tmp_path, monkeypatch):
+    """Killed after each of the three files in turn; a kill runs nothing more, so nothing is cleaned up either."""
+    replace = os.replace
+    for number in range(3):
+        folder = tmp_path / str(number)
+        save(folder, 1, seed=1)
+        calls = iter(range(10))
+
+        def dying(source, target, calls=calls, number=number):
+            if next(calls) == number:
+                os._exit(9)
+            replace(source, target)
+
+        child = os.fork()
+        if child == 0:
+            monkeypatch.setattr(checkpoint.os, "replace", dying)
+            save(folder, 1, seed=2)
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+        assert newest_checkpoint(folder, lambda _: None).state["seed"] == 1
+        save(folder, 1, seed=3)
+        assert newest_checkpoint(folder).state["seed"] == 3
+        assert len(list(folder.glob("NONLOCAL*"))) == 3
