@@ -66,6 +66,22 @@ def test_a_broken_video_of_a_folder_is_an_error_for_itself_alone(monkeypatch, tm
     assert "a broken.mp4" in captured.out and "1 of 2" in captured.err
 
 
+def test_what_is_not_a_video_in_a_folder_is_counted_and_the_run_succeeds(monkeypatch, tmp_path, videos, flags, capsys):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name in ("README.md", "labels.csv"):
+        (folder / name).write_text("only words about videos", encoding="utf-8")
+    (folder / "b").write_bytes(videos[0][0].read_bytes())
+    assert run_script(monkeypatch, "predict", f"--video_path={folder}", *flags) == 0
+    assert [record["path"] for record in predictions(tmp_path)] == [str(folder / "b")]
+    out = capsys.readouterr().out
+    assert out.count("skipped 2 files that are not videos\n") == 1 and "README.md" not in out
+    (folder / "b").unlink()
+    assert run_script(monkeypatch, "predict", f"--video_path={folder}", *flags) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("error: ") and str(folder) in error and "no video" in error
+
+
 def test_a_list_with_or_without_labels(monkeypatch, tmp_path, videos, flags):
     (tmp_path / "infer.txt").write_text(f"{videos[0][0]}\n{videos[1][0]} 1\n", encoding="utf-8")
     assert run_script(monkeypatch, "predict", f"--filelist={tmp_path / 'infer.txt'}", *flags) == 0
