@@ -9,16 +9,17 @@ import re
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 
 from configs.schema import Config
-from datareader import VideoItem
+from datareader import VideoItem, build_window_loader, probe
 from prediction.merging import Segment, SegmentMerger
 from prediction.segment_files import csv_text, segment_row, srt_text, srt_time, write_segments
 from prediction.segments import SegmentOptions, predict_segments
 from prediction.videos import output_names
-from tests.video_factory import ffmpeg_frames, write_video
+from tests.video_factory import draw_video, ffmpeg_frames, set_pixel_aspect, set_rotation, write_video
 from utils.errors import UserError
 from utils.log import Progress
 
@@ -231,6 +232,36 @@ def test_the_film_shows_the_video_with_its_labels(tmp_path, config):
     assert np.abs(corner).mean((1, 2, 3)).min() > 15  # a label on each frame
     assert np.abs(frames[10, :14].astype(int) - frames[50, :14]).max() > 100  # another one after the change
     assert [p.name for p in tmp_path.glob("*.part")] == []
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+@pytest.mark.parametrize(
+    ("ratio", "degrees", "shape"), [((5, 4), 0, (96, 160)), ((5, 4), 90, (160, 96)), ((3, 4), 0, (128, 128))]
+)
+def test_the_film_has_square_pixels_and_the_shape_that_players_show(
+    tmp_path, config, num_workers, ratio, degrees, shape
+):
+    config.INFER.num_reader_threads = num_workers
+    path = draw_video(tmp_path / "v.mp4", 20, height=96, width=128, sample_aspect_ratio=ratio)
+    set_rotation(path, degrees)
+    (record,) = run(config, [path], tmp_path / "out", film=str(tmp_path / "film.mp4"))
+    film, stored = ffmpeg_frames(record["film"]), ffmpeg_frames(path)
+    assert film.shape == (20, *shape, 3) and probe(record["film"]).sample_aspect_ratio == (1, 1)
+    shown = [cv2.resize(frame, shape[::-1], interpolation=cv2.INTER_CUBIC) for frame in stored]
+    below = slice(shape[0] // 3, None)  # the label is above
+    assert np.abs(film[:, below].mean(-1) - np.array(shown)[:, below].mean(-1)).mean() < 8  # brightness
+    times = [[float(f.pts * f.time_base) for f in av.open(str(f)).decode(video=0)] for f in (path, record["film"])]
+    np.testing.assert_allclose(times[1], times[0], atol=1e-4)
+
+
+def test_the_network_is_given_the_same_windows_whatever_the_shape_of_pixels(tmp_path, config):
+    clips = []
+    path = draw_video(tmp_path / "v.mp4", 20, height=48, width=64, sample_aspect_ratio=(64, 51))
+    for ratio in ((64, 51), (1, 1)):
+        assert probe(set_pixel_aspect(path, ratio)).sample_aspect_ratio == ratio
+        (windows,) = build_window_loader(config, [VideoItem(str(path), -1, 1)])
+        clips.append(np.concatenate([views.clips(range(len(views))) for _, views in windows.batches(2)]))
+    np.testing.assert_array_equal(*clips)
 
 
 def test_the_film_keeps_times_and_sound(tmp_path, config):
