@@ -301,6 +301,17 @@ def test_a_film_does_not_replace_its_video(tmp_path, config):
     assert path.read_bytes() == before
 
 
+def test_a_font_of_boxes_does_not_stand_for_one_that_has_the_characters():
+    from matplotlib import font_manager
+
+    from prediction import labels
+
+    boxes = {font.fname for font in font_manager.fontManager.ttflist if "Last Resort" in font.name}
+    assert not boxes & set(labels._known_fonts())
+    nobody_has = "\U000e0fff"
+    assert labels.find_font(nobody_has) == "" and labels.drawable_names([nobody_has]) == {nobody_has: "?"}
+
+
 def test_names_that_no_font_has_are_told_and_still_drawn(tmp_path, config, monkeypatch):
     from prediction import labels
 
