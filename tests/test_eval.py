@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import hashlib
 import json
 
 import numpy as np
 import paddle
 import pytest
 
+import datareader
 from configs import load_config
 from datareader import probe, read_frames
+from metrics import load_scores
 from models import build_model
 from tests.plain_network import plain_logits, randomized
 from tests.script_runs import make_videos, run_script, tiny_config, write_list
@@ -89,6 +92,45 @@ def test_a_broken_video_stays_in_the_denominator_and_is_named(monkeypatch, tmp_p
     assert (result["videos_seen"], result["videos_expected"]) == (7, 9)
     assert [video["path"] for video in result["videos_broken"]] == [str(empty), str(tmp_path / "gone.mp4")]
     assert "empty.mp4" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_the_scores_file_tells_labels_broken_videos_and_its_list(
+    monkeypatch, tmp_path, videos, config, weights, multi_label
+):
+    (tmp_path / "empty.mp4").write_bytes(b"")
+    fields = ["0,2", "-", "1", "2", "0"] if multi_label else ["2", "0", "1", "2", "0"]
+    paths = [videos[0][0], videos[1][0], tmp_path / "empty.mp4", videos[2][0], tmp_path / "gone.mp4"]
+    filelist = write_list(tmp_path / "list.txt", list(zip(paths, fields)))
+    flags = ["--views=1x1", "-o", f"MODEL.multi_label={multi_label}"]
+    assert evaluate(monkeypatch, config, weights, tmp_path / "out", *flags) == 0
+    found = load_scores(tmp_path / "out/scores.npz", filelist)
+    assert found.paths == [str(paths[i]) for i in (0, 1, 3)] and found.video_ids.tolist() == [0, 1, 3]
+    assert found.broken_paths == [str(paths[i]) for i in (2, 4)] and found.broken_video_ids.tolist() == [2, 4]
+    assert found.broken_reasons == ["the file is empty", "no such file or directory"]
+    assert found.class_names == [f"class {i} 类" for i in range(3)]
+    if multi_label:
+        assert found.labels.tolist() == [[True, False, True], [False] * 3, [False, False, True]]
+        assert found.broken_labels.tolist() == [[False, True, False], [True, False, False]]
+    else:
+        assert (found.labels.tolist(), found.broken_labels.tolist()) == ([2, 0, 2], [1, 0])
+    assert found.list_sha256 == hashlib.sha256(filelist.read_bytes()).hexdigest()
+
+
+def test_the_checksum_is_of_the_list_that_was_read_though_it_changes_while_it_is_scored(
+    monkeypatch, tmp_path, config, weights
+):
+    filelist = tmp_path / "list.txt"
+    before, read = filelist.read_bytes(), datareader.read_list
+
+    def read_and_change(*args, **more):
+        items = read(*args, **more)
+        filelist.write_bytes(before + b"# edited\n")
+        return items
+
+    monkeypatch.setattr(datareader, "read_list", read_and_change)
+    assert evaluate(monkeypatch, config, weights, tmp_path / "out", "--views=1x1") == 0
+    assert load_scores(tmp_path / "out/scores.npz").list_sha256 == hashlib.sha256(before).hexdigest()
 
 
 def test_reversed_frames_change_the_scores(monkeypatch, tmp_path, config, weights):
