@@ -6,6 +6,7 @@ import json
 import numpy as np
 import paddle
 import pytest
+from sklearn.metrics import average_precision_score
 
 import datareader
 from configs import load_config
@@ -43,7 +44,7 @@ def evaluate(monkeypatch, config, weights, save_dir, *flags) -> int:
     )
 
 
-def expected_scores(path, state) -> np.ndarray:
+def expected_scores(path, state, activation=paddle.nn.functional.softmax) -> np.ndarray:
     """The specification by hand: 2 clips x 3 crops of 4 frames, stride 2; softmax, mean over views."""
     cv2 = pytest.importorskip("cv2")
     n = probe(path).num_frames
@@ -54,7 +55,7 @@ def expected_scores(path, state) -> np.ndarray:
         for left in (0, 8, 16):
             crop = (frames[:, 2:34, left : left + 32].astype(np.float32) - 114.75) / 57.375
             logits = plain_logits(state, paddle.to_tensor(crop.transpose(3, 0, 1, 2)[None]), head=1)
-            total += paddle.nn.functional.softmax(logits).numpy().mean(1)[0]
+            total += activation(logits).numpy().mean(1)[0]
     return total / 6
 
 
@@ -73,6 +74,28 @@ def test_scores_equal_the_specification_by_hand(monkeypatch, tmp_path, videos, c
     assert result["top1"] == pytest.approx(100 * right) and result["top5"] == 100 and result["topk"] == 3
     assert result["videos_seen"] == result["videos_expected"] == 7 and result["videos_broken"] == []
     assert (tmp_path / "out/confusion_matrix.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("engine", ["paddle", "inference"])
+def test_several_labels_have_a_sigmoid_each_not_a_softmax_over_all(
+    monkeypatch, tmp_path, videos, config, weights, engine
+):
+    filelist = write_list(
+        tmp_path / "multi.txt", [(path, f"{label},2" if label < 2 else "-") for path, label in videos]
+    )
+    flags = ["-o", "MODEL.multi_label=True", f"--filelist={filelist}", f"--engine={engine}"]
+    assert evaluate(monkeypatch, config, weights, tmp_path / "out", *flags) == 0
+    model = build_model(load_config(config))
+    model.set_state_dict(paddle.load(str(weights)))
+    with paddle.no_grad():
+        sigmoid = paddle.nn.functional.sigmoid
+        expected = np.stack([expected_scores(path, model.state_dict(), sigmoid) for path, _ in videos])
+    assert np.abs(expected.sum(1) - 1).min() > 0.1  # no softmax
+    found = load_scores(tmp_path / "out/scores.npz", filelist)
+    np.testing.assert_allclose(found.scores, expected, atol=2e-4)
+    result = json.loads((tmp_path / "out/results.json").read_text())
+    truth = 100 * average_precision_score(found.labels, expected, average="macro")
+    assert result["mAP"] == pytest.approx(truth, abs=1e-6)
 
 
 def test_the_numbers_do_not_depend_on_workers_or_batches(monkeypatch, tmp_path, config, weights):
