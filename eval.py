@@ -39,9 +39,11 @@ def main() -> None:
     from datareader import build_view_loader, read_list
     from datareader.inputs import class_names_of
     from engines import build_engine
+    from metrics.scores_file import list_checksum
 
     test, model = config.TEST, config.MODEL
     names = class_names_of(config)
+    checksum = list_checksum(test.filelist)  # of the list as it is read now
     items = read_list(
         test.filelist, model.num_classes, filename_gt=test.filename_gt, multi_label=model.multi_label
     )  # fmt: skip
@@ -59,7 +61,7 @@ def main() -> None:
     for state in processes.gather(meter.state()):  # a process scores its share, each video once
         meter.merge(state)
     if processes.is_first:
-        write_report(meter, names, Path(args.save_dir), config, args, engine)
+        write_report(meter, names, Path(args.save_dir), config, args, engine, checksum)
 
 
 def build_meter(model, items, names: list[str]):
@@ -102,26 +104,21 @@ def score_all(engine, loader, items, meter, batch_size: int, log_interval: int) 
     progress.close()
 
 
-def write_report(meter, names: list[str], save_dir: Path, config, args, engine) -> None:
+def write_report(meter, names: list[str], save_dir: Path, config, args, engine, list_sha256: str) -> None:
     """results.json, results.txt, scores.npz, confusion_matrix.png and config.yaml in `save_dir`; the text to stdout."""
-    import numpy as np
-
     from configs import save_config
-    from utils.files import write_atomically, write_json, write_text
+    from metrics import save_scores
+    from utils.files import write_json, write_text
     from utils.plots import draw_confusion_matrix
 
     result = {**meter.result(), "weights": args.weights, "views": args.views, "reverse_frames": args.reverse_frames}
     result.update(engine=engine.name, precision=engine.precision)
     text = report_text(result)
     print(text)
-    ids, paths, scores = meter.video_scores()
     write_json(save_dir / "results.json", result)
     write_text(save_dir / "results.txt", text + "\n")
     write_text(save_dir / "config.yaml", save_config(config))
-    write_atomically(
-        save_dir / "scores.npz",
-        lambda stream: np.savez(stream, video_id=ids, path=np.array(paths, np.str_), scores=scores.astype(np.float32)),
-    )
+    save_scores(save_dir / "scores.npz", meter, config.TEST.filelist, list_sha256)
     if not config.MODEL.multi_label:
         draw_confusion_matrix(meter.confusion_matrix(), names, save_dir / "confusion_matrix.png")
     print(f"results.json, results.txt, scores.npz and pictures are in {save_dir}")

@@ -1,4 +1,5 @@
-"""What a file's outermost structure claims, read without FFmpeg: samples promised, bytes missing."""
+"""What a file's name and outermost structure claim, read without FFmpeg: whether it can be a video, samples promised,
+bytes missing."""
 
 from __future__ import annotations
 
@@ -7,6 +8,23 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO
 
+VIDEO_SUFFIXES = (
+    ".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".flv", ".wmv", ".asf",
+    ".3gp", ".ogv", ".gif",
+)  # fmt: skip
+_HEAD_BYTES = 1 << 16
+# How containers of video begin, and what must follow in the head where they hold audio alone just as often.
+_SIGNATURES: tuple[tuple[bytes, tuple[bytes, ...]], ...] = (
+    (b"\x1a\x45\xdf\xa3", (b"V_",)),  # Matroska, WebM: the name of a video codec
+    (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", (b"\xc0\xef\x19\xbc\x4d\x5b\xcf\x11",)),  # ASF: a video stream
+    (b"OggS", (b"\x80theora", b"BBCD\x00", b"\x01video")),
+    (b"FLV\x01", ()),
+    (b"\x00\x00\x01\xba", ()),  # MPEG program stream
+    (b"\x00\x00\x01\xb3", ()),  # MPEG video
+    (b"GIF8", ()),
+)
+# Brands of an mp4's "ftyp" box that stand for audio or still images.
+_BRANDS_WITHOUT_VIDEO = (b"M4A ", b"M4B ", b"M4P ", b"heic", b"heix", b"heim", b"heis", b"mif1", b"avif", b"crx ")
 _PARENTS = (b"moov", b"trak", b"mdia", b"minf", b"stbl")
 _TOP_BOXES = (
     b"ftyp",
@@ -24,6 +42,32 @@ _TOP_BOXES = (
 )
 _MAX_BOXES = 100_000
 _MATROSKA, _MATROSKA_SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
+
+
+def can_be_video(path: str | os.PathLike) -> bool:
+    """Whether a file is worth opening as a video: its suffix is one of VIDEO_SUFFIXES, or its content begins as a video
+    container does. A file with such a suffix stays a video, whatever it holds, so that a broken one is named."""
+    if os.path.splitext(path)[1].lower() in VIDEO_SUFFIXES:
+        return True
+    try:
+        if not os.path.isfile(path):  # a FIFO would block
+            return False
+        with open(path, "rb") as stream:
+            head = stream.read(_HEAD_BYTES)
+    except (OSError, ValueError):
+        return False
+    if head[:4] == b"RIFF":
+        return head[8:12] == b"AVI "
+    if head[4:8] in _TOP_BOXES:
+        is_text = all(32 <= byte < 127 for byte in head[:4])  # "The free ..." begins as a box of 1.4 GB does
+        return head[8:12] not in _BRANDS_WITHOUT_VIDEO if head[4:8] == b"ftyp" else not is_text
+    for first, length in ((0, 188), (4, 192)):  # MPEG transport stream: a sync byte in front of every packet
+        if len(head) > first + 4 * length and all(head[first + k * length] == 0x47 for k in range(5)):
+            return True
+    return any(
+        head.startswith(signature) and (not marks or any(mark in head for mark in marks))
+        for signature, marks in _SIGNATURES
+    )
 
 
 def count_samples(path: str) -> int:

@@ -6,7 +6,9 @@ import os
 from pathlib import Path
 
 from datareader.class_names import read_class_names
+from datareader.file_header import can_be_video
 from datareader.lists import NO_LABEL, VideoItem
+from datareader.video import printable
 from utils.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -28,15 +30,26 @@ def class_names_of(config, section: str = "TEST") -> list[str]:
     return read_class_names(path, model.num_classes)
 
 
-def list_folder(folder: str) -> list[VideoItem]:
-    """Every file of a folder and its sub-folders in order of name, hidden ones left out, whatever their extension.
+def list_folder(folder: str, skipped: list[str] | None = None) -> list[VideoItem]:
+    """The videos of a folder and its sub-folders in order of name: every file that has a video's suffix or begins as a
+    video does (`can_be_video`), hidden ones left out. A broken one among them is named when it is read.
 
-    What is no video is named when it is read. Raises UserError for a folder without files.
+    skipped: takes the paths of the other files. Raises UserError for a folder without a video.
     """
-    paths = []
+    paths, others = [], []
     for parent, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        paths += [os.path.join(parent, name) for name in sorted(files) if not name.startswith(".")]
+        for path in (os.path.join(parent, name) for name in sorted(files) if not name.startswith(".")):
+            (paths if can_be_video(path) else others).append(path)
     if not paths:
-        raise UserError(f"the folder {folder} holds no files")
+        raise UserError(
+            f"the folder {printable(folder)} holds no video" + (f"; {skip_message(others)}" if others else "")
+        )
+    if skipped is not None:
+        skipped += others
     return [VideoItem(path, NO_LABEL, line) for line, path in enumerate(paths, 1)]
+
+
+def skip_message(skipped: list[str]) -> str:
+    """How many files of a folder were passed over, in words."""
+    return f"skipped {len(skipped)} {'file that is not a video' if len(skipped) == 1 else 'files that are not videos'}"

@@ -15,6 +15,7 @@ from datareader.packet_index import PacketIndex, Span, plan, scan
 from datareader.rgb import RgbConverter, clockwise_degrees, display_matrix
 from datareader.video import (
     MIN_DECODED_SHARE,
+    SQUARE_PIXELS,
     Budget,
     ChooseIndices,
     FrameKeeper,
@@ -29,6 +30,7 @@ from datareader.video import (
 # frames.
 SKIPPING_CODECS = ("h264", "mpeg1video", "mpeg2video", "mpeg4")
 MAX_COUNTED = 100_000
+MAX_PIXEL_ASPECT = 10  # a pixel more than so many times as wide as high, or as high as wide, is a damaged header's
 # Files that had to be decoded to their end to be counted: identity -> (frames, complaint). Training meets them again.
 _COUNTED: dict[tuple, tuple[int, str]] = {}
 Take = Callable[[int, av.VideoFrame, RgbConverter], bool]
@@ -217,26 +219,57 @@ def probe(path: str, limits: Limits) -> VideoInfo:
     """See datareader.video.probe."""
     budget = Budget(path, limits.seconds)
     reading = read(path, lambda num_frames: np.zeros(1, np.int64), limits, lambda frame: frame)
-    angle = []
+    angle = _first_angle(path, limits, budget)
+    shape = reading.frames.shape[1:3]
+    return _describe(path, limits, budget, reading.num_frames, shape, angle, reading.complaint)[0]
+
+
+def _first_angle(path: str, limits: Limits, budget: Budget) -> float:
+    """By how much the first frame is turned clockwise to be upright, in degrees."""
+    angles = []
 
     def take(number: int, frame: av.VideoFrame, convert: RgbConverter) -> bool:
-        angle.append(clockwise_degrees(display_matrix(frame)))
+        angles.append(clockwise_degrees(display_matrix(frame)))
         return False
 
     _decode_all(path, limits, budget, take)
-    shape = reading.frames.shape[1:3]
-    return _describe(path, limits, budget, reading.num_frames, shape, bool(angle and angle[0]), reading.complaint)[0]
+    return angles[0] if angles else 0.0
+
+
+def pixel_aspect(path: str, limits: Limits) -> tuple[int, int]:
+    """The sample aspect ratio of the upright frames, as `VideoInfo` has it."""
+    budget = Budget(path, limits.seconds)
+    with open_video(path, limits, budget, strict=False) as (_, stream):
+        if _stored_aspect(stream) == SQUARE_PIXELS:
+            return SQUARE_PIXELS
+    angle = _first_angle(path, limits, budget)
+    with open_video(path, limits, budget, strict=False) as (_, stream):
+        return _upright_aspect(stream, angle)
+
+
+def _stored_aspect(stream) -> tuple[int, int]:
+    """Width and height of a stored pixel: what the container says, else the codec. Square where neither says anything
+    that can be true."""
+    ratio = stream.sample_aspect_ratio
+    if not ratio or not 1 / MAX_PIXEL_ASPECT <= ratio <= MAX_PIXEL_ASPECT:
+        return SQUARE_PIXELS
+    return ratio.numerator, ratio.denominator
+
+
+def _upright_aspect(stream, angle: float) -> tuple[int, int]:
+    across, down = _stored_aspect(stream)
+    return (down, across) if abs(angle % 180 - 90) < 1 else (across, down)
 
 
 def decode_through(path: str, limits: Limits, visit: Callable[[av.VideoFrame], object]) -> tuple[VideoInfo, int]:
     """Decode the whole video, `visit` each frame; returns what is true of it and how many frames it holds data for."""
     budget = Budget(path, limits.seconds)
-    shape, angle = [], []
+    shape, angles = [], []
 
     def take(number: int, frame: av.VideoFrame, convert: RgbConverter) -> bool:
         if not shape:
             shape.append(convert(frame).shape[:2])
-            angle.append(clockwise_degrees(display_matrix(frame)))
+            angles.append(clockwise_degrees(display_matrix(frame)))
         visit(frame)
         return True
 
@@ -244,7 +277,8 @@ def decode_through(path: str, limits: Limits, visit: Callable[[av.VideoFrame], o
     if errors:  # what the decoder paints over is still shown to everybody who reads the video
         count, _ = _decode_all(path, limits, budget, lambda *_: True)
     complaint = f"{errors} packets are damaged" if errors else ""
-    info, index = _describe(path, limits, budget, count, shape[0] if shape else (0, 0), any(angle), complaint)
+    angle = angles[0] if angles else 0.0
+    info, index = _describe(path, limits, budget, count, shape[0] if shape else (0, 0), angle, complaint)
     check_share(path, count, index)
     if index.damaged and not complaint:
         info = replace(info, complaint="damaged or cut off: packets that are not whole")
@@ -252,7 +286,7 @@ def decode_through(path: str, limits: Limits, visit: Callable[[av.VideoFrame], o
 
 
 def _describe(
-    path: str, limits: Limits, budget: Budget, num_frames: int, shape: tuple, rotated: bool, complaint: str
+    path: str, limits: Limits, budget: Budget, num_frames: int, shape: tuple, angle: float, complaint: str
 ) -> tuple[VideoInfo, PacketIndex]:
     with open_video(path, limits, budget, strict=True) as (container, stream):
         index = scan(path, container, stream, Demuxer(container, stream, budget), limits)
@@ -269,8 +303,9 @@ def _describe(
             duration_seconds=round(num_frames / fps, 6) if fps else 0.0,
             codec=stream.codec_context.codec.canonical_name,
             container=container.format.name,
-            rotated=rotated,
+            rotated=bool(angle),
             variable_rate=bool(timed and steps.max() > 1.5 * steps.min() + 2 * time_base),
             complaint=complaint,
+            sample_aspect_ratio=_upright_aspect(stream, angle),
         )
         return info, index

@@ -83,6 +83,20 @@ class ReadTimeline:
 
 
 @dataclass(frozen=True)
+class ReadPixelAspect:
+    """A request for the sample aspect ratio of the upright frames."""
+
+    path: str
+    reader: ReaderSettings
+
+    def read(self) -> tuple[np.ndarray, tuple[int, int]]:
+        from datareader import pyav_backend
+
+        check_file(self.path)
+        return np.empty(0, np.uint8), pyav_backend.pixel_aspect(self.path, self.reader.limits)
+
+
+@dataclass(frozen=True)
 class NextFrames:
     """A request for `count` wanted frames from the one at place `first` on. The process goes on where the last request
     ended, or finds its way anew.
@@ -122,7 +136,13 @@ def read_timeline(pool: ReaderPool, path: str, reader: ReaderSettings) -> Timeli
     return _run(pool, ReadTimeline(path, longer, may_decode=True))
 
 
-def _run(pool: ReaderPool, request: ReadTimeline) -> Timeline | int:
+def read_pixel_aspect(pool: ReaderPool, path: str, reader: ReaderSettings) -> tuple[int, int]:
+    """Width and height of a pixel of the upright frames, (1, 1) for square ones. Frames are handed out as they are
+    stored; who draws them for people scales them to `datareader.video.display_size`. Raises VideoError."""
+    return _run(pool, ReadPixelAspect(path, reader))
+
+
+def _run(pool: ReaderPool, request: ReadTimeline | ReadPixelAspect):
     return pool.submit(lambda process: process.run(request)[1]).result()
 
 

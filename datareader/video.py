@@ -28,6 +28,8 @@ Prepare = Callable[[np.ndarray], np.ndarray]
 DECODERS = ("pyav", "decord", "opencv")
 MIN_FILE_BYTES = 16
 MIN_DECODED_SHARE = 0.1  # less of a video is an error
+SQUARE_PIXELS = (1, 1)
+MAX_DISPLAY_PIXELS = 2**25
 
 
 class VideoError(UserError):
@@ -74,7 +76,10 @@ class Budget:
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What is true of a video: frames that decode, upright size in pixels, mean rate, length, and how it is stored."""
+    """What is true of a video: frames that decode, upright size in pixels, mean rate, length, and how it is stored.
+
+    sample_aspect_ratio: width and height of one pixel of the upright frame, as two whole numbers; (1, 1): square ones.
+    """
 
     num_frames: int
     height: int
@@ -86,6 +91,24 @@ class VideoInfo:
     rotated: bool = False
     variable_rate: bool = False
     complaint: str = ""
+    sample_aspect_ratio: tuple[int, int] = SQUARE_PIXELS
+
+    @property
+    def display_size(self) -> tuple[int, int]:
+        """(height, width) at which players show the video."""
+        return display_size(self.height, self.width, self.sample_aspect_ratio)
+
+
+def display_size(height: int, width: int, sample_aspect_ratio: tuple[int, int]) -> tuple[int, int]:
+    """(height, width) in square pixels of a frame whose pixels are not square: one side is enlarged, so that nothing is
+    lost; the other one is reduced instead where that would take more than MAX_DISPLAY_PIXELS."""
+    across, down = sample_aspect_ratio
+    widens = across >= down
+    if height * width * max(across, down) > MAX_DISPLAY_PIXELS * min(across, down):
+        widens = not widens
+    if widens:
+        return height, max(1, round(width * across / down))
+    return max(1, round(height * down / across)), width
 
 
 @dataclass(frozen=True)

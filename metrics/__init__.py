@@ -2,6 +2,16 @@
 
 from metrics.multilabel import MultiLabelMeter, mean_average_precision
 from metrics.multiview import MultiViewMeter
+from metrics.scores_file import VideoScores, load_scores, save_scores
 from metrics.topk import TopkMeter, topk_correct
 
-__all__ = ["MultiLabelMeter", "MultiViewMeter", "TopkMeter", "mean_average_precision", "topk_correct"]
+__all__ = [
+    "MultiLabelMeter",
+    "MultiViewMeter",
+    "TopkMeter",
+    "VideoScores",
+    "load_scores",
+    "mean_average_precision",
+    "save_scores",
+    "topk_correct",
+]

@@ -114,11 +114,14 @@ class VideoMeter:
         paths: Sequence[str] | None,
         video_ids: Sequence[int] | None,
         class_names: Sequence[str] | None,
+        labels: np.ndarray,
     ) -> None:
+        """labels: of all expected videos, int64 [N] or, where a video may have several, bool [N, K]."""
         self.num_classes = num_classes
         self.class_names = [str(name) for name in class_names or range(num_classes)]
         if len(self.class_names) != num_classes:
             raise ValueError(f"{len(self.class_names)} class names for {num_classes} classes")
+        self._labels = labels
         self._ledger = VideoLedger(num_videos, paths, video_ids)
 
     def num_done(self) -> int:
@@ -139,6 +142,26 @@ class VideoMeter:
         ids = [self._ledger.video_ids[position] for position in positions]
         paths = [self._ledger.paths[position] for position in positions]
         return ids, paths, rows[:, : self.num_classes]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return everything that is known of each video as plain arrays, as metrics/scores_file.py names them."""
+        ids, paths, scores = self.video_scores()
+        positions, _ = self._scored()
+        broken = self._ledger.broken()
+        broken_ids = np.array([video["video_id"] for video in broken], np.int64)
+        broken_positions = np.array([self._ledger.position(video_id) for video_id in broken_ids], np.int64)
+        suffix = "labels" if self._labels.ndim == 2 else "label"
+        return {
+            "video_id": np.array(ids, np.int64),
+            "path": np.array(paths, np.str_),
+            "scores": scores.astype(np.float32),
+            suffix: self._labels[positions],
+            "class_names": np.array(self.class_names, np.str_),
+            "broken_video_id": broken_ids,
+            "broken_path": np.array([video["path"] for video in broken], np.str_),
+            "broken_reason": np.array([video["cause"] for video in broken], np.str_),
+            f"broken_{suffix}": self._labels[broken_positions],
+        }
 
     def _checked_views(self, view_scores: np.ndarray) -> np.ndarray:
         view_scores = np.asarray(view_scores, np.float64)

@@ -85,8 +85,7 @@ class MultiLabelMeter(VideoMeter):
         class_names: Sequence[str] | None = None,
     ) -> None:
         """Expect exactly these videos, each with its classes (possibly none); the rest as in MultiViewMeter."""
-        super().__init__(num_classes, len(labels), paths, video_ids, class_names)
-        self._targets = multi_hot(labels, num_classes)
+        super().__init__(num_classes, len(labels), paths, video_ids, class_names, multi_hot(labels, num_classes))
 
     def add_video(self, video_id: int, view_scores: np.ndarray) -> None:
         """Record a video's views, float [V, K]; a second arrival changes nothing. ValueError: bad id or shape."""
@@ -101,8 +100,8 @@ class MultiLabelMeter(VideoMeter):
         positions, rows = self._scored()
         scores = np.full((len(self._ledger), self.num_classes), -np.inf)
         scores[positions] = rows[:, : self.num_classes]
-        figures = mean_average_precision(scores, self._targets)
-        positives = self._targets.sum(axis=0)
+        figures = mean_average_precision(scores, self._labels)
+        positives = self._labels.sum(axis=0)
         per_class = [
             {"index": k, "name": self.class_names[k], "average_precision": value, "num_videos": int(positives[k])}
             for k, value in enumerate(figures["average_precision"])

@@ -41,9 +41,9 @@ class MultiViewMeter(VideoMeter):
             UserError: a label lies outside 0 .. K-1.
             ValueError: the sequences do not match.
         """
-        super().__init__(num_classes, len(labels), paths, video_ids, class_names)
+        known = checked_labels(labels, num_classes)
+        super().__init__(num_classes, len(labels), paths, video_ids, class_names, known)
         self.topk = min(topk, num_classes)
-        self._labels = checked_labels(labels, num_classes)
         self._right = np.zeros(2, np.int64)  # videos added here that are right at 1 and at topk
 
     def add_video(self, video_id: int, label: int, view_scores: np.ndarray, clip_of_view: np.ndarray) -> None:

@@ -1,4 +1,8 @@
-"""A video once more with the labels of its segments on it: H.264 in mp4, with the times and the sound that it had."""
+"""A video once more with the labels of its segments on it: H.264 in mp4, with the times and the sound that it had.
+
+Non-square pixels are made square by scaling to the display size, so that players, browsers and programs that ignore the
+sample aspect ratio show the right shape, and the label is not stretched.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,12 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 
 from datareader import VideoWindows
-from datareader.streaming import stream_frames
+from datareader.streaming import read_pixel_aspect, stream_frames
+from datareader.video import display_size
 from prediction.labels import draw_label, drawable_names
 from prediction.merging import Segment
 from prediction.progress import long_progress
@@ -57,6 +63,7 @@ def write_film(
 
 def _encode(output, sound: Sound, windows: VideoWindows, segments: Sequence[Segment], labels: list[str], interval: int):
     timeline, loader = windows.timeline, windows.loader
+    aspect = read_pixel_aspect(loader.pool, windows.path, loader.reader)
     ticks = np.rint(timeline.times * TICKS).astype(np.int64)
     lengths = np.diff(np.append(ticks, round(timeline.end_seconds * TICKS)))
     ends = np.array([segment.end for segment in segments])
@@ -64,7 +71,8 @@ def _encode(output, sound: Sound, windows: VideoWindows, segments: Sequence[Segm
     counter = long_progress(timeline.num_frames, interval, "frame")
     everything = np.arange(timeline.num_frames)
     for numbers, frames, _ in stream_frames(loader.pool, windows.path, loader.reader, timeline, everything):
-        for number, frame in zip(numbers.tolist(), frames):
+        for number, stored in zip(numbers.tolist(), frames):
+            frame = _with_square_pixels(stored, aspect)
             if stream is None:
                 stream = _add_video(output, frame.shape, timeline.fps)
                 sound.begin()
@@ -96,6 +104,15 @@ def _add_video(output, shape: tuple[int, ...], fps: float):
     context.time_base, context.thread_count = Fraction(1, TICKS), available_cores()
     context.colorspace = 1 if shape[0] >= HD_HEIGHT_PX else 5  # FFmpeg's AVCOL_SPC_BT709 and AVCOL_SPC_BT470BG
     return stream
+
+
+def _with_square_pixels(frame: np.ndarray, aspect: tuple[int, int]) -> np.ndarray:
+    height, width = display_size(*frame.shape[:2], aspect)
+    return (
+        frame
+        if (height, width) == frame.shape[:2]
+        else cv2.resize(frame, (width, height), interpolation=cv2.INTER_CUBIC)
+    )
 
 
 def _picture(frame: np.ndarray) -> av.VideoFrame:

@@ -12,6 +12,7 @@ WIDE_FONTS = (
     "Noto Sans CJK", "Noto Sans SC", "Source Han Sans", "WenQuanYi", "Microsoft YaHei", "SimHei", "SimSun", "PingFang",
     "Hiragino Sans", "Heiti", "Arial Unicode", "Droid Sans Fallback", "Unifont",
 )  # fmt: skip
+PLACEHOLDER_FONTS = ("Last Resort",)  # has a box for every character, and matplotlib 3.11 brings it
 MIN_TEXT_PX = 8
 TEXT_SHARE = 22  # a line of text is this part of the frame's height
 BOX_OPACITY = 0.6
@@ -25,7 +26,8 @@ def _known_fonts() -> tuple[str, ...]:
     def rank(font) -> int:
         return 0 if any(font.name.startswith(name) for name in WIDE_FONTS) else 1
 
-    system = sorted(font_manager.fontManager.ttflist, key=rank)
+    fonts = [font for font in font_manager.fontManager.ttflist if not font.name.startswith(PLACEHOLDER_FONTS)]
+    system = sorted(fonts, key=rank)
     own = font_manager.findfont(font_manager.FontProperties(family="DejaVu Sans"))
     return (own, *dict.fromkeys(font.fname for font in system if font.fname != own))
 

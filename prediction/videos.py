@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from datareader import NO_LABEL, VideoItem, read_list
-from datareader.inputs import list_folder
+from datareader.inputs import list_folder, skip_message
 from datareader.video import printable
 from utils.errors import UserError
 
@@ -17,13 +17,20 @@ MAX_NAME_BYTES = 180  # file systems take 255; suffixes come to it, and what a f
 
 
 def find_videos(video_path: str, filelist: str) -> list[VideoItem]:
-    """The videos to predict: one file, a folder's files in order of name, or a list's. Raises UserError."""
+    """The videos to predict: one file, a folder's videos in order of name, or a list's. Raises UserError.
+
+    Prints how many files of the folder are skipped because they are not videos.
+    """
     if not video_path:
         if not os.path.exists(filelist):
             raise UserError(f"pass --video_path=VIDEO (a file or folder) or --filelist=LIST; {filelist} does not exist")
         return read_list(filelist, labels_required=False)
     if os.path.isdir(video_path):
-        return list_folder(video_path)
+        skipped: list[str] = []
+        items = list_folder(video_path, skipped)
+        if skipped:
+            print(skip_message(skipped))
+        return items
     if not os.path.lexists(video_path):
         raise UserError(f"{printable(video_path)}: no such file or directory")
     return [VideoItem(video_path, NO_LABEL, 1)]

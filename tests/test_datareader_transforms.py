@@ -1,8 +1,11 @@
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
 
 from datareader import transforms
+from datareader.views import Crop, ViewProtocol, find_crops
 
 
 def bilinear(frame, height, width):
@@ -69,3 +72,18 @@ def test_normalising_puts_the_channels_in_front():
     np.testing.assert_array_equal(
         mirrored, cv2.flip(frames[0, 1:3, 1:4], 1)[None].repeat(2, 0) * 0 + frames[:, 1:3, 3:0:-1]
     )
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((256, 340), Crop(0, 10, 256, 320)),
+        ((300, 256), Crop(6, 0, 288, 256)),
+        ((350, 271), Crop(15, 7, 320, 256)),
+        ((20, 70), Crop(0, 3, 20, 64)),
+    ],
+)
+def test_the_whole_frame_is_cut_around_its_centre_to_multiples_of_32_px(size, expected):
+    assert find_crops(*size, 256, ViewProtocol(1, 0)) == (expected,)
+    mirrored = find_crops(*size, 256, ViewProtocol(1, 0, mirrored=True))
+    assert mirrored == (expected, dataclasses.replace(expected, mirrored=True))

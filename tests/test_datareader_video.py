@@ -1,4 +1,5 @@
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -6,9 +7,18 @@ import time
 import av
 import numpy as np
 import pytest
-from video_factory import draw_video, ffmpeg_frames, frame_numbers, set_rotation, truncate, write_video
+from video_factory import (
+    draw_video,
+    ffmpeg_frames,
+    frame_numbers,
+    set_pixel_aspect,
+    set_rotation,
+    truncate,
+    write_video,
+)
 
-from datareader.video import Limits, VideoError, probe, read_chosen, read_frames
+from datareader.pyav_backend import pixel_aspect
+from datareader.video import Limits, VideoError, display_size, probe, read_chosen, read_frames
 from utils.errors import UserError
 
 ENCODINGS = {
@@ -103,6 +113,49 @@ def test_upright(folder, degrees):
     info, truth = probe(path), ffmpeg_frames(path)
     assert (info.height, info.width) == truth.shape[1:3] == ((64, 84) if degrees % 180 == 0 else (84, 64))
     np.testing.assert_array_equal(read_frames(path, [3, 11]), truth[[3, 11]])
+
+
+@pytest.mark.parametrize(
+    ("name", "encoding"),
+    [("wide.mp4", {}), ("wide.mkv", {}), ("wide.ts", {}), ("wide.avi", {"codec": "mpeg4"}), ("wide.mov", {})],
+)
+@pytest.mark.parametrize("ratio", [(64, 51), (8, 9)])
+def test_probe_tells_the_shape_in_which_players_show_pixels_that_are_not_square(folder, name, encoding, ratio):
+    path = draw_video(folder / name, num_frames=8, height=128, width=170, sample_aspect_ratio=ratio, **encoding)
+    info = probe(path)
+    assert info.sample_aspect_ratio == ratio and (info.height, info.width) == (128, 170)
+    assert info.display_size == {(64, 51): (128, 213), (8, 9): (144, 170)}[ratio]
+    assert probe(draw_video(folder / f"plain_{name}", num_frames=8, **encoding)).sample_aspect_ratio == (1, 1)
+
+
+def test_the_pixels_of_a_turned_video_are_turned_with_it(folder):
+    for degrees in (0, 90, 180, 270):
+        path = draw_video(folder / f"turned_wide{degrees}.mp4", num_frames=4, sample_aspect_ratio=(4, 3))
+        info = probe(set_rotation(path, degrees))
+        turned = degrees % 180 == 90
+        assert info.sample_aspect_ratio == ((3, 4) if turned else (4, 3))
+        assert info.display_size == ((112, 64) if turned else (64, 112))
+        assert pixel_aspect(str(path), Limits()) == info.sample_aspect_ratio
+
+
+def test_an_impossible_pixel_shape_is_taken_for_square_and_a_display_size_has_a_limit(folder):
+    path = draw_video(folder / "odd.mp4", num_frames=4, sample_aspect_ratio=(200, 1))
+    assert probe(path).sample_aspect_ratio == (1, 1) == pixel_aspect(str(path), Limits())
+    assert display_size(4096, 8192, (2, 1)) == (2048, 8192) and display_size(8192, 4096, (1, 2)) == (8192, 2048)
+
+
+@pytest.mark.parametrize("decoder", ["pyav", "opencv", "decord"])
+def test_frames_are_the_stored_pixels_whatever_their_shape(folder, decoder):
+    pytest.importorskip({"decord": "decord", "opencv": "cv2", "pyav": "av"}[decoder])
+    wide, square = folder / f"anamorphic_{decoder}.mp4", folder / f"square_{decoder}.mp4"
+    draw_video(wide, num_frames=20, sample_aspect_ratio=(64, 51))
+    shutil.copy(wide, square)  # not drawn twice: two encodings of x264 may differ by a few bytes
+    set_pixel_aspect(square, (1, 1))
+    assert (probe(wide).sample_aspect_ratio, probe(square).sample_aspect_ratio) == ((64, 51), (1, 1))
+    frames = read_frames(wide, [0, 7, 19], decoder)
+    np.testing.assert_array_equal(frames, read_frames(square, [0, 7, 19], decoder))
+    if decoder == "pyav":
+        np.testing.assert_array_equal(frames, ffmpeg_frames(wide)[[0, 7, 19]])
 
 
 def test_probe_tells_rate_and_length(folder):

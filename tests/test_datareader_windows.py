@@ -66,6 +66,14 @@ def test_starts_are_the_formula_s():
     assert window_starts(uneven, 2, 4, hop_seconds=100.0).tolist() == [0, 92]
 
 
+@pytest.mark.parametrize(("fps", "hop_seconds", "frames"), [(30, 0.1, 3), (25, 0.2, 5), (50, 0.14, 7), (24, 0.5, 12)])
+def test_a_hop_of_whole_frames_stays_one_where_times_and_products_are_rounded(fps, hop_seconds, frames):
+    """Matroska keeps milliseconds, and 3 * 0.1 is more than 0.3: the frame at that moment must not be missed."""
+    for times in (np.arange(400) / fps, np.round(np.arange(400) / fps, 3) + 0.0):
+        starts = window_starts(times, 4, 2, hop_seconds=hop_seconds)
+        assert starts.tolist() == [*range(0, 392, frames), 392][: len(starts)] and starts[-1] == 392
+
+
 @pytest.mark.parametrize("hop_seconds", [None, 0.17])
 def test_every_window_holds_its_frames_and_times(folder, config, hop_seconds):
     path = draw_video(folder / "constant.mp4", num_frames=75, fps=25)

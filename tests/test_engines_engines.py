@@ -31,8 +31,8 @@ def network(tmp_path_factory):
     return config, str(folder / "weights.pdparams")
 
 
-def save_network(config, path):
-    arrays = {name: t.numpy() for name, t in randomized(build_model(config)).state_dict().items()}
+def save_network(config, path, seed=0):
+    arrays = {name: t.numpy() for name, t in randomized(build_model(config), seed).state_dict().items()}
     arrays["head.weight"] = arrays["head.weight"] * 0.02  # logits near 1: no class takes it all
     save_arrays(path, arrays)
 
@@ -113,6 +113,47 @@ def test_batches_are_cut_to_what_suits_the_processor(network, monkeypatch):
     monkeypatch.setattr(exported, "CPU_VALUES_PER_CALL", 2 * 4 * 64 * 64)
     np.testing.assert_allclose(engine.scores(clips), expected, atol=1e-6)
     assert sizes == [5, 2, 2, 1]
+
+
+@pytest.fixture
+def empty_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("PADDLE_NONLOCAL_HOME", str(tmp_path / "home"))
+
+
+@pytest.mark.parametrize("name", EXPORTED)
+def test_weights_trained_anew_into_the_same_file_are_exported_anew(network, tmp_path, empty_cache, name):
+    if missing_packages(name):
+        pytest.skip(f"{missing_packages(name)} are not installed")
+    config, file, clips = network[0], tmp_path / "w.pdparams", random_clips(2)
+    expected = []
+    for seed in (0, 1):
+        save_network(config, file, seed)
+        expected.append(engine_of((config, str(file)), "paddle").scores(clips))
+        np.testing.assert_allclose(engine_of((config, str(file)), name).scores(clips), expected[-1], atol=2e-6)
+    assert np.abs(expected[0] - expected[1]).max() > 0.01
+
+
+def test_the_crop_that_sets_the_head_s_pool_has_an_export_of_its_own(network, tmp_path, empty_cache):
+    clips, expected = random_clips(2, 64, 64), []
+    for crop_size in (32, 64):
+        config = load_config(tiny_config(tmp_path, tmp_path / "list.txt", jitter_scales=[64, 64]))
+        config.TRAIN.crop_size = crop_size
+        expected.append(engine_of((config, network[1]), "paddle").scores(clips))
+        np.testing.assert_allclose(engine_of((config, network[1]), "inference").scores(clips), expected[-1], atol=2e-6)
+    assert np.abs(expected[0] - expected[1]).max() > 1e-4
+
+
+def test_an_export_of_volumes_does_not_serve_an_engine_of_frames(network, monkeypatch, empty_cache):
+    made, export = [], exported.export_paddle
+    monkeypatch.setattr(
+        exported, "export_paddle", lambda *args, **more: made.append(more["volumes"]) or export(*args, **more)
+    )
+    clips = random_clips(2)
+    for engines_of_volumes in ((), ("inference",), ()):
+        monkeypatch.setattr(exported, "VOLUME_ENGINES", engines_of_volumes)
+        found = engine_of(network, "inference").scores(clips)
+        np.testing.assert_allclose(found, engine_of(network, "paddle").scores(clips), atol=2e-6)
+    assert made == [False, True]  # each once
 
 
 def wrong_session(session, output):

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import hashlib
 import json
 
 import numpy as np
 import paddle
 import pytest
+from sklearn.metrics import average_precision_score
 
+import datareader
 from configs import load_config
 from datareader import probe, read_frames
+from metrics import load_scores
 from models import build_model
 from tests.plain_network import plain_logits, randomized
 from tests.script_runs import make_videos, run_script, tiny_config, write_list
@@ -40,7 +44,7 @@ def evaluate(monkeypatch, config, weights, save_dir, *flags) -> int:
     )
 
 
-def expected_scores(path, state) -> np.ndarray:
+def expected_scores(path, state, activation=paddle.nn.functional.softmax) -> np.ndarray:
     """The specification by hand: 2 clips x 3 crops of 4 frames, stride 2; softmax, mean over views."""
     cv2 = pytest.importorskip("cv2")
     n = probe(path).num_frames
@@ -51,7 +55,7 @@ def expected_scores(path, state) -> np.ndarray:
         for left in (0, 8, 16):
             crop = (frames[:, 2:34, left : left + 32].astype(np.float32) - 114.75) / 57.375
             logits = plain_logits(state, paddle.to_tensor(crop.transpose(3, 0, 1, 2)[None]), head=1)
-            total += paddle.nn.functional.softmax(logits).numpy().mean(1)[0]
+            total += activation(logits).numpy().mean(1)[0]
     return total / 6
 
 
@@ -72,6 +76,28 @@ def test_scores_equal_the_specification_by_hand(monkeypatch, tmp_path, videos, c
     assert (tmp_path / "out/confusion_matrix.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize("engine", ["paddle", "inference"])
+def test_several_labels_have_a_sigmoid_each_not_a_softmax_over_all(
+    monkeypatch, tmp_path, videos, config, weights, engine
+):
+    filelist = write_list(
+        tmp_path / "multi.txt", [(path, f"{label},2" if label < 2 else "-") for path, label in videos]
+    )
+    flags = ["-o", "MODEL.multi_label=True", f"--filelist={filelist}", f"--engine={engine}"]
+    assert evaluate(monkeypatch, config, weights, tmp_path / "out", *flags) == 0
+    model = build_model(load_config(config))
+    model.set_state_dict(paddle.load(str(weights)))
+    with paddle.no_grad():
+        sigmoid = paddle.nn.functional.sigmoid
+        expected = np.stack([expected_scores(path, model.state_dict(), sigmoid) for path, _ in videos])
+    assert np.abs(expected.sum(1) - 1).min() > 0.1  # no softmax
+    found = load_scores(tmp_path / "out/scores.npz", filelist)
+    np.testing.assert_allclose(found.scores, expected, atol=2e-4)
+    result = json.loads((tmp_path / "out/results.json").read_text())
+    truth = 100 * average_precision_score(found.labels, expected, average="macro")
+    assert result["mAP"] == pytest.approx(truth, abs=1e-6)
+
+
 def test_the_numbers_do_not_depend_on_workers_or_batches(monkeypatch, tmp_path, config, weights):
     flags = ["-o", "TEST.num_reader_threads=3", "--batch_size=5"]
     assert evaluate(monkeypatch, config, weights, tmp_path / "a") == 0
@@ -89,6 +115,45 @@ def test_a_broken_video_stays_in_the_denominator_and_is_named(monkeypatch, tmp_p
     assert (result["videos_seen"], result["videos_expected"]) == (7, 9)
     assert [video["path"] for video in result["videos_broken"]] == [str(empty), str(tmp_path / "gone.mp4")]
     assert "empty.mp4" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_the_scores_file_tells_labels_broken_videos_and_its_list(
+    monkeypatch, tmp_path, videos, config, weights, multi_label
+):
+    (tmp_path / "empty.mp4").write_bytes(b"")
+    fields = ["0,2", "-", "1", "2", "0"] if multi_label else ["2", "0", "1", "2", "0"]
+    paths = [videos[0][0], videos[1][0], tmp_path / "empty.mp4", videos[2][0], tmp_path / "gone.mp4"]
+    filelist = write_list(tmp_path / "list.txt", list(zip(paths, fields)))
+    flags = ["--views=1x1", "-o", f"MODEL.multi_label={multi_label}"]
+    assert evaluate(monkeypatch, config, weights, tmp_path / "out", *flags) == 0
+    found = load_scores(tmp_path / "out/scores.npz", filelist)
+    assert found.paths == [str(paths[i]) for i in (0, 1, 3)] and found.video_ids.tolist() == [0, 1, 3]
+    assert found.broken_paths == [str(paths[i]) for i in (2, 4)] and found.broken_video_ids.tolist() == [2, 4]
+    assert found.broken_reasons == ["the file is empty", "no such file or directory"]
+    assert found.class_names == [f"class {i} 类" for i in range(3)]
+    if multi_label:
+        assert found.labels.tolist() == [[True, False, True], [False] * 3, [False, False, True]]
+        assert found.broken_labels.tolist() == [[False, True, False], [True, False, False]]
+    else:
+        assert (found.labels.tolist(), found.broken_labels.tolist()) == ([2, 0, 2], [1, 0])
+    assert found.list_sha256 == hashlib.sha256(filelist.read_bytes()).hexdigest()
+
+
+def test_the_checksum_is_of_the_list_that_was_read_though_it_changes_while_it_is_scored(
+    monkeypatch, tmp_path, config, weights
+):
+    filelist = tmp_path / "list.txt"
+    before, read = filelist.read_bytes(), datareader.read_list
+
+    def read_and_change(*args, **more):
+        items = read(*args, **more)
+        filelist.write_bytes(before + b"# edited\n")
+        return items
+
+    monkeypatch.setattr(datareader, "read_list", read_and_change)
+    assert evaluate(monkeypatch, config, weights, tmp_path / "out", "--views=1x1") == 0
+    assert load_scores(tmp_path / "out/scores.npz").list_sha256 == hashlib.sha256(before).hexdigest()
 
 
 def test_reversed_frames_change_the_scores(monkeypatch, tmp_path, config, weights):

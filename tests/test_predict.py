@@ -4,13 +4,16 @@ import json
 import subprocess
 import sys
 
+import cv2
 import numpy as np
 import paddle
 import pytest
 
 from configs import load_config
 from models import build_model
+from tests.plain_network import plain_logits, randomized
 from tests.script_runs import ROOT, make_videos, run_script, tiny_config, write_list
+from tests.video_factory import ffmpeg_frames
 from utils.checkpoint import save_arrays
 
 
@@ -49,6 +52,68 @@ def test_one_video_gives_a_table_and_json(monkeypatch, tmp_path, videos, flags, 
     assert all(f"class {i} 类" in out for i in range(3)) and "probability" in out
 
 
+@pytest.fixture
+def state(tmp_path, flags, config):
+    """Weights whose answer differs from class to class, from video to video and from view to view."""
+    state = randomized(build_model(load_config(config)), seed=5).state_dict()
+    state["head.weight"].set_value(state["head.weight"] * 0.02)  # logits near 1: no class takes it all
+    save_arrays(tmp_path / "w.pdparams", {name: tensor.numpy() for name, tensor in state.items()})
+    return state
+
+
+def view_scores(path, state, num_clips: int) -> np.ndarray:
+    """By hand, from the ffmpeg program's frames: a row of softmax scores for each of num_clips x 3 crops."""
+    frames = ffmpeg_frames(path)  # 48 x 64
+    n, rows = len(frames), []
+    for clip in range(num_clips):
+        numbers = [(int(n / num_clips * clip) + 2 * i) % n for i in range(4)]
+        scaled = np.stack([cv2.resize(frames[i], (48, 36), interpolation=cv2.INTER_LINEAR) for i in numbers])
+        for left in (0, 8, 16):
+            crop = (scaled[:, 2:34, left : left + 32].astype(np.float32) - 114.75) / 57.375
+            with paddle.no_grad():
+                logits = plain_logits(state, paddle.to_tensor(crop.transpose(3, 0, 1, 2)[None]), head=1).numpy()[0]
+            exponentials = np.exp(logits.astype(np.float64) - logits.max(-1, keepdims=True))
+            rows.append((exponentials / exponentials.sum(-1, keepdims=True)).mean(0))
+    return np.array(rows)
+
+
+@pytest.mark.parametrize("engine", ["paddle", "inference"])
+def test_the_answer_is_the_mean_over_all_views_of_the_network_s_softmax_under_the_names_of_the_list(
+    monkeypatch, tmp_path, videos, flags, state, engine
+):
+    names = (tmp_path / "class_names.txt").read_text(encoding="utf-8").split("\n")
+    flags = [*flags, f"--filelist={tmp_path / 'list.txt'}", f"--engine={engine}"]
+    assert run_script(monkeypatch, "predict", *flags) == 0
+    expected = []
+    for record, (path, _) in zip(predictions(tmp_path), videos):
+        rows = view_scores(path, state, num_clips=2)
+        mean = rows.mean(0)
+        assert np.abs(rows - mean).max(1).min() > 1e-3 and np.diff(np.sort(mean)).min() > 3e-3  # a test that could fail
+        best = sorted(range(3), key=lambda index: -mean[index])
+        assert [row["index"] for row in record["top"]] == best
+        assert [row["class"] for row in record["top"]] == [names[index] for index in best]
+        np.testing.assert_allclose([row["probability"] for row in record["top"]], mean[best], atol=2e-4)
+        expected.append(mean)
+    assert np.ptp(expected, axis=0).max() > 3e-3
+
+
+@pytest.mark.parametrize("engine", ["paddle", "inference"])
+def test_after_retraining_into_the_same_file_the_answer_is_the_new_network_s(
+    monkeypatch, tmp_path, videos, flags, state, engine
+):
+    answers = []
+    for turn in range(2):
+        if turn:
+            state["head.weight"].set_value(-state["head.weight"])
+            save_arrays(tmp_path / "w.pdparams", {name: tensor.numpy() for name, tensor in state.items()})
+        assert run_script(monkeypatch, "predict", f"--video_path={videos[0][0]}", *flags, f"--engine={engine}") == 0
+        found = {row["index"]: row["probability"] for row in predictions(tmp_path)[0]["top"]}
+        expected = view_scores(videos[0][0], state, num_clips=2).mean(0)
+        np.testing.assert_allclose([found[i] for i in range(3)], expected, atol=2e-4)
+        answers.append(expected)
+    assert np.abs(answers[0] - answers[1]).max() > 0.01
+
+
 def test_topk_is_a_flag(monkeypatch, tmp_path, videos, flags):
     assert run_script(monkeypatch, "predict", f"--video_path={videos[0][0]}", "--infer_topk", "2", *flags) == 0
     assert len(predictions(tmp_path)[0]["top"]) == 2
@@ -64,6 +129,22 @@ def test_a_broken_video_of_a_folder_is_an_error_for_itself_alone(monkeypatch, tm
     assert "error" in broken and "top" in good
     captured = capsys.readouterr()
     assert "a broken.mp4" in captured.out and "1 of 2" in captured.err
+
+
+def test_what_is_not_a_video_in_a_folder_is_counted_and_the_run_succeeds(monkeypatch, tmp_path, videos, flags, capsys):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name in ("README.md", "labels.csv"):
+        (folder / name).write_text("only words about videos", encoding="utf-8")
+    (folder / "b").write_bytes(videos[0][0].read_bytes())
+    assert run_script(monkeypatch, "predict", f"--video_path={folder}", *flags) == 0
+    assert [record["path"] for record in predictions(tmp_path)] == [str(folder / "b")]
+    out = capsys.readouterr().out
+    assert out.count("skipped 2 files that are not videos\n") == 1 and "README.md" not in out
+    (folder / "b").unlink()
+    assert run_script(monkeypatch, "predict", f"--video_path={folder}", *flags) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("error: ") and str(folder) in error and "no video" in error
 
 
 def test_a_list_with_or_without_labels(monkeypatch, tmp_path, videos, flags):

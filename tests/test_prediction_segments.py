@@ -9,16 +9,17 @@ import re
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 
 from configs.schema import Config
-from datareader import VideoItem
+from datareader import VideoItem, build_window_loader, probe
 from prediction.merging import Segment, SegmentMerger
 from prediction.segment_files import csv_text, segment_row, srt_text, srt_time, write_segments
 from prediction.segments import SegmentOptions, predict_segments
 from prediction.videos import output_names
-from tests.video_factory import ffmpeg_frames, write_video
+from tests.video_factory import draw_video, ffmpeg_frames, set_pixel_aspect, set_rotation, write_video
 from utils.errors import UserError
 from utils.log import Progress
 
@@ -70,26 +71,41 @@ def scores_at(t, windows):
     return np.mean(covering, 0)
 
 
-@pytest.mark.parametrize(("seed", "span", "hop"), [(0, 2.0, 1.0), (1, 2.0, 0.3), (2, 1.0, 1.0), (3, 1.0, 2.5)])
-def test_merging_is_the_formula_moment_by_moment(seed, span, hop):
+def segments_of(windows):
+    """The formula piece by piece: between two breaks p(t) does not change. (start, end, class, mean scores) each."""
+    starts, ends = ([window[side] for window in windows] for side in (0, 1))
+    breaks = sorted({*starts, *ends, *((end + start) / 2 for end, start in zip(ends, starts[1:]))})
+    pieces = []
+    for a, b in zip(breaks, breaks[1:]):
+        scores = scores_at((a + b) / 2, windows)
+        best = int(scores.argmax())
+        if pieces and pieces[-1][2] == best:
+            pieces[-1][1], pieces[-1][3] = b, pieces[-1][3] + scores * (b - a)
+        else:
+            pieces.append([a, b, best, scores * (b - a)])
+    return [(a, b, best, total / (b - a)) for a, b, best, total in pieces]
+
+
+@pytest.mark.parametrize(
+    ("seed", "span", "hop"), [(0, 2.0, 1.0), (1, 2.0, 0.3), (2, 1.0, 1.0), (3, 1.0, 2.5), (4, 2.0, 0.7)]
+)
+def test_merging_is_the_formula_to_the_last_digits(seed, span, hop):
     rng = np.random.default_rng(seed)
-    windows = [(0.5 + k * hop, 0.5 + k * hop + span, rng.dirichlet(np.full(3, 0.4))) for k in range(30)]
+    jumps = hop * rng.uniform(0.6, 1.4, 30).cumsum() if seed == 4 else hop * np.arange(30)
+    windows = [(0.5 + t, 0.5 + t + span, rng.dirichlet(np.full(3, 0.4))) for t in jumps]
     merger = SegmentMerger(topk=3)
     for window in windows:
         merger.add(*window)
-        assert len(merger.windows) <= span / hop + 2  # no more than overlap
-    segments = merger.finish()
-    assert segments[0].start == 0.5 and segments[-1].end == windows[-1][1]
-    assert all(a.end == b.start and a.indices[0] != b.indices[0] for a, b in zip(segments, segments[1:]))
-    moments = np.arange(0.5 + 0.0005, windows[-1][1], 0.001)
-    truth = np.array([scores_at(t, windows) for t in moments])
-    for segment in segments:
-        inside = (moments > segment.start) & (moments < segment.end)
-        near = (moments > segment.start + 0.002) & (moments < segment.end - 0.002)
-        assert (truth[near].argmax(1) == segment.indices[0]).all()
-        mean = truth[inside].mean(0)
-        np.testing.assert_allclose(segment.probabilities, mean[segment.indices], atol=0.02)
-        assert segment.probabilities.tolist() == sorted(segment.probabilities, reverse=True)
+        assert len(merger.windows) <= span / (0.6 * hop) + 2  # no more than overlap
+    found, expected = merger.finish(), segments_of(windows)
+    assert found[0].start == windows[0][0] and found[-1].end == windows[-1][1]
+    assert all(a.end == b.start for a, b in zip(found, found[1:]))
+    assert len(found) == len(expected) > 5
+    for segment, (start, end, best, scores) in zip(found, expected):
+        assert (segment.start, segment.end) == pytest.approx((start, end), abs=1e-12)
+        assert segment.indices[0] == best
+        assert segment.indices.tolist() == sorted(range(3), key=lambda index: -scores[index])
+        np.testing.assert_allclose(segment.probabilities, np.sort(scores)[::-1], rtol=0, atol=1e-12)
 
 
 def test_a_single_window_is_a_segment_and_none_are_none():
@@ -178,6 +194,19 @@ def test_boundaries_lie_where_the_video_changes(tmp_path, config, num_workers):
     assert told["window"] == {"num_frames": 4, "frame_stride": 2, "count": 22} and told["hop_seconds"] == 0.16
 
 
+def test_a_window_s_scores_are_the_mean_over_its_crops(tmp_path, config):
+    """The left crop sees red, the centre and the right one blue."""
+    frame = np.empty((48, 192, 3), np.uint8)
+    frame[:, :64], frame[:, 64:] = COLOURS[0], COLOURS[2]
+    path = write_video(tmp_path / "v.mp4", np.stack([frame] * 24))
+    (record,) = run(config, [path], tmp_path / "out", views="1x3")
+    (row,) = json.loads(Path(record["files"][0]).read_text())["segments"]
+    assert [(top["index"], top["probability"]) for top in row["top"]] == [
+        (2, pytest.approx(2 / 3, abs=0.05)),
+        (0, pytest.approx(1 / 3, abs=0.05)),
+    ]
+
+
 @pytest.mark.parametrize("num_frames", [1, 3, 8])
 def test_a_short_video_is_one_segment(tmp_path, config, num_frames):
     (record,) = run(config, [colour_video(tmp_path / "v.mp4", [(1, num_frames)])], tmp_path / "out")
@@ -233,6 +262,36 @@ def test_the_film_shows_the_video_with_its_labels(tmp_path, config):
     assert [p.name for p in tmp_path.glob("*.part")] == []
 
 
+@pytest.mark.parametrize("num_workers", [0, 1])
+@pytest.mark.parametrize(
+    ("ratio", "degrees", "shape"), [((5, 4), 0, (96, 160)), ((5, 4), 90, (160, 96)), ((3, 4), 0, (128, 128))]
+)
+def test_the_film_has_square_pixels_and_the_shape_that_players_show(
+    tmp_path, config, num_workers, ratio, degrees, shape
+):
+    config.INFER.num_reader_threads = num_workers
+    path = draw_video(tmp_path / "v.mp4", 20, height=96, width=128, sample_aspect_ratio=ratio)
+    set_rotation(path, degrees)
+    (record,) = run(config, [path], tmp_path / "out", film=str(tmp_path / "film.mp4"))
+    film, stored = ffmpeg_frames(record["film"]), ffmpeg_frames(path)
+    assert film.shape == (20, *shape, 3) and probe(record["film"]).sample_aspect_ratio == (1, 1)
+    shown = [cv2.resize(frame, shape[::-1], interpolation=cv2.INTER_CUBIC) for frame in stored]
+    below = slice(shape[0] // 3, None)  # the label is above
+    assert np.abs(film[:, below].mean(-1) - np.array(shown)[:, below].mean(-1)).mean() < 8  # brightness
+    times = [[float(f.pts * f.time_base) for f in av.open(str(f)).decode(video=0)] for f in (path, record["film"])]
+    np.testing.assert_allclose(times[1], times[0], atol=1e-4)
+
+
+def test_the_network_is_given_the_same_windows_whatever_the_shape_of_pixels(tmp_path, config):
+    clips = []
+    path = draw_video(tmp_path / "v.mp4", 20, height=48, width=64, sample_aspect_ratio=(64, 51))
+    for ratio in ((64, 51), (1, 1)):
+        assert probe(set_pixel_aspect(path, ratio)).sample_aspect_ratio == ratio
+        (windows,) = build_window_loader(config, [VideoItem(str(path), -1, 1)])
+        clips.append(np.concatenate([views.clips(range(len(views))) for _, views in windows.batches(2)]))
+    np.testing.assert_array_equal(*clips)
+
+
 def test_the_film_keeps_times_and_sound(tmp_path, config):
     silent, path = colour_video(tmp_path / "silent.mp4", [(0, 50)]), tmp_path / "v.mp4"
     with av.open(str(silent)) as source, av.open(str(path), "w") as output:
@@ -268,6 +327,17 @@ def test_a_film_does_not_replace_its_video(tmp_path, config):
     with pytest.raises(UserError, match="the video itself"):
         run(config, [path], tmp_path / "out", film=str(path))
     assert path.read_bytes() == before
+
+
+def test_a_font_of_boxes_does_not_stand_for_one_that_has_the_characters():
+    from matplotlib import font_manager
+
+    from prediction import labels
+
+    boxes = {font.fname for font in font_manager.fontManager.ttflist if "Last Resort" in font.name}
+    assert not boxes & set(labels._known_fonts())
+    nobody_has = "\U000e0fff"
+    assert labels.find_font(nobody_has) == "" and labels.drawable_names([nobody_has]) == {nobody_has: "?"}
 
 
 def test_names_that_no_font_has_are_told_and_still_drawn(tmp_path, config, monkeypatch):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -9,7 +10,13 @@ import numpy as np
 import paddle
 import pytest
 
-from models import NonLocalModel
+from configs import load_config
+from datareader import probe
+from models import NonLocalModel, build_model
+from tests.plain_network import randomized
+from tests.script_runs import tiny_config
+from tests.video_factory import draw_video, ffmpeg_frames
+from utils.checkpoint import save_arrays
 from utils.errors import UserError
 
 TOOLS = str(Path(__file__).resolve().parents[1] / "tools")
@@ -88,3 +95,40 @@ def test_picture_and_film_are_written_whole(tools, instantiation, tmp_path):
     assert ok and first.shape == (384, 768, 3)
     shown = cv2.resize(first[:, :384, ::-1], (64, 64), interpolation=cv2.INTER_AREA).astype(int)
     assert np.abs(shown[:50] - FRAMES[0][:50].astype(int)).mean() < 25
+
+
+@pytest.mark.parametrize("pixel_aspect", [64 / 51, 0.75])
+def test_picture_and_film_have_the_shape_in_which_players_show_the_clip(tools, pixel_aspect, tmp_path):
+    _, (look,), _ = tools[0].find_looks(network(), CLIP, arguments(num_points=1, point=[(0.25, 0.75)]))
+    black = np.zeros_like(FRAMES)
+    look = dataclasses.replace(look, heat=look.heat * 0, targets=[])
+    tools[1].draw_look(black, look, 5, str(tmp_path / "a.png"), "words", pixel_aspect)
+    dark = (cv2.imread(str(tmp_path / "a.png")).max(2) < 8).astype(np.uint8)
+    boxes = [box for box in cv2.connectedComponentsWithStats(dark)[2][1:] if box[cv2.CC_STAT_AREA] > 10_000]
+    assert len(boxes) == 8  # a panel a frame
+    for _, _, width, height, _ in boxes:
+        assert width / height == pytest.approx(pixel_aspect, rel=0.02)
+    tools[1].write_film(black, look, 5, str(tmp_path / "a.mp4"), pixel_aspect)
+    film = ffmpeg_frames(tmp_path / "a.mp4")
+    height, width = film.shape[1], film.shape[2] // 2
+    assert width / height == pytest.approx(pixel_aspect, rel=0.01) and min(height, width) == tools[1].FILM_PX
+    assert probe(tmp_path / "a.mp4").sample_aspect_ratio == (1, 1)
+    marked = film[5 * tools[1].FRAMES_A_PICTURE].astype(int)
+    ring = np.argwhere((marked[..., 1] > 180) & (marked[..., 2] > 200) & (marked[..., 0] < 90))
+    x, y = ((place + 0.5) / 64 for place in look.point_px)
+    for half in (0, 1):
+        inside = ring[(ring[:, 1] >= half * width) & (ring[:, 1] < (half + 1) * width)]
+        middle = (inside.min(0) + inside.max(0)) / 2
+        assert middle == pytest.approx([y * height, half * width + x * width], abs=3)
+
+
+def test_the_tool_takes_the_shape_of_pixels_from_the_video(tools, monkeypatch, tmp_path):
+    config = tiny_config(tmp_path, tmp_path / "list.txt")
+    model = randomized(build_model(load_config(config)))
+    save_arrays(tmp_path / "w.pdparams", {name: t.numpy() for name, t in model.state_dict().items()})
+    video = draw_video(tmp_path / "v.mp4", 20, 48, 64, sample_aspect_ratio=(64, 51))
+    flags = [f"--config={config}", f"--video_path={video}", f"--weights={tmp_path / 'w.pdparams'}"]
+    tools[0].main([*flags, f"--save_dir={tmp_path / 'out'}", "--num_points=1", "--use_gpu=False"])
+    (film,) = (tmp_path / "out").glob("*.mp4")
+    info = probe(film)
+    assert info.width / 2 / info.height == pytest.approx(64 / 51, rel=0.01)

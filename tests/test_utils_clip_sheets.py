@@ -24,3 +24,16 @@ def test_a_row_a_clip_and_the_frames_from_left_to_right_in_their_colours(tmp_pat
 def test_long_and_large_clips_are_thinned_out():
     sheet = clip_sheet(np.zeros((1, 3, 32, 224, 224), np.float32), 0.0, 1.0, ["x"])
     assert sheet.shape == (CAPTION_PX + 112 + GAP_PX, 8 * (112 + GAP_PX), 3)
+
+
+def test_clips_are_shown_in_the_shape_of_their_pixels():
+    clips = np.zeros((3, 3, 2, 20, 30), np.float32)
+    clips[:, 0] = 1  # red
+    sheet = clip_sheet(clips, 0.0, 255.0, ["wide", "square", "high"], [1.5, 1.0, 0.5])
+    assert sheet.shape == (3 * (CAPTION_PX + GAP_PX) + 20 + 20 + 40, 2 * (45 + GAP_PX), 3)
+    top = CAPTION_PX
+    for height, width in ((20, 45), (20, 30), (40, 30)):
+        expected = np.zeros((height + GAP_PX, sheet.shape[1]), bool)
+        expected[:height, :width] = expected[:height, width + GAP_PX : 2 * width + GAP_PX] = True
+        np.testing.assert_array_equal(sheet[top : top + height + GAP_PX, :, 0] == 255, expected)
+        top += height + GAP_PX + CAPTION_PX

@@ -63,6 +63,27 @@ def test_bars_grow_with_their_values_and_skip_missing_ones(tmp_path):
     assert ink(tmp_path / "full.png") > 1.3 * ink(tmp_path / "few.png")
 
 
+@pytest.mark.parametrize("num_series", [1, 6, 7, 20, 150])
+def test_no_two_series_of_bars_look_alike_however_many_there_are(tmp_path, monkeypatch, num_series):
+    from matplotlib.figure import Figure
+
+    drawn, save = [], Figure.savefig
+    monkeypatch.setattr(
+        Figure, "savefig", lambda figure, *args, **more: drawn.append(figure) or save(figure, *args, **more)
+    )
+    series = {f"side {i}": [1.0 + i, 2.0] for i in range(num_series)}
+    draw_bars(["a", "b"], series, tmp_path / "bars.png")
+    (axes,) = drawn[0].axes
+    assert len(axes.containers) == num_series
+    looks = [{(bar.get_facecolor(), bar.get_hatch()) for bar in bars} for bars in axes.containers]
+    assert all(len(look) == 1 for look in looks)  # one look a series
+    assert len(set().union(*looks)) == num_series
+    for legend in drawn[0].legends:
+        handles = [(handle.get_facecolor(), handle.get_hatch()) for handle in legend.get_patches()]
+        assert handles == [look.pop() for look in looks]
+    assert len(drawn[0].legends) == (num_series > 1)
+
+
 def test_drawing_leaves_matplotlib_as_it_was(tmp_path):
     import matplotlib
 

@@ -64,11 +64,12 @@ def write_video(
     pix_fmt: str = "yuv420p",
     options: dict[str, str] | None = None,
     container: str | None = None,
+    sample_aspect_ratio: tuple[int, int] | None = None,
 ) -> Path:
     """Encode uint8 frames [T, H, W, 3]; the file's extension (or `container`, FFmpeg's name) picks the container.
 
     H.264 by default gets two B-frames and a key frame every 12, so that there is something to skip; `options` (FFmpeg's
-    names) replaces that. Sizes must be even for yuv420p with H.264.
+    names) replaces that. Sizes must be even for yuv420p with H.264. sample_aspect_ratio: width and height of a pixel.
     """
     if options is None:
         options = {"preset": "veryfast", "crf": "18", "g": "12", "bf": "2"} if codec == "libx264" else {"g": "12"}
@@ -76,6 +77,8 @@ def write_video(
         stream = output.add_stream(codec, rate=fps, options={"threads": "1", **options})
         stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], pix_fmt
         stream.codec_context.time_base = Fraction(1, fps)
+        if sample_aspect_ratio:
+            stream.codec_context.sample_aspect_ratio = Fraction(*sample_aspect_ratio)
         for number, array in enumerate(frames):
             frame = av.VideoFrame.from_ndarray(array, format="rgb24")
             frame.pts, frame.time_base = number, Fraction(1, fps)
@@ -104,6 +107,15 @@ def set_rotation(path: str | os.PathLike, degrees: int) -> Path:
     data = bytearray(Path(path).read_bytes())
     start = data.index(b"tkhd") + 4 + 40
     data[start : start + 36] = struct.pack(">9i", a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30)
+    Path(path).write_bytes(data)
+    return Path(path)
+
+
+def set_pixel_aspect(path: str | os.PathLike, ratio: tuple[int, int]) -> Path:
+    """Change what the header of an mp4 that was drawn with a sample_aspect_ratio says of its pixels."""
+    data = bytearray(Path(path).read_bytes())
+    start = data.index(b"pasp") + 4
+    data[start : start + 8] = struct.pack(">2I", *ratio)
     Path(path).write_bytes(data)
     return Path(path)
 

@@ -15,9 +15,12 @@ FILM_PX, FILM_FPS, FRAMES_A_PICTURE = 384, 10, 5
 POINT_COLOUR = "#00e5ff"
 
 
-def draw_look(frames: np.ndarray, look: Any, query_frame: int, path_png: str, caption: str) -> None:
+def draw_look(
+    frames: np.ndarray, look: Any, query_frame: int, path_png: str, caption: str, pixel_aspect: float = 1.0
+) -> None:
     """One panel a frame of the clip (uint8 [T, S, S, 3]) with its heat; arrows from the point to the strongest
-    positions, each to the first frame that its step stands for."""
+    positions, each to the first frame that its step stands for. pixel_aspect: how many times as wide as high a pixel
+    is shown."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
@@ -26,7 +29,8 @@ def draw_look(frames: np.ndarray, look: Any, query_frame: int, path_png: str, ca
 
     columns = min(COLUMNS, len(frames))
     rows = -(-len(frames) // columns)
-    size = (columns * PANEL_INCHES + 1.2, rows * (PANEL_INCHES + 0.3) + 1.0)
+    wide, high = max(1.0, pixel_aspect) * PANEL_INCHES, max(1.0, 1 / pixel_aspect) * PANEL_INCHES
+    size = (columns * wide + 1.2, rows * (high + 0.3) + 1.0)
     figure = Figure(figsize=size, dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(rows, columns, squeeze=False)
@@ -34,7 +38,8 @@ def draw_look(frames: np.ndarray, look: Any, query_frame: int, path_png: str, ca
     for panel in panels.flat:
         panel.axis("off")
     for number, (panel, frame) in enumerate(zip(panels.flat, frames)):
-        panel.imshow(_blend(frame, look.heat[number // look.frames_per_step], low, high, colours))
+        picture = _blend(frame, look.heat[number // look.frames_per_step], low, high, colours)
+        panel.imshow(picture, aspect=1 / pixel_aspect)
         panel.set_title(f"frame {number}" + (" (point)" if number == query_frame else ""), fontsize=10)
     x, y = look.point_px
     start = panels.flat[query_frame]
@@ -78,35 +83,37 @@ def _blend(frame: np.ndarray, heat: np.ndarray, low: float, high: float, colours
     return np.rint(grey * (1 - strength) + colours(shares)[..., :3] * 255 * strength).astype(np.uint8)
 
 
-def write_film(frames: np.ndarray, look: Any, query_frame: int, path_mp4: str) -> None:
-    """The frames beside themselves with heat, half a second each, as H.264; the point is marked on its frame."""
+def write_film(
+    frames: np.ndarray, look: Any, query_frame: int, path_mp4: str, pixel_aspect: float = 1.0
+) -> None:  # fmt: skip
+    """The frames beside themselves with heat, half a second each, as H.264; the point is marked on its frame.
+    pixel_aspect: as `draw_look` has it; the film's own pixels are square."""
     import av
 
     low, high, colours = _scale(look)
     buffer = io.BytesIO()
+    width = 2 * round(max(1.0, pixel_aspect) * FILM_PX / 2)
+    height = 2 * round(max(1.0, 1 / pixel_aspect) * FILM_PX / 2)
     with av.open(buffer, "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=FILM_FPS)
-        stream.width, stream.height, stream.pix_fmt = 2 * FILM_PX, FILM_PX, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = 2 * width, height, "yuv420p"
         for number, frame in enumerate(frames):
             heat = _blend(frame, look.heat[number // look.frames_per_step], low, high, colours)
-            picture = np.concatenate([_enlarged(frame), _enlarged(heat)], axis=1)
+            sides = [cv2.resize(side, (width, height), interpolation=cv2.INTER_CUBIC) for side in (frame, heat)]
+            picture = np.concatenate(sides, axis=1)
             if number == query_frame:
-                _mark(picture, look.point_px, FILM_PX / frame.shape[0])
-            cv2.putText(picture, f"frame {number}", (8, FILM_PX - 10), 0, 0.7, (0, 0, 0), 4, cv2.LINE_AA)
-            cv2.putText(picture, f"frame {number}", (8, FILM_PX - 10), 0, 0.7, (255, 255, 255), 1, cv2.LINE_AA)
+                _mark(picture, look.point_px, (width / frame.shape[1], height / frame.shape[0]))
+            cv2.putText(picture, f"frame {number}", (8, height - 10), 0, 0.7, (0, 0, 0), 4, cv2.LINE_AA)
+            cv2.putText(picture, f"frame {number}", (8, height - 10), 0, 0.7, (255, 255, 255), 1, cv2.LINE_AA)
             for _ in range(FRAMES_A_PICTURE):
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())
     write_atomically(path_mp4, lambda file: file.write(buffer.getvalue()))
 
 
-def _enlarged(frame: np.ndarray) -> np.ndarray:
-    return cv2.resize(frame, (FILM_PX, FILM_PX), interpolation=cv2.INTER_CUBIC)
-
-
-def _mark(picture: np.ndarray, point_px: tuple[float, float], scale: float) -> None:
-    """A ring around the point, in both halves."""
-    for left in (0, FILM_PX):
-        centre = (int(left + (point_px[0] + 0.5) * scale), int((point_px[1] + 0.5) * scale))
+def _mark(picture: np.ndarray, point_px: tuple[float, float], scales: tuple[float, float]) -> None:
+    """A ring around the point, in both halves. scales: picture pixels per frame pixel, across and down."""
+    for left in (0, picture.shape[1] // 2):
+        centre = (int(left + (point_px[0] + 0.5) * scales[0]), int((point_px[1] + 0.5) * scales[1]))
         cv2.circle(picture, centre, 9, (0, 0, 0), 4, cv2.LINE_AA)
         cv2.circle(picture, centre, 9, (0, 229, 255), 2, cv2.LINE_AA)

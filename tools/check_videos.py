@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from datareader import Limits, VideoError, VideoItem, read_class_names, read_list  # noqa: E402 - started as a file
 from datareader.clips import ReaderSettings  # noqa: E402
+from datareader.file_header import VIDEO_SUFFIXES  # noqa: E402
 from datareader.inspection import InspectVideo  # noqa: E402
 from datareader.video import printable  # noqa: E402
 from datareader.workers import ReaderPool  # noqa: E402
@@ -30,8 +31,6 @@ from utils.errors import UserError  # noqa: E402
 from utils.files import write_json, write_text  # noqa: E402
 from utils.runtime import available_cores  # noqa: E402
 
-EXTENSIONS = {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".flv", ".wmv"}
-EXTENSIONS |= {".asf", ".3gp", ".ogv", ".gif"}
 FAULTS = ("malformed", "label", "missing", "empty", "broken", "cut off", "damaged", "short", "duplicate")
 ODDITIES = ("rotated", "variable rate")
 MAX_SHOWN = 50
@@ -108,9 +107,9 @@ def _of_item(item: VideoItem, names: list[str] | None) -> Verdict:
 
 def _of_folder(source: Path) -> Iterator[Verdict]:
     paths = sorted(Path(folder) / name for folder, _, files in os.walk(source) for name in files)
-    paths = [path for path in paths if path.suffix.lower() in EXTENSIONS]
+    paths = [path for path in paths if path.suffix.lower() in VIDEO_SUFFIXES]
     if not paths:
-        raise UserError(f"no video in {source}; looked for {' '.join(sorted(EXTENSIONS))}")
+        raise UserError(f"no video in {source}; looked for {' '.join(VIDEO_SUFFIXES)}")
     for number, path in enumerate(paths, 1):
         parts = path.relative_to(source).parts
         yield Verdict(str(path), -1, number, parts[0] if len(parts) > 1 else "")

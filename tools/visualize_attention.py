@@ -47,15 +47,15 @@ def main(argv: list[str]) -> None:
 
     from engines import build_engine
 
-    clip, frames = _read_clip(config, arguments)
+    clip, frames, pixel_aspect = _read_clip(config, arguments)
     engine = build_engine(config, arguments.weights, config.INFER.checkpoint_dir)
     name, looks, scores = find_looks(engine.model, clip, arguments)
     stem = f"{Path(arguments.video_path).stem}_{name}_frame{arguments.frame}"
     caption = _caption(config, engine.model, name, scores)
     for number, look in enumerate(looks, 1):
         path = Path(arguments.save_dir) / f"{stem}_point{number}"
-        draw_look(frames, look, arguments.frame, f"{path}.png", caption)
-        write_film(frames, look, arguments.frame, f"{path}.mp4")
+        draw_look(frames, look, arguments.frame, f"{path}.png", caption, pixel_aspect)
+        write_film(frames, look, arguments.frame, f"{path}.mp4", pixel_aspect)
         t, h, w = look.position
         total = f"they add to {look.weights.sum():.4f}"
         print(f"{path}.png and .mp4: position {t}, {h}, {w}; {look.weights.size} weights, {total}")
@@ -91,21 +91,25 @@ def _point(text: str) -> tuple[float, float]:
     return x, y
 
 
-def _read_clip(config, arguments: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
-    """The centre crop of the clip: float32 [1, 3, T, S, S] for the network and uint8 [T, S, S, 3] for the eye."""
+def _read_clip(config, arguments: argparse.Namespace) -> tuple[np.ndarray, np.ndarray, float]:
+    """The centre crop of the clip: float32 [1, 3, T, S, S] for the network and uint8 [T, S, S, 3] for the eye, and how
+    many times as wide as high a pixel is to be shown."""
     from datareader import NO_LABEL, Failure, VideoItem, build_view_loader
+    from datareader.streaming import read_pixel_aspect
 
     if not 0 <= arguments.clip < 10:
         raise UserError(f"--clip={arguments.clip}: there are clips 0 to 9")
     if not 0 <= arguments.frame < config.INFER.video_length:
         raise UserError(f"--frame={arguments.frame}: a clip has frames 0 to {config.INFER.video_length - 1}")
     items = [VideoItem(arguments.video_path, NO_LABEL, 1)]
-    (views,) = build_view_loader(config, items, section="INFER", views="10x1", num_workers=0)
+    loader = build_view_loader(config, items, section="INFER", views="10x1", num_workers=0)
+    (views,) = loader
     if isinstance(views, Failure):
         raise UserError(f"{views.path}: {views.cause}")
     clip = views.clips(np.array([arguments.clip]))
     shown = clip[0].transpose(1, 2, 3, 0) * config.MODEL.image_std + config.MODEL.image_mean
-    return clip, np.clip(np.rint(shown), 0, 255).astype(np.uint8)
+    across, down = read_pixel_aspect(loader.pool, arguments.video_path, loader.reader)
+    return clip, np.clip(np.rint(shown), 0, 255).astype(np.uint8), across / down
 
 
 def find_looks(model, clip: np.ndarray, arguments: argparse.Namespace) -> tuple[str, list[Look], np.ndarray]:

@@ -1,6 +1,7 @@
 """Draw training clips as the network sees them, without training: python tools/visualize.py clips --config=FILE
 
-The first clips of an epoch with its crops, mirrors and mixes, a row a clip, as one PNG.
+The first clips of an epoch with its crops, mirrors and mixes, a row a clip, as one PNG. Where a video's pixels are not
+square the clip is stretched to the shape in which players show it; the network is given the stored pixels.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ def main(argv: list[str]) -> None:
     import numpy as np
 
     from datareader import build_train_loader, read_list
+    from datareader.streaming import read_pixel_aspect
     from training.augment import augment
     from training.objective import build_objective
     from utils.clip_sheets import clip_sheet, write_picture
@@ -37,7 +39,9 @@ def main(argv: list[str]) -> None:
     captions = [
         f"{','.join(map(str, labels))} {Path(items[i].path).name}" for labels, i in zip(batch.labels, batch.video_id)
     ]
-    write_picture(args.output, clip_sheet(clips, model.image_mean, model.image_std, captions))
+    aspects = [read_pixel_aspect(loader.pool, items[i].path, loader.reader) for i in batch.video_id]
+    aspects = [across / down for across, down in aspects]
+    write_picture(args.output, clip_sheet(clips, model.image_mean, model.image_std, captions, aspects))
     print(f"{len(clips)} clips of {train.video_length} frames of {train.crop_size} px are in {args.output}")
 
 

@@ -11,10 +11,14 @@ from utils.files import write_atomically
 CAPTION_PX, GAP_PX, MAX_FRAMES, MAX_SIDE_PX = 16, 2, 8, 112
 
 
-def clip_sheet(clips: np.ndarray, mean: float, std: float, captions: Sequence[str]) -> np.ndarray:
+def clip_sheet(
+    clips: np.ndarray, mean: float, std: float, captions: Sequence[str], pixel_aspects: Sequence[float] | None = None
+) -> np.ndarray:
     """Draw clips under each other with a caption above each.
 
     clips: float [N, 3, T, H, W], normalised as (RGB - mean) / std. captions: N texts; signs beyond ASCII become "?".
+    pixel_aspects: how many times as wide as high the pixels of each clip are shown (None: square); such clips are
+    stretched along one side, shorter rows are filled with black.
     Returns uint8 RGB [height, width, 3]: at most 8 frames of a clip, evenly, with every so many pixels of large ones.
     """
     import cv2
@@ -22,14 +26,19 @@ def clip_sheet(clips: np.ndarray, mean: float, std: float, captions: Sequence[st
     frames = np.clip(np.asarray(clips) * std + mean, 0, 255).round().astype(np.uint8).transpose(0, 2, 3, 4, 1)
     frames = frames[:, :: -(-frames.shape[1] // MAX_FRAMES)]
     step = -(-max(frames.shape[2:4]) // MAX_SIDE_PX)
-    frames = np.pad(frames[:, :, ::step, ::step], ((0, 0), (0, 0), (0, GAP_PX), (0, GAP_PX), (0, 0)))
+    frames = frames[:, :, ::step, ::step]
     rows = []
-    for clip, caption in zip(frames, captions):
+    for clip, caption, aspect in zip(frames, captions, pixel_aspects or [1.0] * len(frames)):
+        if aspect != 1:
+            height, width = (round(s * max(1.0, a)) for s, a in zip(clip.shape[1:3], (1 / aspect, aspect)))
+            clip = np.stack([cv2.resize(frame, (width, height), interpolation=cv2.INTER_LINEAR) for frame in clip])
+        clip = np.pad(clip, ((0, 0), (0, GAP_PX), (0, GAP_PX), (0, 0)))
         strip = np.zeros((CAPTION_PX, clip.shape[0] * clip.shape[2], 3), np.uint8)
         text = caption.encode("ascii", "replace").decode()
         cv2.putText(strip, text, (2, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (230, 230, 230), 1, cv2.LINE_AA)
         rows += [strip, np.concatenate(list(clip), 1)]
-    return np.concatenate(rows, 0)
+    longest = max(row.shape[1] for row in rows)
+    return np.concatenate([np.pad(row, ((0, 0), (0, longest - row.shape[1]), (0, 0))) for row in rows], 0)
 
 
 def write_picture(path, picture: np.ndarray) -> None:

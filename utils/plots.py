@@ -27,6 +27,7 @@ WIDE_FONTS = (
 )
 INK, GRID = "#303030", "#d8d8d8"
 SERIES_COLOURS = ("#4477aa", "#ee7733", "#228833", "#aa3377", "#66ccee", "#bbbbbb")
+SERIES_HATCHES = ("/", ".", "x", "\\", "o", "-", "+", "|", "*")
 MAX_NAMED_CLASSES, MAX_NUMBERED_CELLS = 80, 24
 
 
@@ -187,6 +188,15 @@ def _list_mistakes(axes: Any, matrix: np.ndarray, names: Sequence[str], num_list
     axes.text(0, 1, "\n".join(lines) or "none", ha="left", va="top", fontsize=8, transform=axes.transAxes)
 
 
+def series_style(index: int) -> dict[str, str]:
+    """Colour and hatch of a bar series: no two series share both. The colours come first, then again with each hatch,
+    then with the hatches closer together."""
+    turn, place = divmod(index, len(SERIES_COLOURS))
+    density, kind = divmod(max(turn - 1, 0), len(SERIES_HATCHES))
+    hatch = SERIES_HATCHES[kind] * (2 + density) if turn else ""
+    return {"facecolor": SERIES_COLOURS[place], "hatch": hatch, "edgecolor": "white"}
+
+
 def draw_bars(
     labels: Sequence[str],
     series: Mapping[str, Sequence[float]],
@@ -195,7 +205,7 @@ def draw_bars(
     axis_label: str = "",
     reference: float | None = None,
 ) -> None:
-    """Draw horizontal bars with their values, one group a label, one colour a series.
+    """Draw horizontal bars with their values, one group a label, one colour and hatch a series.
 
     Args:
         labels: N names of groups, from the top.
@@ -221,7 +231,8 @@ def draw_bars(
                 places,
                 values,
                 thickness * 0.92,
-                color=SERIES_COLOURS[index % len(SERIES_COLOURS)],
+                linewidth=0,
+                **series_style(index),
                 label=_text(name, 40),
             )
             texts = ["" if np.isnan(value) else f"{value:.3g}" for value in values]

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from datareader.file_header import VIDEO_SUFFIXES
 from utils.errors import UserError
 from utils.files import write_text
 
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg", ".flv", ".wmv", ".3gp", ".ts")
 NO_ACTION = "-"  # the label field of a video with none of the classes
 
 
