@@ -25,7 +25,7 @@ def _build(video_arc_choice: int, with_blocks: bool, pretrained: bool | str, num
         from models.nonlocal_model.weights import load_weights, published_weights
 
         path = published_weights(video_arc_choice, with_blocks) if pretrained is True else pretrained
-        load_weights(model, path, partial=num_classes != 400)
+        print(load_weights(model, path, partial=num_classes != 400).summary())
     model.eval()
     return model
 

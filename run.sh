@@ -13,20 +13,41 @@ fail() {
     exit "${2:-2}"
 }
 
-# An active environment that has the modules is used as it is; else .venv, made from the requirements and the lock.
+# An active environment that has Paddle is used as it is, and must have the rest of what the mode needs; without Paddle
+# .venv is used, made from the requirements and the lock.
 find_python() {
-    local modules=$1 active
+    local modules=$1 active missing
     shift
     active=$(command -v python3 || command -v python) || fail "no python3 found; install Python 3.9 or newer"
     python=$active
-    if ! has_modules "$active" "$modules"; then
-        make_environment "$active" "$@"
-        python=$here/.venv/bin/python
+    missing=$(missing_modules "$active" "$modules")
+    [ -n "$missing" ] || return 0
+    if [[ " $missing " != *" paddle "* ]]; then
+        fail "$active has Paddle but not $missing: $active -m pip install $(packages_of $missing)"
     fi
+    make_environment "$active" "$@"
+    python=$here/.venv/bin/python
 }
 
-has_modules() {
-    "$1" -c "import importlib.util, sys; sys.exit(any(importlib.util.find_spec(m) is None for m in '$2'.split()))"
+missing_modules() {
+    "$1" -c "import importlib.util; print(*[m for m in '$2'.split() if importlib.util.find_spec(m) is None])"
+}
+
+# The packages of modules that are called otherwise.
+packages_of() {
+    local module names=()
+    for module in "$@"; do
+        case $module in
+        cv2) module=opencv-python-headless ;;
+        yaml) module=PyYAML ;;
+        PIL) module=pillow ;;
+        sklearn) module=scikit-learn ;;
+        xdist | pytest_timeout) module=pytest-${module#pytest_} ;;
+        imageio_ffmpeg) module=imageio-ffmpeg ;;
+        esac
+        names+=("$module")
+    done
+    echo "${names[*]}"
 }
 
 make_environment() {
@@ -55,7 +76,8 @@ has_several_gpus() {
     [[ $count =~ ^[0-9]+$ ]] && [ "$count" -gt 1 ]
 }
 
-core="paddle cv2 av numpy yaml tqdm tabulate matplotlib PIL visualdl"
+core="paddle cv2 av numpy yaml tqdm tabulate"
+train_too="$core matplotlib PIL visualdl"
 mode=${1:-}
 [ $# -gt 0 ] && shift
 case $mode in
@@ -64,7 +86,12 @@ train | eval | predict | export | inference)
     [ $# -ge 2 ] || fail "usage: bash run.sh $mode NONLOCAL ./configs/nonlocal.yaml [flags]"
     name=$1 config=$2
     shift 2
-    find_python "$core" requirements.txt
+    case $mode in
+    train) modules=$train_too ;;
+    eval) modules="$core matplotlib" ;;
+    *) modules=$core ;;
+    esac
+    find_python "$modules" requirements.txt
     launcher=()
     if [[ $mode =~ ^(train|eval)$ ]] && has_several_gpus "$@"; then
         launcher=(-m paddle.distributed.launch --log_dir=output/launch) # one process a GPU
@@ -77,11 +104,11 @@ train | eval | predict | export | inference)
         --model_name="$name" --config="$config" "$@"
     ;;
 demo)
-    find_python "$core" requirements.txt
+    find_python "$train_too" requirements.txt
     exec "$python" tools/demo.py "$@"
     ;;
 test)
-    find_python "$core pytest pytest_timeout xdist sklearn imageio_ffmpeg ruff safetensors" requirements.txt requirements-test.txt requirements-engines.txt
+    find_python "$train_too pytest pytest_timeout xdist sklearn imageio_ffmpeg ruff safetensors" requirements.txt requirements-test.txt requirements-engines.txt
     "$python" -m ruff check .
     "$python" -m ruff format --check .
     exec "$python" -m pytest "$@"

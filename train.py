@@ -11,6 +11,7 @@ import os
 import sys
 
 from configs import config_from_args
+from utils.checkpoint import CHECKPOINT_DIR
 from utils.cli import build_parser, parse_switch, positive_int, run
 from utils.errors import UserError
 from utils.parallel import join_processes, num_launched
@@ -19,7 +20,7 @@ from utils.supervisor import supervise
 
 
 def parse_args() -> argparse.Namespace:
-    parser = build_parser(__doc__, save_dir=os.path.join("data", "checkpoints"), log_interval=10)
+    parser = build_parser(__doc__, save_dir=os.path.normpath(CHECKPOINT_DIR), log_interval=10)
     parser.add_argument("--learning_rate", type=float, help="in place of the configuration's")
     parser.add_argument("--epoch", type=int, help="in place of the configuration's")
     parser.add_argument("--pretrain", help="file of weights to begin from, or `imagenet` for the zoo's; default: none")
@@ -51,7 +52,7 @@ def main() -> None:
     if args.restarts:
         if num_launched() > 1:
             raise UserError("--restarts supervises the launcher, not its processes; give it to `bash run.sh train`")
-        return supervise([sys.executable, *sys.argv], args.save_dir)
+        return supervise([sys.executable, *sys.argv])
     config = config_from_args(args, ("TRAIN", "VALID"))
     prepare_environment()
     device = choose_device(args.use_gpu)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
+import math
+import sys
 import typing
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,6 +17,7 @@ import yaml
 from configs.schema import Config
 from utils.errors import UserError
 
+MAX_NODES = 10_000  # values in a file; 60 bytes of aliases write ten times as many
 DEPTH_OF_ARC = {1: 50, 2: 50, 3: 101, 4: 101}
 
 
@@ -27,6 +30,7 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
     for source, sections in _file_chain(Path(path)):
         for section, values in sections.items():
             _merge(config, section, values, str(source))
+            _note_keys_without_effect(section, values, config, source)
     for override in overrides:
         name, equals, text = override.partition("=")
         section, dot, option = name.strip().partition(".")
@@ -40,7 +44,8 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
 def config_from_args(args: argparse.Namespace, sections: tuple[str, ...]) -> Config:
     """The configuration of a script: --config, then -o, then each flag that names a key of `sections`.
 
-    Flags left out (None) change nothing, nor does 0, which the zoo's scripts pass for "read from the file".
+    Flags left out (None) change nothing; any other value counts, 0 too. Prints a warning where the clips of the
+    sections are not those of TRAIN.
 
     Raises UserError as `load_config`, and when --model_name is not the configuration's.
     """
@@ -48,12 +53,34 @@ def config_from_args(args: argparse.Namespace, sections: tuple[str, ...]) -> Con
     for section in sections:
         for field in dataclasses.fields(getattr(config, section)):
             value = getattr(args, field.name, None)
-            if value:
+            if value is not None:
                 _merge(config, section, {field.name: value}, f"--{field.name}")
     check_consistency(config, args.config)
     if args.model_name.upper() != config.MODEL.name:
         raise UserError(f"--model_name={args.model_name}: {args.config} describes {config.MODEL.name}")
+    _compare_clips(config, sections, args.config)
     return config
+
+
+def _compare_clips(config: Config, sections: tuple[str, ...], source: str) -> None:
+    """Warn when the clips of a section have another length or stride than those the network is trained on."""
+    trained = (config.TRAIN.video_length, config.TRAIN.sample_rate)
+    for section in sections:
+        clip = (getattr(config, section).video_length, getattr(config, section).sample_rate)
+        if clip != trained:
+            print(
+                f"warning: {source}: {section} has clips of {clip[0]} frames at stride {clip[1]}, TRAIN of "
+                f"{trained[0]} at stride {trained[1]} (video_length, sample_rate)",
+                file=sys.stderr,
+            )
+
+
+def _note_keys_without_effect(section: str, values: Any, config: Config, source: Path) -> None:
+    """Say in a line which keys of a file nothing reads; their default values, as in the zoo's own file, go unsaid."""
+    for field in dataclasses.fields(getattr(config, section)):
+        value = (values or {}).get(field.name, field.default)
+        if not field.metadata["has_effect"] and value != field.default:
+            print(f"note: {source}: {section}.{field.name}: {value} is accepted and has {field.metadata['doc']}")
 
 
 def save_config(config: Config) -> str:
@@ -113,12 +140,26 @@ def _file_chain(path: Path, seen: tuple[Path, ...] = ()) -> list[tuple[Path, dic
 
 def _parse_yaml(text: str, source: str) -> Any:
     try:
-        return yaml.safe_load(text)
+        value = yaml.safe_load(text)
+        if _num_nodes(value, {}) > MAX_NODES:
+            raise UserError(f"{source}: its aliases make more than {MAX_NODES} values; write the values out")
+        return value
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "it cannot be parsed"
         raise UserError(f"{source}{line}: not valid YAML: {problem}") from error
+
+
+def _num_nodes(value: Any, known: dict[int, float]) -> float:
+    """How many values `value` holds when its aliases are written out; infinite for one that contains itself."""
+    if not isinstance(value, (dict, list, set, tuple)):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = math.inf  # until it is counted
+        children = [*value.keys(), *value.values()] if isinstance(value, dict) else value
+        known[id(value)] = 1 + sum(_num_nodes(child, known) for child in children)
+    return known[id(value)]
 
 
 def _merge(config: Config, section: str, values: Any, source: str) -> None:

@@ -9,10 +9,23 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Optional
 
+from utils.checkpoint import CHECKPOINT_DIR
 
-def key(default: Any, doc: str, *, low: float | None = None, high: float | None = None, choices: tuple = ()) -> Any:
-    """A dataclass field with its meaning, its closed range (of each item, for lists) and its legal values."""
-    limits = {"doc": doc, "low": low, "high": high, "choices": choices}
+
+def key(
+    default: Any,
+    doc: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple = (),
+    has_effect: bool = True,
+) -> Any:
+    """A dataclass field with its meaning, its closed range (of each item, for lists) and its legal values.
+
+    has_effect: False for a key of the zoo's that is accepted and read by nothing.
+    """
+    limits = {"doc": doc, "low": low, "high": high, "choices": choices, "has_effect": has_effect}
     if isinstance(default, (list, dict)):
         return dataclasses.field(default_factory=lambda: type(default)(default), metadata=limits)
     return dataclasses.field(default=default, metadata=limits)
@@ -54,7 +67,10 @@ class Resnets:
     num_groups: int = key(1, "groups of conv_b (ResNeXt when above 1)", low=1)
     width_per_group: int = key(64, "channels of a group inside res2's bottlenecks; doubles with each stage", low=1)
     trans_func: str = key(
-        "bottleneck_transformation_3d", "the residual branch", choices=("bottleneck_transformation_3d",)
+        "bottleneck_transformation_3d",
+        "no effect: the only residual branch",
+        choices=("bottleneck_transformation_3d",),
+        has_effect=False,
     )
     stem_channels: int = key(64, "channels of conv1", low=1)
     res2_channels: int = key(256, "output channels of res2; doubles with each stage", low=1)
@@ -99,7 +115,7 @@ class Train:
     epoch: int = key(120, "passes over the training list at most", low=1)
     num_reader_threads: int = key(8, "reading processes; never more than the machine's cores", low=0)
     batch_size: int = key(64, "clips in a step, over all processes together", low=1)
-    num_gpus: int = key(8, "the recipe's number of GPUs; the batch stays whole on another number", low=1)
+    num_gpus: int = key(8, "no effect: the batch is whole on any number of GPUs", low=1, has_effect=False)
     filelist: str = key("./data/dataset/nonlocal/trainlist.txt", "training list, `path label` a line")
     crop_size: int = key(224, "side of the crop, pixels", low=16)
     sample_rate: int = key(8, "frames between two sampled frames", low=1)
@@ -115,7 +131,7 @@ class Train:
     weight_decay_bn: float = key(0.0, "L2 on the scale and shift of batch norm", low=0.0)
     momentum: float = key(0.9, "momentum", low=0.0, high=1.0)
     nesterov: bool = key(True, "Nesterov's form of momentum")
-    scale_momentum: bool = key(True, "needs no action: Paddle keeps the learning rate outside the velocity")
+    scale_momentum: bool = key(True, "no effect: Paddle keeps the learning rate outside the velocity", has_effect=False)
     reference_batch_size: Optional[int] = key(
         None, "linear rule: the recipe is written for this batch; rate x batch / it, iterations x it / batch", low=1
     )
@@ -161,7 +177,7 @@ class Valid:
 class Views:
     """What TEST and INFER share."""
 
-    checkpoint_dir: str = key("./output", "searched for NONLOCAL.pdparams when --weights is left out")
+    checkpoint_dir: str = key(f"./{CHECKPOINT_DIR}", "searched for NONLOCAL.pdparams when --weights is left out")
     crop_size: int = key(256, "side of a view, pixels", low=16)
     sample_rate: int = key(8, "frames between two sampled frames", low=1)
     video_length: int = key(8, "frames of a clip", low=1)

@@ -8,6 +8,7 @@ import yaml
 
 from configs import config_from_args, load_config, save_config
 from configs.schema import Config
+from tests.script_runs import ROOT
 from utils.errors import UserError
 
 ZOO = "configs/nonlocal.yaml"
@@ -59,10 +60,73 @@ def test_a_copy_of_the_zoos_file_is_read_key_by_key(tmp_path):
             assert getattr(getattr(config, section), name) == value, f"{section}.{name}"
 
 
-def test_our_file_means_the_same_as_the_zoos(tmp_path):
+# Where ours is not the zoo's: train.py's folder is searched for weights; any list's size is right; names by dataset.
+DELIBERATE_DIFFERENCES = {
+    ("TEST", "checkpoint_dir"): ("./output", "./data/checkpoints"),
+    ("INFER", "checkpoint_dir"): ("./output", "./data/checkpoints"),
+    ("TEST", "dataset_size"): (19761, None),
+    ("INFER", "kinetics_labels"): ("./data/dataset/kinetics_labels.json", ""),
+}
+
+
+def test_our_file_means_the_same_as_the_zoos_but_for_the_differences_named_here(tmp_path):
     theirs = dataclasses.asdict(load_config(write(tmp_path / "own.yaml", ZOO_SECTIONS)))
-    theirs["TEST"]["dataset_size"], theirs["INFER"]["kinetics_labels"] = None, ""
-    assert dataclasses.asdict(load_config(ZOO)) == theirs
+    ours = dataclasses.asdict(load_config(ZOO))
+    differing = {
+        (section, name): (value, ours[section][name])
+        for section, values in theirs.items()
+        for name, value in values.items()
+        if value != ours[section][name]
+    }
+    assert differing == DELIBERATE_DIFFERENCES
+    assert {section: set(values) for section, values in ours.items()} == {
+        section: set(values) for section, values in theirs.items()
+    }
+
+
+def test_keys_without_effect_stand_in_none_of_our_files_and_are_noted_in_others(tmp_path, capsys):
+    without = {"num_gpus", "trans_func", "scale_momentum"}
+    for path in ROOT.glob("configs/**/*.yaml"):
+        sections = yaml.safe_load(path.read_text(encoding="utf-8"))
+        keys = {key for values in sections.values() if isinstance(values, dict) for key in values}
+        assert not keys & without, path
+    load_config(write(tmp_path / "own.yaml", ZOO_SECTIONS))
+    assert capsys.readouterr().out == ""  # the zoo's own values
+    load_config(write(tmp_path / "own.yaml", {"TRAIN": {"num_gpus": 4, "scale_momentum": False}}))
+    said = capsys.readouterr().out
+    assert "TRAIN.num_gpus: 4" in said and "TRAIN.scale_momentum: False" in said and "no effect" in said
+
+
+def test_clips_that_differ_between_training_and_its_use_are_told(tmp_path, capsys):
+    def read(section: str, *overrides: str) -> str:
+        config_from_args(argparse.Namespace(config=ZOO, override=overrides, model_name="NONLOCAL"), (section,))
+        return capsys.readouterr().err
+
+    for section in ("VALID", "TEST", "INFER"):
+        assert read(section) == ""
+        said = read(section, "TRAIN.video_length=32", "TRAIN.sample_rate=2")
+        assert said.count("\n") == 1 and said.startswith("warning: ")
+        assert f"{section} has clips of 8 frames at stride 8, TRAIN of 32 at stride 2" in said
+        assert "stride 4" in read(section, f"{section}.sample_rate=4")
+
+
+@pytest.mark.parametrize("depth", [4, 8, 60])
+def test_aliases_that_write_more_than_they_say_are_refused(tmp_path, depth):
+    lines = ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, depth)]
+    nested = "{" + ", ".join(lines) + "}"
+    with pytest.raises(UserError, match="own.yaml.*aliases") as error:
+        load_config(write(tmp_path / "own.yaml", f"NONLOCAL:\n  positions: {nested}\n"))
+    assert len(str(error.value)) < 300
+    with pytest.raises(UserError, match="-o NONLOCAL.positions"):
+        load_config(ZOO, [f"NONLOCAL.positions={nested}"])
+
+
+def test_a_value_that_contains_itself_is_refused_and_an_ordinary_alias_is_not(tmp_path):
+    with pytest.raises(UserError, match="aliases"):
+        load_config(write(tmp_path / "own.yaml", "NONLOCAL:\n  positions: &p {res3: *p}\n"))
+    text = "TRAIN:\n  jitter_scales: &s [256, 320]\nVALID:\n  jitter_scales: *s\n"
+    assert load_config(write(tmp_path / "own.yaml", text)).VALID.jitter_scales == [256, 320]
 
 
 def test_the_defaults_are_the_file():
@@ -149,11 +213,15 @@ def test_a_missing_file_names_the_flag(tmp_path):
         load_config(tmp_path / "none.yaml")
 
 
-def test_flags_go_before_the_file_and_zero_leaves_it():
+def test_flags_override_the_file_and_zero_is_a_value():
     args = argparse.Namespace(
-        config=ZOO, override=["TRAIN.batch_size=5"], model_name="nonlocal", batch_size=2, epoch=0, learning_rate=None
+        config=ZOO, override=["TRAIN.batch_size=5"], model_name="nonlocal", batch_size=2, epoch=None, learning_rate=0.0
     )
     config = config_from_args(args, ("TRAIN", "VALID"))
     assert (config.TRAIN.batch_size, config.VALID.batch_size, config.TRAIN.epoch) == (2, 2, 120)
+    assert config.TRAIN.learning_rate == 0.0
+    for name in ("epoch", "batch_size"):
+        with pytest.raises(UserError, match=f"--{name}.*at least 1"):
+            config_from_args(argparse.Namespace(**{**vars(args), name: 0}), ("TRAIN",))
     with pytest.raises(UserError, match="--model_name=TSN"):
         config_from_args(argparse.Namespace(**{**vars(args), "model_name": "TSN"}), ("TRAIN",))

@@ -47,11 +47,3 @@ def test_nothing_outside_tools_imports_tools():
 
 def test_the_names_that_users_of_the_zoo_know_exist():
     assert [name for name in FIXED_NAMES if not (ROOT / name).exists()] == []
-
-
-def test_files_stay_small_and_readable():
-    for path in (p for package in PACKAGES for p in (ROOT / package).rglob("*.py")):
-        assert len(path.read_text(encoding="utf-8").splitlines()) <= 350, path
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                assert node.end_lineno - node.lineno < 75, f"{path}: {node.name}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import paddle
@@ -16,9 +17,10 @@ from models.nonlocal_model.weight_sources.names import NAMINGS, all_our_names, o
 from models.nonlocal_model.weight_sources.published import DEFAULTS, WEIGHTS
 from models.nonlocal_model.weight_sources.rename import Renamed
 from models.nonlocal_model.weight_sources.shapes import network_kind, network_shapes
-from models.nonlocal_model.weights import fetch_weights, load_weights, published_weights
+from models.nonlocal_model.weights import fetch_weights, imagenet_weights, load_weights, published_weights
 from tests import source_networks as networks
 from tests.plain_network import randomized
+from tests.script_runs import ROOT
 from tests.weight_files import python2_pickle, write_torch_zip
 from utils.checkpoint import save_arrays
 from utils.errors import RunError, UserError
@@ -247,6 +249,26 @@ def test_fetching_from_a_mirror_and_offline(monkeypatch, tmp_path):
         published_weights(3, True)
     with pytest.raises(UserError, match="authors_i3d_r50"):
         fetch_weights("unknown")
+
+
+@pytest.mark.parametrize(("arc", "file"), [(2, "Nonlocal_ResNet50_pretrained.tar.gz"), (4, "resnet101-63fe2227.pth")])
+def test_a_start_from_imagenet_is_fetched_for_the_networks_own_depth(monkeypatch, tmp_path, arc, file, capsys):
+    monkeypatch.setenv("PADDLE_NONLOCAL_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PADDLE_NONLOCAL_MIRROR", (tmp_path / "none").as_uri())
+    depth = load_config(ROOT / "configs/nonlocal.yaml", [f"MODEL.video_arc_choice={arc}"]).MODEL.depth
+    with pytest.raises(RunError, match=file):
+        imagenet_weights(depth)
+    assert file in capsys.readouterr().out
+
+
+def test_hub_entries_pass_on_what_loading_says(monkeypatch, tmp_path, capsys):
+    """A network of another geometry than the file's: the warning must not be lost."""
+    report = SimpleNamespace(summary=lambda: "loaded; WARNING: PySlowFast computes something else")
+    monkeypatch.setattr("models.nonlocal_model.weights.load_weights", lambda *args, **options: report)
+    import hubconf
+
+    hubconf.i3d_r50(pretrained="weights.pyth", blocks_per_stage=[1, 1, 1, 1])
+    assert "WARNING: PySlowFast computes something else" in capsys.readouterr().out
 
 
 def test_every_source_has_a_title():

@@ -183,6 +183,14 @@ def test_a_run_resumed_inside_an_epoch_has_the_precise_norms_and_rows_of_a_strai
         assert [row[key] for row in rows(straight, "train")][4:] == [row[key] for row in rows(resumed, "train")]
 
 
+def test_precise_norms_are_for_evaluation_and_leave_the_trained_network_as_it_is(monkeypatch, tmp_path, config):
+    for name, batches in (("plain", 0), ("precise", 2)):
+        keys = [FIXED, f"TRAIN.precise_bn_batches={batches}", NO_VALIDATION]
+        assert train(monkeypatch, config, tmp_path / name, *keys) == 0
+    one, two = (arrays(tmp_path / name, "NONLOCAL_epoch1.pdparams") for name in ("plain", "precise"))
+    assert_same(one, two)
+
+
 def test_only_the_newest_epochs_are_kept_or_all(monkeypatch, tmp_path, config):
     for keep, names in ((2, ["NONLOCAL_epoch2", "NONLOCAL_epoch3"]), (0, [f"NONLOCAL_epoch{i}" for i in range(4)])):
         run = tmp_path / f"keep{keep}"

@@ -130,8 +130,13 @@ def test_too_little_space_is_told_before_the_run(tmp_path):
 
 
 def test_a_kill_while_a_checkpoint_of_the_same_name_is_replaced_leaves_one_of_them(tmp_path, monkeypatch):
-    """Killed after each of the three files in turn; a kill runs nothing more, so nothing is cleaned up either."""
+    """Killed before each of the three files in turn; a kill runs nothing more, so nothing is cleaned up either."""
     replace = os.replace
+
+    def save(folder, iteration, seed):
+        arrays = {"stem.conv.weight": np.full(3, seed, np.float32)}
+        save_checkpoint(folder, "NONLOCAL_epoch1", arrays, arrays, {"iteration": iteration, "seed": seed})
+
     for number in range(3):
         folder = tmp_path / str(number)
         save(folder, 1, seed=1)

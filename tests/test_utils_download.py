@@ -85,6 +85,15 @@ def test_another_file_than_expected_is_deleted(server, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_that_is_there_already_is_checked_and_kept(server, tmp_path):
+    good = tmp_path / "w.bin"
+    good.write_bytes(CONTENT)
+    assert download("https://unreachable.invalid/w.bin", tmp_path, sha256=hashlib.sha256(CONTENT).hexdigest()) == good
+    with pytest.raises(UserError, match="w.bin is not the expected file.*delete it"):
+        download(f"{server.url}/w.bin", tmp_path, sha256="0" * 64)
+    assert good.read_bytes() == CONTENT
+
+
 def test_offline_is_told_with_the_command(tmp_path):
     with pytest.raises(RunError) as caught:
         download("http://127.0.0.1:9/dir/w.bin", tmp_path, instead="pass --weights=FILE")

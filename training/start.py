@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models.nonlocal_model.weights import fetch_weights, load_weights
+from models.nonlocal_model.weights import imagenet_weights, load_weights
 from training.ema import PREFIX
 from utils.checkpoint import Checkpoint, delete_checkpoint, find_checkpoint, read_states
 from utils.errors import RunError, UserError
@@ -63,7 +63,7 @@ class Start:
                 if old != value:
                     print(f"{section}.{name} was {old} in the run that is resumed and is {value} now")
 
-    def load_into(self, model, optimizer, pretrain: str | None) -> None:
+    def load_into(self, model, optimizer, pretrain: str | None, depth: int) -> None:
         """Give the model its first weights (and the optimiser its velocities) and say which."""
         if self.checkpoint:
             check_same_names(self.checkpoint, model)
@@ -73,7 +73,7 @@ class Start:
             set_velocities(model, optimizer, {n: a for n, a in speeds.items() if n in trained})
             print(f"resumed from {self.path} at iteration {self.iteration}")
         elif pretrain:
-            path = fetch_weights("imagenet_r50") if pretrain == IMAGENET else pretrain
+            path = imagenet_weights(depth) if pretrain == IMAGENET else pretrain
             print(load_weights(model, path, partial=True).summary())
         else:
             print(f"training from scratch; --pretrain={IMAGENET} or --pretrain=FILE begins from trained weights")

@@ -34,7 +34,7 @@ def build_parser(description: str, save_dir: str, log_interval: int) -> argparse
     )
     parser.add_argument("--model_name", default="NONLOCAL", help="the network's name; NONLOCAL is the only one")
     parser.add_argument("--config", default="./configs/nonlocal.yaml", help="YAML file (default: %(default)s)")
-    parser.add_argument("--batch_size", type=positive_int, help="in place of the configuration's")
+    parser.add_argument("--batch_size", type=int, help="in place of the configuration's")
     parser.add_argument("--use_gpu", type=parse_switch, help="left out: a GPU if there is one")
     parser.add_argument("--save_dir", default=save_dir, help="folder for what is written (default: %(default)s)")
     parser.add_argument(

@@ -53,11 +53,12 @@ def download(url: str, folder: Path | None = None, *, sha256: str = "", instead:
     hexadecimal, or its first digits; "": not known. instead: what to do without a download, for the message.
 
     Raises RunError when the network fails, in one line with the command to fetch the file by hand, and UserError when
-    what came is not the file, which is then deleted.
+    what came is not the file, which is then deleted, or when another file lies in its place, which stays.
     """
     folder = weights_folder() if folder is None else folder
     source, target = mirrored(url), folder / file_name(url)
     if target.is_file():
+        _check_digest(target, sha256, str(target))
         return target
     if urlsplit(source).scheme not in SCHEMES:
         raise UserError(f"{source}: write a mirror as http://, https:// or file:// in {MIRROR_VARIABLE}")
@@ -69,7 +70,7 @@ def download(url: str, folder: Path | None = None, *, sha256: str = "", instead:
                 part.unlink()
                 return target
             _transfer(source, part)
-            _check_digest(part, sha256, source)
+            _check_digest(part, sha256, source, delete=True)
             os.replace(part, target)
     except (OSError, http.client.HTTPException) as error:  # URLError and timeouts are OSErrors
         reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
@@ -142,16 +143,18 @@ def _transfer(source: str, part: Path) -> None:
         raise ConnectionError(f"the connection ended after {done} of {total} bytes; the next try continues there")
 
 
-def _check_digest(part: Path, sha256: str, source: str) -> None:
+def _check_digest(file: Path, sha256: str, source: str, delete: bool = False) -> None:
+    """Raise UserError when the SHA-256 of `file` does not begin with `sha256`. source: where it is from."""
     if not sha256:
         return
     digest = hashlib.sha256()
-    with open(part, "rb") as stream:
+    with open(file, "rb") as stream:
         for block in iter(lambda: stream.read(BLOCK_BYTES), b""):
             digest.update(block)
-    if not digest.hexdigest().startswith(sha256.lower()):
-        part.unlink()
-        raise UserError(
-            f"what came from {source} is not the expected file (sha256 {digest.hexdigest()[:16]}... in place of "
-            f"{sha256[:16]}...); it was deleted, try again or set another {MIRROR_VARIABLE}"
-        )
+    if digest.hexdigest().startswith(sha256.lower()):
+        return
+    found = f"is not the expected file (sha256 {digest.hexdigest()[:16]}... in place of {sha256[:16]}...)"
+    if delete:
+        file.unlink()
+        raise UserError(f"what came from {source} {found}; it was deleted, try again or set another {MIRROR_VARIABLE}")
+    raise UserError(f"{source} {found}; delete it and start again")

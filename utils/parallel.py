@@ -89,7 +89,7 @@ class Processes:
             if self.meeting:
                 self.meeting.wait()
             yield
-        except (RuntimeError, OSError, EOFError) as error:
+        except (RuntimeError, OSError, EOFError, ValueError) as error:  # Paddle's store raises the last
             raise RunError(
                 "another process of this run has ended or is out of reach; its own message says why"
             ) from error

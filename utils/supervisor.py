@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from utils.checkpoint import read_states
+from utils.checkpoint import CHECKPOINT_DIR, read_states
 from utils.cli import positive_int, run
 from utils.errors import RunError, UserError
 
@@ -20,13 +20,13 @@ MAX_FAILURES_AT_ONE_ITERATION = 3
 ENDED_ON_PURPOSE = (UserError.status, 128 + signal.SIGINT, 128 + signal.SIGTERM, int(signal.SIGTERM))
 
 
-def supervise(command: list[str], default_save_dir: str) -> None:
+def supervise(command: list[str]) -> None:
     """Run `command`; after a failure run it again with --resume=auto, at most --restarts times.
 
     Not started again: wrong usage (exit status 2), and a run that was asked to stop (Ctrl-C, SIGTERM). Given up: three
     failures without a new checkpoint between them. Raises RunError or UserError with the run's exit status.
     """
-    restarts, save_dir, command = _take_flags(command, default_save_dir)
+    restarts, save_dir, command = _take_flags(command)
     failures, last_iteration = 0, -1
     for attempt in range(restarts + 1):
         status, was_asked = _run(command if attempt == 0 else _resumed(command))
@@ -45,12 +45,12 @@ def supervise(command: list[str], default_save_dir: str) -> None:
     raise RunError(f"{where}; --restarts={restarts} are used up")
 
 
-def _take_flags(command: list[str], default_save_dir: str) -> tuple[int, Path, list[str]]:
+def _take_flags(command: list[str]) -> tuple[int, Path, list[str]]:
     """--restarts, --save_dir, and the command without the former."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--restarts", type=positive_int, default=0)
     args, rest = parser.parse_known_args(command)
-    parser.add_argument("--save_dir", default=default_save_dir)
+    parser.add_argument("--save_dir", default=CHECKPOINT_DIR)
     return args.restarts, Path(parser.parse_known_args(command)[0].save_dir), rest
 
 
@@ -84,4 +84,4 @@ def _run(command: list[str]) -> tuple[int, bool]:
 
 
 if __name__ == "__main__":
-    run(lambda: supervise(sys.argv[1:], "data/checkpoints"))
+    run(lambda: supervise(sys.argv[1:]))

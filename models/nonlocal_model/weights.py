@@ -11,7 +11,7 @@ from models.nonlocal_model.nonlocal_model import NonLocalModel
 from models.nonlocal_model.weight_sources.containers import read_stored
 from models.nonlocal_model.weight_sources.fit import Fitted, fit
 from models.nonlocal_model.weight_sources.geometry import differences, geometry_name
-from models.nonlocal_model.weight_sources.published import DEFAULTS, WEIGHTS
+from models.nonlocal_model.weight_sources.published import DEFAULTS, IMAGENET_STARTS, WEIGHTS
 from models.nonlocal_model.weight_sources.rename import ZOO_HEAD_FACTOR, Renamed, rename
 from models.nonlocal_model.weight_sources.shapes import network_kind
 from utils.download import download
@@ -130,6 +130,13 @@ def fetch_weights(name: str) -> str:
     entry = WEIGHTS[name]
     flag = "--pretrain=FILE" if entry.is_start else "--weights=FILE"
     return str(download(entry.url, sha256=entry.sha256, instead=f"pass {flag}"))
+
+
+def imagenet_weights(depth: int) -> str:
+    """The local file of the ImageNet start for ResNets of that depth, 50 or 101; says whose it is."""
+    entry = WEIGHTS[IMAGENET_STARTS[depth]]
+    print(f"--pretrain=imagenet: {entry.url} ({entry.licence}; trained on {entry.preprocessing})")
+    return fetch_weights(IMAGENET_STARTS[depth])
 
 
 def published_weights(video_arc_choice: int, with_blocks: bool) -> str:
