@@ -139,7 +139,7 @@ def test_flags_of_the_other_scripts_are_accepted_and_not_offered(monkeypatch, tm
     assert run_script(monkeypatch, "export", "--help") == 0
     shown = capsys.readouterr().out
     assert "--use_gpu" not in shown and "--log_interval" not in shown and "--weights" in shown
-    flags = ["--use_gpu=True", "--log_interval=5", "--weights=none.pdparams", "--crop_size=64"]
+    flags = ["--use_gpu=True", "--log_interval=5", "--weights=none.pdparams", "--crop_size=32"]
     assert run_script(monkeypatch, "export", f"--config={network[0]}", f"--save_dir={tmp_path}", *flags) == 2
     said = capsys.readouterr()
     assert "--use_gpu has no effect" in said.out and "none.pdparams" in said.err
