@@ -7,6 +7,7 @@ from video_factory import draw_video, ffmpeg_frames, frame_numbers
 from configs.schema import Config
 from datareader import VideoViews, build_train_loader, build_valid_loader, build_view_loader, read_list, transforms
 from datareader.batches import Failure
+from datareader.clips import ClipSettings, ReaderSettings, TrainingClip
 from utils.errors import RunError, UserError
 
 
@@ -253,3 +254,32 @@ def test_leaving_early_leaves_no_process_behind(items, config):
     for process in filter(None, processes):
         process.wait(10)
     assert not any(os.path.exists(f"/proc/{process.pid}/fd/0") for process in processes if process)
+
+
+def test_each_epoch_has_an_order_of_its_own(items, config):
+    loader = build_train_loader(config, items, seed=5, num_workers=0)
+    orders = [np.concatenate([batch.video_id for batch in collect(loader, epoch)]).tolist() for epoch in range(6)]
+    assert all(sorted(order) == list(range(7)) for order in orders)
+    assert len({tuple(order) for order in orders}) >= 5
+    assert len({order[0] for order in orders}) > 1
+
+
+def test_each_epoch_has_clips_of_its_own_of_every_video(items, config):
+    """Whatever their order: each video's clip is another one in the next epoch."""
+    loader = build_train_loader(config, items, seed=5, num_workers=0)
+    epochs = []
+    for epoch in range(2):
+        batches = collect(loader, epoch)
+        epochs.append({i: clip for batch in batches for i, clip in zip(batch.video_id.tolist(), batch.clips)})
+    assert not [i for i in range(7) if np.array_equal(epochs[0][i], epochs[1][i])]
+
+
+def test_half_of_the_clips_are_mirrored(tmp_path):
+    path = draw_video(tmp_path / "square.mp4", num_frames=4, width=64)  # its bar code has white left and black right
+    clip, reader = ClipSettings(1, 1, (64, 64), 64), ReaderSettings()
+    total = 300
+    upright = 0
+    for number in range(total):
+        frames, _ = TrainingClip(str(path), (0, number), clip, reader).read()
+        upright += int(frames[0, 10, 2].sum()) > int(frames[0, 10, 61].sum())
+    assert abs(upright / total - 0.5) < 5 * np.sqrt(0.25 / total)  # five standard deviations of a fair coin

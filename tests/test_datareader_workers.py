@@ -1,6 +1,9 @@
 """A decoder that crashes or hangs takes its own process with it and nothing else."""
 
 import os
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -13,7 +16,7 @@ from datareader import build_train_loader, build_view_loader
 from datareader.batches import Failure
 from datareader.clips import ReaderSettings, ViewFrames
 from datareader.lists import VideoItem
-from datareader.video import VideoError
+from datareader.video import Limits, VideoError
 from datareader.workers import ProcessReader, ReaderPool
 from utils.errors import RunError
 
@@ -104,3 +107,51 @@ def test_loaders_carry_a_crash_as_a_failure(tmp_path, monkeypatch):
     views = build_view_loader(config, items, num_workers=1, views="1x1")
     assert list(views)[1] == failure
     views.close()
+
+
+def test_a_video_may_take_its_limit_and_the_grace_and_no_longer(reader, monkeypatch):
+    """What is waited for is looked at, not the clock."""
+    fine(reader)
+    waited = []
+    poll = reader.connection.poll
+    monkeypatch.setattr(reader.connection, "poll", lambda seconds: waited.append(seconds) or poll(seconds))
+    request = Misbehave("a", "fine", ReaderSettings(limits=Limits(seconds=7.0)))
+    reader.run(request)
+    assert waited == [7.0 + datareader.workers.GRACE_SECONDS]
+
+
+PARENT = """
+import sys
+import datareader.workers as workers
+from crashing_requests import Misbehave
+workers.CHILD = ("import sys; sys.path[0] = sys.argv[3]; import datareader.worker_process as w; "
+                 "w.ORPHAN_GRACE_SECONDS = 0.5; w.main()")
+reader = workers.ProcessReader()
+reader.run(Misbehave("a", "fine"))
+print(reader.process.pid, flush=True)
+workers.GRACE_SECONDS = 1000.0
+reader.run(Misbehave("a", "hang"))
+"""
+
+
+def test_a_reader_that_hangs_ends_by_itself_when_its_parent_has_died():
+    """In native code it does not notice that the connection is closed; it would stay for ever."""
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.path.dirname(os.path.abspath(__file__))])}
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True, env=env)
+    child = int(parent.stdout.readline())
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 90  # it hangs for 100 seconds otherwise
+    while os.path.exists(f"/proc/{child}") and not is_ended(child):
+        assert time.monotonic() < deadline, "the reading process is still there"
+        time.sleep(0.05)
+
+
+def is_ended(pid: int) -> bool:
+    """Whether a process waits only for somebody to ask for its status."""
+    try:
+        with open(f"/proc/{pid}/stat") as stream:
+            return stream.read().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True

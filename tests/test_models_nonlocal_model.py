@@ -150,3 +150,51 @@ def test_paddle_hub_loads_the_networks(name):
     assert any(".nl" in key for key in model.state_dict()) == name.startswith("nonlocal")
     with pytest.raises(TypeError):
         paddle.hub.load(".", name, source="local", num_clases=3)
+
+
+@pytest.mark.parametrize("start", [0.0, 0.25])
+def test_a_new_residual_branch_ends_in_the_configured_scale_and_so_begins_as_nothing(start):
+    config = load_config("configs/nonlocal.yaml", [f"MODEL.bn_init_gamma={start}", "MODEL.video_arc_choice=2"])
+    model = models.build_model(config)
+    ends = {name: layer for name, layer in model.named_sublayers() if name.endswith(".c.bn")}
+    others = {name: layer for name, layer in model.named_sublayers() if name.endswith((".a.bn", ".b.bn", "stem.bn"))}
+    assert (len(ends), len(others)) == (16, 33)
+    assert all((norm.weight.numpy() == start).all() for norm in ends.values())
+    assert all((norm.weight.numpy() == 1.0).all() for norm in others.values())
+    block = model.stage3.block1
+    x = clips(8, 512, 4, 4)
+    with paddle.no_grad():
+        moved = float((block(x, 4) - paddle.nn.functional.relu(x)).abs().max())
+    assert (moved == 0.0) == (start == 0.0)
+
+
+@pytest.mark.parametrize("rate", [0.5, 0.2])
+def test_dropout_in_front_of_the_classifier_drops_its_share_and_scales_the_rest(rate):
+    """The classifier is made the identity, so the logits are the features as it sees them."""
+    model = randomized(NonLocalModel(1, 128, head_pool_size=2, dropout_rate=rate, **SMALL))
+    model.eval()
+    model.head.weight.set_value(np.eye(128, dtype=np.float32))
+    model.head.bias.set_value(np.zeros(128, np.float32))
+    x = clips(1, 3, 2, 64, 64)
+    with paddle.no_grad():
+        features = model(x).numpy().ravel()
+        model.dropout.train()  # norms stay as they are
+        seen = np.stack([model(x).numpy().ravel() for _ in range(60)])
+    used = np.abs(features) > 1e-3
+    assert used.sum() > 50
+    dropped = seen[:, used] == 0
+    deviation = np.sqrt(rate * (1 - rate) / dropped.size)
+    assert abs(dropped.mean() - rate) < 5 * deviation
+    assert dropped.mean(0).min() > 0 and dropped.mean(0).max() < 1  # never the same ones
+    kept = np.where(dropped, np.nan, seen[:, used]) / features[used]
+    np.testing.assert_allclose(kept[~dropped], 1 / (1 - rate), rtol=1e-4)
+
+
+def test_scores_of_several_labels_are_the_mean_of_each_ones_sigmoid():
+    logits = np.random.default_rng(0).normal(size=(2, 3, 4)).astype(np.float32)
+    for average, expected in (
+        ("probabilities", (1 / (1 + np.exp(-logits))).mean(1)),
+        ("logits", 1 / (1 + np.exp(-logits.mean(1)))),
+    ):
+        model = NonLocalModel(1, 4, multi_label=True, head_average=average, **SMALL)
+        np.testing.assert_allclose(model.class_scores(paddle.to_tensor(logits)).numpy(), expected, rtol=1e-5)

@@ -281,3 +281,18 @@ def test_the_table_in_the_documentation_has_every_entry():
     for name, entry in WEIGHTS.items():
         (row,) = [line for line in rows if f"`{name}`" in line]
         assert entry.top1 is None or str(entry.top1) in row, name
+
+
+def test_norms_become_scales_by_the_formula_also_where_a_variance_is_tiny():
+    """y = gamma (x - mean) / sqrt(variance + 1e-5) + beta, the batch norm of every source, at any x."""
+    rng = np.random.default_rng(0)
+    gamma, beta, mean = (rng.normal(size=6).astype(np.float32) for _ in range(3))
+    variance = np.array([0.0, 1e-7, 1e-5, 1e-4, 1e-2, 1.0], np.float32)
+    names = {"weight": gamma, "bias": beta, "_mean": mean, "_variance": variance}
+    arrays = {f"stem.bn.{name}": array for name, array in names.items()}
+    renamed = Renamed("own", "network", arrays, {name: name for name in arrays})
+    fitted = fit(renamed, {"stem.bn.weight": (6,), "stem.bn.bias": (6,)}).arrays
+    for x in (-2.0, 0.0, 3.0):
+        expected = gamma.astype(np.float64) * (x - mean) / np.sqrt(variance.astype(np.float64) + 1e-5) + beta
+        found = fitted["stem.bn.weight"].astype(np.float64) * x + fitted["stem.bn.bias"]
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)

@@ -145,3 +145,48 @@ def test_velocities_continue_under_the_models_names():
     step(two, second, 0.1)
     for a, b in zip(one.parameters(), two.parameters()):
         np.testing.assert_array_equal(a.numpy(), b.numpy())
+
+
+class WithBiases(nn.Layer):
+    """Each parameter's gradient is far from 0: two linear layers and a norm between them, under a tanh."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.norm, self.head = nn.Linear(3, 4), nn.BatchNorm2D(4), nn.Linear(4, 2)
+        self.norm.eval()
+
+    def forward(self, x):
+        x = self.norm(self.first(x).unsqueeze([2, 3])).flatten(1)
+        return self.head(paddle.tanh(x))
+
+
+@pytest.mark.parametrize("nesterov", [True, False])
+@pytest.mark.parametrize("momentum", [0.9, 0.6])
+def test_every_parameter_moves_by_momentum_and_its_own_decay(nesterov, momentum):
+    """V := m V + g + wd p; p -= lr (g + wd p + m V) with Nesterov, p -= lr V without; biases decay like weights."""
+    recipe = Train(momentum=momentum, nesterov=nesterov, weight_decay=0.3, weight_decay_bn=0.05)
+    paddle.seed(1)
+    model = WithBiases()
+    for parameter in model.parameters():
+        parameter.set_value(parameter + 0.5)
+    model.norm.eval()
+    optimizer = build_optimizer(model, recipe)
+    decays = {"first.weight": 0.3, "first.bias": 0.3, "head.weight": 0.3, "head.bias": 0.3}
+    decays.update({"norm.weight": 0.05, "norm.bias": 0.05})
+    expected = {name: p.numpy().astype(np.float64) for name, p in model.named_parameters() if name in decays}
+    speed = {name: np.zeros_like(value) for name, value in expected.items()}
+    x, rate = paddle.to_tensor(np.random.default_rng(2).standard_normal((8, 3), np.float32)), 0.02
+    for _ in range(6):
+        (model(x) - 1.0).square().mean().backward()
+        gradients = {n: p.grad.numpy().astype(np.float64) for n, p in model.named_parameters() if n in decays}
+        assert min(np.abs(gradient).max() for gradient in gradients.values()) > 1e-3
+        optimizer.set_lr(rate)
+        optimizer.step()
+        optimizer.clear_grad()
+        for name, decay in decays.items():
+            pull = gradients[name] + decay * expected[name]
+            speed[name] = momentum * speed[name] + pull
+            expected[name] = expected[name] - rate * (pull + momentum * speed[name] if nesterov else speed[name])
+        for name, parameter in model.named_parameters():
+            if name in decays:
+                np.testing.assert_allclose(parameter.numpy(), expected[name], rtol=2e-5, atol=1e-6, err_msg=name)
