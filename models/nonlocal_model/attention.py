@@ -119,6 +119,11 @@ def dot_product_attention(theta, phi, g):
     is_map_cheaper = 0 < num_queries * num_keys * (width + out_width) < (num_queries + num_keys) * width * out_width
     if min(num_queries, num_keys) > 0 and is_map_cheaper:
         return plain_dot_product_attention(theta, phi, g)
+    return regrouped_dot_product_attention(theta, phi, g)
+
+
+def regrouped_dot_product_attention(theta, phi, g):
+    """The same as (g phi^T / M) theta, without the N x M map."""
     return paddle.matmul(paddle.matmul(g, phi, transpose_y=True) / _num_keys(g), theta)
 
 
