@@ -128,9 +128,9 @@ workers.CHILD = ("import sys; sys.path[0] = sys.argv[3]; import datareader.worke
                  "w.ORPHAN_GRACE_SECONDS = 0.5; w.main()")
 reader = workers.ProcessReader()
 reader.run(Misbehave("a", "fine"))
+reader.connection.send(Misbehave("a", "hang"))
 print(reader.process.pid, flush=True)
-workers.GRACE_SECONDS = 1000.0
-reader.run(Misbehave("a", "hang"))
+sys.stdin.read()
 """
 
 
@@ -138,7 +138,8 @@ def test_a_reader_that_hangs_ends_by_itself_when_its_parent_has_died():
     """In native code it does not notice that the connection is closed; it would stay for ever."""
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.path.dirname(os.path.abspath(__file__))])}
-    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True, env=env)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], text=True, env=env, **pipes)
     child = int(parent.stdout.readline())
     parent.kill()
     parent.wait()

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,15 +17,10 @@ FOLDER = ROOT / "configs" / "ablations"
 
 
 @pytest.fixture()
-def tools(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
-    import ablation
-    import ablation_tables
-    import long_range
+def tools():
+    from tools import ablation, ablation_tables, long_range
 
-    yield {"ablation": ablation, "tables": ablation_tables.TABLES, "long_range": long_range}
-    for name in ("ablation", "ablation_tables", "long_range"):
-        sys.modules.pop(name, None)
+    return {"ablation": ablation, "tables": ablation_tables.TABLES, "long_range": long_range}
 
 
 def test_every_row_has_a_configuration_and_every_configuration_a_row(tools):

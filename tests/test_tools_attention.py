@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -19,18 +17,12 @@ from tests.video_factory import draw_video, ffmpeg_frames
 from utils.checkpoint import save_arrays
 from utils.errors import UserError
 
-TOOLS = str(Path(__file__).resolve().parents[1] / "tools")
-
 
 @pytest.fixture()
-def tools(monkeypatch):
-    monkeypatch.syspath_prepend(TOOLS)
-    import attention_drawing
-    import visualize_attention
+def tools():
+    from tools import attention_drawing, visualize_attention
 
-    yield visualize_attention, attention_drawing
-    for name in ("visualize_attention", "attention_drawing"):
-        sys.modules.pop(name, None)
+    return visualize_attention, attention_drawing
 
 
 def network(instantiation: str = "embedded_gaussian") -> NonLocalModel:

@@ -18,10 +18,9 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(Path(__file__).resolve().parent)]
+sys.path.insert(0, str(ROOT))
 
-from ablation_tables import TABLES, Row  # noqa: E402 - the tool is started as a file
-
+from tools.ablation_tables import TABLES, Row  # noqa: E402 - the tool is started as a file
 from utils.cli import run  # noqa: E402
 from utils.errors import RunError, UserError  # noqa: E402
 from utils.files import write_json  # noqa: E402
@@ -86,7 +85,7 @@ def _measure(config_path: str, count_only: bool, clock: str) -> dict[str, Any]:
     figures = {"parameters": sum(p.size for n, p in model.named_parameters() if not n.endswith(running))}
     if count_only:
         return figures
-    from benchmark_nonlocal import CLOCKS, peak_starts_anew, resident_megabytes
+    from tools.benchmarks.block import CLOCKS, peak_starts_anew, resident_megabytes
 
     train = config.TRAIN
     clip = paddle.randn([1, 3, train.video_length, train.crop_size, train.crop_size])

@@ -1,6 +1,8 @@
 """Measure this program against others: python tools/benchmark.py NAME [flags]; `--help` after a name tells its flags.
 
-Both sides run in turn in one process or one after the other, several times; the medians' ratio is the result.
+All sides run in turn, several times, in one run; the result is the ratio of their medians, with the machine and the
+versions beside it in the JSON file (--json). The other programs are in tools/benchmarks/: torch_networks.py, the
+networks in eager PyTorch (pip install torch, in this environment or one that --torch_python names), and zoo_reader.py.
 """
 
 from __future__ import annotations
@@ -8,11 +10,20 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from dispatch import dispatch  # noqa: E402 - the tool is started as a file
-
+from tools.dispatch import dispatch  # noqa: E402 - the tool is started as a file
 from utils.cli import run  # noqa: E402
 
+JOBS = {
+    "infer": "tools.benchmarks.infer",
+    "engines": "tools.benchmarks.engines",
+    "predict": "tools.benchmarks.predict",
+    "reader": "tools.benchmarks.reader",
+    "nonlocal": "tools.benchmarks.block",
+    "train": "tools.benchmarks.train",
+    "demo": "tools.benchmarks.demo",
+}
+
 if __name__ == "__main__":
-    run(lambda: dispatch("benchmark", __doc__, not_jobs=("harness",)))
+    run(lambda: dispatch("benchmark", __doc__, JOBS))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from dispatch import dispatch  # noqa: E402 - the tool is started as a file
-
+from tools.dispatch import dispatch  # noqa: E402 - the tool is started as a file
 from utils.cli import run  # noqa: E402
 
+JOBS = {"attention": "tools.visualize_attention", "clips": "tools.visualize_clips"}
+
 if __name__ == "__main__":
-    run(lambda: dispatch("visualize", __doc__))
+    run(lambda: dispatch("visualize", __doc__, JOBS))

@@ -43,9 +43,8 @@ def main(argv: list[str]) -> None:
     config = config_from_args(arguments, ())
     prepare_environment()
     choose_device(arguments.use_gpu)
-    from attention_drawing import draw_look, write_film
-
     from engines import build_engine
+    from tools.attention_drawing import draw_look, write_film
 
     clip, frames, pixel_aspect = _read_clip(config, arguments)
     engine = build_engine(config, arguments.weights, config.INFER.checkpoint_dir)

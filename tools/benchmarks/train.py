@@ -4,30 +4,26 @@ steps   seconds a clip of forward, backward and optimiser of C2D-R50 and I3D-R50
 parts   the same step taken apart
 wait    share of an epoch that a step waits for its clips, with 1, 2 and 4 reading processes (--filelist)
 
---peer SCRIPT is run by --peer_python as `SCRIPT train --arc c2d|i3d --size N --batch N --runs N --threads N` and prints
-{"seconds_per_clip": ...}. On a machine that others use, --processor_time counts the processor seconds of both sides in
-place of the clock's; use it with OMP_NUM_THREADS=1.
+The same networks in eager PyTorch (torch_networks.py) are the first side of `steps` where PyTorch is installed, here
+or in --torch_python. On a machine that others use, --processor_time counts the processor seconds of both sides in place
+of the clock's; use it with OMP_NUM_THREADS=1.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import resource
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 
 import numpy as np
-from benchmark_harness import alternate, report
 
 from configs import load_config
+from tools.benchmarks.harness import TorchNetwork, add_torch_flag, alternate, report
 from utils.cli import positive_int
 from utils.errors import RunError
-from utils.runtime import available_cores, prepare_environment
+from utils.runtime import prepare_environment
 
 ARCS = {"c2d": 1, "i3d": 2}
 RUNS = 3
@@ -42,8 +38,11 @@ def main(argv: list[str]) -> None:
             name = f"{arc} {size} px, batch {args.batch}"
             if "steps" in args.cases:
                 sides: dict[str, Callable[[], object]] = {}
-                if args.peer:
-                    sides["peer"] = lambda arc=arc, size=size: peer_seconds(args, arc, size)
+                if args.torch_python:
+                    other = TorchNetwork(args.torch_python, "train", args.processor_time)
+                    sides["PyTorch"] = lambda arc=arc, size=size, other=other: other.seconds(
+                        arc, size, batch=args.batch
+                    )
                 for graph in args.graphs:
                     step = Step(arc, size, args.batch, graph)
                     sides[f"ours, {graph} graph"] = lambda step=step: step.median_seconds(args.processor_time)
@@ -68,8 +67,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--graphs", nargs="+", choices=("dynamic", "static"), default=["dynamic"])
     parser.add_argument("--batch", type=positive_int, default=2, help="clips a step (default: %(default)s)")
     parser.add_argument("--repeats", type=positive_int, default=5, help="timed rounds (default: %(default)s)")
-    parser.add_argument("--peer", help="script of the other side")
-    parser.add_argument("--peer_python", default=sys.executable, help="what runs it (default: this Python)")
+    add_torch_flag(parser)
     parser.add_argument("--filelist", help="training list for `wait`, `path label` a line")
     parser.add_argument("--processor_time", action="store_true", help="processor seconds in place of the clock's")
     parser.add_argument("--json", help="write the results here")
@@ -140,27 +138,6 @@ class Step:
             for name, seconds in zip(parts, np.diff(times) / len(self.clips)):
                 parts[name].append(float(seconds))
         return parts
-
-
-def peer_seconds(args: argparse.Namespace, arc: str, size: int) -> float:
-    """Seconds a clip of the peer's step: what it says, or its processor seconds for RUNS more steps."""
-    if not args.processor_time:
-        return _call_peer(args, arc, size, RUNS)[0]
-    few, many = (_call_peer(args, arc, size, runs)[1] for runs in (1, 1 + RUNS))
-    return (many - few) / RUNS / args.batch
-
-
-def _call_peer(args: argparse.Namespace, arc: str, size: int, runs: int) -> tuple[float, float]:
-    threads = os.environ.get("OMP_NUM_THREADS", str(available_cores()))
-    numbers = {"arc": arc, "size": size, "batch": args.batch, "runs": runs, "threads": threads}
-    command = [args.peer_python, args.peer, "train", *(str(w) for k, v in numbers.items() for w in (f"--{k}", v))]
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(command, capture_output=True, text=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode:
-        raise RunError(f"{' '.join(command)} ended with status {done.returncode}: {done.stderr[-300:]}")
-    processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return float(json.loads(done.stdout.splitlines()[-1])["seconds_per_clip"]), processor
 
 
 def waiting_share(args: argparse.Namespace, num_workers: int) -> float:

@@ -8,16 +8,14 @@ memory  resident memory of this process after every quarter of --memory_clips cl
 Without videos, three H.264 files of 10 s, 340 x 256, are drawn: with B-frames, without, and with a key frame a second.
 Clips and views are timed in processor seconds of all threads, so that other work on the machine does not blur them;
 the loader in seconds of the clock. Before anything is timed every side's frames are compared with the ffmpeg program's
-(imageio-ffmpeg). --peer times another reader, too: a script that understands `SCRIPT VIDEO --views 1|30`.
+(imageio-ffmpeg). The zoo's way is that of zoo_reader.py.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import resource
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -26,11 +24,12 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-from benchmark_harness import alternate, report
 
 from configs.schema import Config
-from datareader import VideoItem, build_train_loader, build_view_loader, probe, read_frames, sampling, transforms
+from datareader import VideoItem, build_train_loader, build_view_loader, probe, read_frames, sampling
 from datareader.clips import ClipSettings, ReaderSettings, TrainingClip
+from tools.benchmarks import zoo_reader
+from tools.benchmarks.harness import alternate, report
 
 CLIP_LENGTH, FRAME_STRIDE = 8, 8
 MEAN, STD = 114.75, 57.375
@@ -47,12 +46,11 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--cases", nargs="+", default=["clip", "views", "loader", "memory"])
     parser.add_argument("--memory_clips", type=int, default=2000)
-    parser.add_argument("--peer", help="script that reads the views of a video in another way")
     parser.add_argument("--json", help="file for the result")
     arguments = parser.parse_args(argv)
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as folder:
-        videos = arguments.videos or [str(draw(Path(folder) / f"{name}.mp4", o)) for name, o in DRAWN.items()]
+        videos = arguments.videos or [str(draw_scene(Path(folder) / f"{name}.mp4", o)) for name, o in DRAWN.items()]
         results, facts = {}, {}
         if "clip" in arguments.cases or "views" in arguments.cases:
             facts["differences_from_ffmpeg"] = {os.path.basename(video): compare(video) for video in videos}
@@ -60,13 +58,9 @@ def main(argv: list[str]) -> None:
             name = os.path.basename(video)
             if "clip" in arguments.cases:
                 sides = clip_sides(video)
-                if arguments.peer:
-                    sides["peer"] = peer_seconds(arguments.peer, video, 1)
                 results[f"clip {name}"] = alternate(sides, 2 * arguments.repeats)
             if "views" in arguments.cases:
                 sides = view_sides(video)
-                if arguments.peer:
-                    sides["peer"] = peer_seconds(arguments.peer, video, 30)
                 results[f"views {name}"] = alternate(sides, max(3, arguments.repeats // 3))
         if "loader" in arguments.cases:
             results["loader, seconds for 32 clips"] = loader_seconds(videos, arguments.repeats)
@@ -76,7 +70,7 @@ def main(argv: list[str]) -> None:
         report("reader", results, arguments.json, **facts)
 
 
-def draw(path: Path, options: dict[str, str]) -> Path:
+def draw_scene(path: Path, options: dict[str, str]) -> Path:
     """A textured scene that pans and zooms slowly, with some noise, as a hand-held camera sees it."""
     rng = np.random.default_rng(0)
     scene = cv2.GaussianBlur(rng.integers(0, 256, (512, 680, 3), dtype=np.uint8), (0, 0), 3).astype(np.float32)
@@ -103,19 +97,6 @@ def processor_seconds(work: Callable[[], object]) -> Callable[[], float]:
         started = time.process_time()
         work()
         return time.process_time() - started
-
-    return side
-
-
-def peer_seconds(script: str, video: str, views: int) -> Callable[[], float]:
-    """Another program, in processor seconds, its start included."""
-    command = [sys.executable, script, video, "--views", str(views)]
-
-    def side() -> float:
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
     return side
 
@@ -158,41 +139,34 @@ def pyav_frames(video: str, indices: np.ndarray) -> np.ndarray:
 
 
 def opencv_frames(video: str, indices: np.ndarray) -> np.ndarray:
-    """Grab to the last wanted frame, retrieve the wanted ones."""
-    return read_frames(video, indices, "opencv")
+    """Open once, grab to the last wanted frame, retrieve the wanted ones."""
+    wanted, last = {int(i): None for i in indices}, int(max(indices))
+    capture = cv2.VideoCapture(video)
+    for number in range(last + 1):
+        if not capture.grab():
+            break
+        if number in wanted:
+            wanted[number] = capture.retrieve()[1][:, :, ::-1]
+    capture.release()
+    return np.stack([wanted[int(i)] for i in indices])
 
 
 def zoo_frames(video: str, indices: np.ndarray) -> np.ndarray:
-    """Decode and keep the whole video with OpenCV, then pick."""
-    capture, frames = cv2.VideoCapture(video), []
-    for _ in range(int(capture.get(cv2.CAP_PROP_FRAME_COUNT))):
-        ok, frame = capture.read()
-        if ok:
-            frames.append(frame[:, :, ::-1])
-    capture.release()
+    """Decode and keep the whole video, then pick."""
+    frames = zoo_reader.all_frames(video)
     return np.stack([frames[i % len(frames)] for i in indices])
 
 
 def view_sides(video: str) -> dict[str, Callable[[], object]]:
     config = Config()
     loader = build_view_loader(config, [VideoItem(video, 0, 1)], num_workers=0)
-    num_frames = probe(video).num_frames
 
     def ours():
         views = next(iter(loader))
         for view in range(len(views)):
             views.clips([view])
 
-    def zoo():
-        for start in sampling.test_starts(num_frames, 10):
-            for crop in range(3):
-                indices = sampling.clip_indices(start, CLIP_LENGTH, FRAME_STRIDE, num_frames)
-                frames = transforms.resize_short_side(zoo_frames(video, indices), 256)
-                top, left = transforms.spread_offsets(*frames.shape[1:3], 256, 3)[crop]
-                frames = frames[:, top : top + 256, left : left + 256].transpose(3, 0, 1, 2).astype(np.float32)
-                (frames - MEAN) / STD
-
-    return {"ours": processor_seconds(ours), "the zoo's way": processor_seconds(zoo)}
+    return {"ours": processor_seconds(ours), "the zoo's way": processor_seconds(lambda: zoo_reader.views(video, 30))}
 
 
 def compare(video: str) -> dict[str, float]:

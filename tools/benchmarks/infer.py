@@ -5,40 +5,35 @@ additions stands beside that of a bare matrix product in the same rounds; engine
 the reason. On a machine that others use, --processor_time counts the processor seconds of both sides in place of the
 clock's; use it with OMP_NUM_THREADS=1.
 
---peer SCRIPT is run by --peer_python as `SCRIPT infer --arc c2d|i3d --size N --precision fp32|bf16 --runs N
---threads N [--channels-last]` and prints {"seconds_per_clip": ...}.
+The same networks in eager PyTorch (torch_networks.py) are the first side where PyTorch is installed, here or in
+--torch_python.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import os
-import resource
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from ablation import multiply_adds
-from benchmark_harness import alternate, report
 
 from configs import load_config
+from tools.ablation import multiply_adds
+from tools.benchmarks.harness import TorchNetwork, add_torch_flag, alternate, report
 from utils.cli import positive_int
 from utils.errors import RunError, UserError
-from utils.runtime import available_cores, prepare_environment
+from utils.runtime import prepare_environment
 
 ARCS = {"c2d": 1, "i3d": 2}
 RUNS = 3  # of each side in a round; the median counts
 MATRIX_SIDE = 2048
 MATRIX = "matrix product"
-PEER_FLAGS = {"float32": ["fp32"], "bfloat16": ["bf16", "--channels-last"]}
-EXTRA_PACKAGES = ("onnxruntime", "openvino", "paddle2onnx")
+PRECISIONS = ("float32", "bfloat16")
 
 
 def main(argv: list[str]) -> None:
@@ -63,7 +58,6 @@ def main(argv: list[str]) -> None:
         print(f"not measured: {name}: {reason}")
     print_rates(rates)
     facts: dict[str, object] = {"threads": os.environ["OMP_NUM_THREADS"], "processor_time": args.processor_time}
-    facts["engine_packages"] = {package: version_of(package) for package in EXTRA_PACKAGES}
     report("infer", results, args.json, not_measured=refused, rates=rates, **facts)
     if args.png:
         draw(results, args.png)
@@ -76,11 +70,10 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--arcs", nargs="+", choices=tuple(ARCS), default=list(ARCS))
     parser.add_argument("--sizes", nargs="+", type=positive_int, default=[224, 256])
     parser.add_argument("--engines", nargs="+", default=["paddle", "inference", "onnxruntime", "openvino"])
-    parser.add_argument("--precisions", nargs="+", choices=tuple(PEER_FLAGS), default=["float32"])
+    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=["float32"])
     parser.add_argument("--processor_time", action="store_true", help="processor seconds in place of the clock's")
     parser.add_argument("--repeats", type=positive_int, default=5, help="timed rounds (default: %(default)s)")
-    parser.add_argument("--peer", help="script of the other side")
-    parser.add_argument("--peer_python", default=sys.executable, help="what runs it (default: this Python)")
+    add_torch_flag(parser)
     parser.add_argument("--json", help="write the results here")
     parser.add_argument("--png", help="draw the results here")
     return parser.parse_args(argv)
@@ -97,8 +90,10 @@ def sides_of(args: argparse.Namespace, arc: str, size: int, network: tuple) -> t
     sides: dict[str, Callable[[], object]] = {}
     clock = time.process_time if args.processor_time else time.perf_counter
     refused: dict[str, str] = {}
-    for precision in args.precisions if args.peer else ():
-        sides[f"peer, {precision}"] = lambda precision=precision: peer_seconds(args, arc, size, precision)
+    if args.torch_python:
+        other = TorchNetwork(args.torch_python, "infer", args.processor_time)
+        for precision in args.precisions:
+            sides[f"PyTorch, {precision}"] = lambda precision=precision: other.seconds(arc, size, precision)
     for precision, name in itertools.product(args.precisions, args.engines):
         try:
             check_engine(name, precision, "cpu")
@@ -148,27 +143,6 @@ def matrix_product(clock: Callable[[], float]) -> Callable[[], float]:
     return lambda: median_seconds(lambda: paddle.matmul(left, right).numpy(), clock)
 
 
-def peer_seconds(args: argparse.Namespace, arc: str, size: int, precision: str) -> float:
-    """Seconds a view of the peer: what it says, or its processor seconds for RUNS more runs."""
-    if not args.processor_time:
-        return _call_peer(args, arc, size, precision, RUNS)[0]
-    few, many = (_call_peer(args, arc, size, precision, runs)[1] for runs in (1, 1 + RUNS))
-    return (many - few) / RUNS
-
-
-def _call_peer(args: argparse.Namespace, arc: str, size: int, precision: str, runs: int) -> tuple[float, float]:
-    threads = os.environ.get("OMP_NUM_THREADS", str(available_cores()))
-    command = [args.peer_python, args.peer, "infer", "--arc", arc, "--size", str(size), "--runs", str(runs)]
-    command += ["--threads", threads, "--precision", *PEER_FLAGS[precision]]
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(command, capture_output=True, text=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode:
-        raise RunError(f"{' '.join(command)} ended with status {done.returncode}: {done.stderr[-300:]}")
-    processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return float(json.loads(done.stdout.splitlines()[-1])["seconds_per_clip"]), processor
-
-
 def rates_of(sides: dict[str, list[float]], num_operations: float) -> dict[str, float]:
     """Side -> 1e9 operations a second; the matrix product's own."""
     rates = {name: num_operations / statistics.median(seconds) / 1e9 for name, seconds in sides.items()}
@@ -184,16 +158,6 @@ def print_rates(rates: dict[str, dict[str, float]]) -> None:
         (case, side, rate, 100 * rate / sides[MATRIX]) for case, sides in rates.items() for side, rate in sides.items()
     ]
     print(tabulate(rows, ("case", "side", "1e9 operations / s", "% of the matrix product"), floatfmt=".0f"))
-
-
-def version_of(package: str) -> str | None:
-    """The installed version of a package, None where it is missing."""
-    import importlib.metadata
-
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def draw(results: dict[str, dict[str, list[float]]], path: str) -> None:

@@ -1,8 +1,8 @@
 """A whole video, file to top-5, against the old zoo's way: python tools/benchmark.py predict
 
 ours    decode once, cut the views, score them, name the best five; 10x3 and 10xwhole, the engine already loaded
-peer    --peer_reader SCRIPT VIDEO --views 30 prints {"seconds": ...}, the reading; plus 30 times a view of --peer (as
-        in benchmark.py infer, 256 px); reading and network one after the other, as the zoo did
+zoo     the old zoo's way, run whole: zoo_reader.py reads the 30 views, one after the other, and eager PyTorch
+        (torch_networks.py, where PyTorch is installed, here or in --torch_python) computes 30 clips of 256 px
 
 Without --video an H.264 file of 10 s, 340 x 256, is drawn. The network is C2D-R50 or I3D-R50 with random weights.
 """
@@ -10,20 +10,16 @@ Without --video an H.264 file of 10 s, 340 x 256, is drawn. The network is C2D-R
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-import benchmark_infer
-from benchmark_harness import alternate, report
-
+from tools.benchmarks import infer
+from tools.benchmarks.harness import ZOO_READER, TorchNetwork, add_torch_flag, alternate, call_other, report
 from utils.cli import positive_int
-from utils.errors import RunError
 from utils.runtime import prepare_environment
 
 NUM_VIEWS, CROP_PX, TOP = 30, 256, 5
@@ -39,11 +35,11 @@ def main(argv: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         video = args.video or draw_video(Path(folder))
         for arc in args.arcs:
-            config, _, weights = benchmark_infer.random_network(arc, folder)
+            config, _, weights = infer.random_network(arc, folder)
             sides: dict[str, Callable[[], object]] = {}
-            taken: dict[str, list[float]] = {"peer, reading": [], "peer, one view": []}
-            if args.peer and args.peer_reader:
-                sides["peer"] = lambda arc=arc, taken=taken: peer_seconds(args, arc, video, taken)
+            taken: dict[str, list[float]] = {"zoo, reading": [], "zoo, network": []}
+            if args.torch_python:
+                sides["the zoo's way"] = lambda arc=arc, taken=taken: zoo_seconds(args.torch_python, arc, video, taken)
             engine = build_engine(config, weights, "", engine=args.engine)
             for views in args.views:
                 predict = Prediction(config, engine, video, views)
@@ -59,30 +55,22 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="benchmark.py predict", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--arcs", nargs="+", choices=tuple(benchmark_infer.ARCS), default=["c2d"])
+    parser.add_argument("--arcs", nargs="+", choices=tuple(infer.ARCS), default=["c2d"])
     parser.add_argument("--views", nargs="+", default=["10x3", "10xwhole"])
     parser.add_argument("--video", help="the file (default: one that is drawn)")
     parser.add_argument("--engine", default="auto", help="as predict.py takes it (default: %(default)s)")
     parser.add_argument("--repeats", type=positive_int, default=3, help="timed rounds (default: %(default)s)")
-    parser.add_argument("--peer", help="script of the other network")
-    parser.add_argument("--peer_reader", help="script of the other reader")
-    parser.add_argument("--peer_python", default=sys.executable, help="what runs --peer (default: this Python)")
-    parser.add_argument(
-        "--reader_python", default=sys.executable, help="what runs --peer_reader (default: this Python)"
-    )
+    add_torch_flag(parser)
     parser.add_argument("--json", help="write the results here")
     parser.add_argument("--png", help="draw the results here")
-    args = parser.parse_args(argv)
-    args.processor_time = False
-    return args
+    return parser.parse_args(argv)
 
 
 def draw_video(folder: Path) -> str:
     """The reader's benchmark's first video."""
-    from benchmark_reader import DRAWN
-    from benchmark_reader import draw as draw_frames
+    from tools.benchmarks.reader import DRAWN, draw_scene
 
-    return str(draw_frames(folder / "drawn.mp4", DRAWN["b_frames"]))
+    return str(draw_scene(folder / "drawn.mp4", DRAWN["b_frames"]))
 
 
 class Prediction:
@@ -102,17 +90,15 @@ class Prediction:
             self.best = (-scores).argsort(kind="stable")[:TOP]
 
 
-def peer_seconds(args: argparse.Namespace, arc: str, video: str, taken: dict[str, list[float]]) -> float:
-    """Seconds of a video the zoo's way: its reading of 30 views, and 30 times a view of the peer's network."""
-    command = [args.reader_python, args.peer_reader, video, "--views", str(NUM_VIEWS)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise RunError(f"{' '.join(command)} ended with status {done.returncode}: {done.stderr[-300:]}")
-    reading = float(json.loads(done.stdout.splitlines()[-1])["seconds"])
-    view = benchmark_infer.peer_seconds(args, arc, CROP_PX, "float32")
-    taken["peer, reading"].append(reading)
-    taken["peer, one view"].append(view)
-    return reading + NUM_VIEWS * view
+def zoo_seconds(python: str, arc: str, video: str, taken: dict[str, list[float]]) -> float:
+    """Seconds of a video the zoo's way: reading of 30 views, then 30 clips of them through the network, one by one."""
+    reading = float(call_other([sys.executable, ZOO_READER, video, "--views", str(NUM_VIEWS)])[0]["seconds"])
+    other = TorchNetwork(python, "infer")
+    other.runs = NUM_VIEWS
+    network = NUM_VIEWS * other.seconds(arc, CROP_PX)  # the median of 30 passes, 30 times
+    taken["zoo, reading"].append(reading)
+    taken["zoo, network"].append(network)
+    return reading + network
 
 
 def draw(results: dict[str, dict[str, list[float]]], path: str) -> None:

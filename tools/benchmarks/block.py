@@ -18,8 +18,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
-from benchmark_harness import alternate, report
-
+from tools.benchmarks.harness import alternate, report
 from utils.errors import RunError, UserError
 from utils.runtime import prepare_environment
 
