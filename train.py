@@ -7,19 +7,21 @@ python -m paddle.distributed.launch --gpus=0,1 train.py --config=./configs/nonlo
 from __future__ import annotations
 
 import argparse
-import os
 
 from configs import config_from_args
 from utils.cli import build_parser, parse_switch, run
+from utils.folders import CHECKPOINT_DIR
 from utils.parallel import join_processes
 from utils.runtime import choose_device, prepare_environment
 
 
 def parse_args() -> argparse.Namespace:
-    parser = build_parser(__doc__, save_dir=os.path.join("data", "checkpoints"), log_interval=10)
-    parser.add_argument("--learning_rate", type=float, help="in place of the configuration's")
-    parser.add_argument("--epoch", type=int, help="in place of the configuration's")
-    parser.add_argument("--pretrain", help="file of weights to begin from, or `imagenet` for the zoo's; default: none")
+    parser = build_parser(__doc__, save_dir=CHECKPOINT_DIR, log_interval=10)
+    parser.add_argument("--learning_rate", type=float, help="overrides the configuration's")
+    parser.add_argument("--epoch", type=int, help="overrides the configuration's; at least 1")
+    parser.add_argument(
+        "--pretrain", help="file of weights to begin from, or `imagenet` to download ImageNet's for the depth"
+    )
     parser.add_argument("--resume", help="a checkpoint, a folder (its newest good one) or `auto` (--save_dir's)")
     parser.add_argument(
         "--valid_interval", type=int, default=1, help="epochs between two validations; 0: none (default: %(default)s)"
