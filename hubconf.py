@@ -3,8 +3,8 @@
     paddle.hub.load("path/of/this/repository", "nonlocal_i3d_r50", source="local", pretrained="weights.pdparams")
 
 Each takes (pretrained=False, num_classes=400, **options): pretrained is False, True (the published weights, downloaded)
-or a file of any supported source; options are NonLocalModel's arguments. Clips go in as float32 [N, 3, T, H, W], RGB,
-(x - 114.75) / 57.375; logits [N, P, classes] come out.
+or a file of any supported source; what was loaded, with any warning, is printed in a line. options are NonLocalModel's
+arguments. Clips go in as float32 [N, 3, T, H, W], RGB, (x - 114.75) / 57.375; logits [N, P, classes] come out.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def _build(video_arc_choice: int, with_blocks: bool, pretrained: bool | str, num
         from models.nonlocal_model.weights import load_weights, published_weights
 
         path = published_weights(video_arc_choice, with_blocks) if pretrained is True else pretrained
-        load_weights(model, path, partial=num_classes != 400)
+        print(load_weights(model, path, partial=num_classes != 400).summary())
     model.eval()
     return model
 

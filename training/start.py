@@ -6,7 +6,7 @@ import dataclasses
 import os
 from dataclasses import dataclass
 
-from models.nonlocal_model.weights import fetch_weights, load_weights
+from models.nonlocal_model.weights import imagenet_weights, load_weights
 from training.ema import PREFIX
 from utils.checkpoint import Checkpoint, find_checkpoint
 from utils.errors import RunError, UserError
@@ -54,7 +54,7 @@ class Start:
             set_velocities(model, optimizer, {n: a for n, a in speeds.items() if n in trained})
             print(f"resumed from {self.path} at iteration {self.iteration}")
         elif pretrain:
-            path = fetch_weights("imagenet_r50") if pretrain == IMAGENET else pretrain
+            path = imagenet_weights(model) if pretrain == IMAGENET else pretrain
             print(load_weights(model, path, partial=True).summary())
         else:
             print(f"training from scratch; --pretrain={IMAGENET} or --pretrain=FILE begins from trained weights")
