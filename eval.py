@@ -19,7 +19,7 @@ from utils.runtime import available_cores, choose_device, prepare_environment
 
 def parse_args() -> argparse.Namespace:
     parser = build_parser(__doc__, save_dir=os.path.join("data", "evaluate_results"), log_interval=1)
-    parser.add_argument("--weights", help="file of weights; left out: TEST.checkpoint_dir's, else the zoo's download")
+    parser.add_argument("--weights", help="file of weights (default: TEST.checkpoint_dir's, else the zoo's download)")
     parser.add_argument("--filelist", help="in place of TEST.filelist")
     parser.add_argument("--views", help="clips x crops of a video, such as 10x3 (default: TEST.num_test_clips as Nx3)")
     parser.add_argument(

@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 
 from configs import config_from_args
-from utils.cli import build_parser, positive_int, run
+from utils.cli import build_parser, run
 from utils.errors import RunError, UserError
 from utils.runtime import choose_device, prepare_environment
 
@@ -26,11 +26,12 @@ NUM_REAL_CLIPS, NUM_RANDOM_CLIPS = 4, 2
 
 
 def parse_args() -> argparse.Namespace:
-    parser = build_parser(__doc__, save_dir=os.path.join("data", "export"), log_interval=1)
-    parser.add_argument("--weights", help="file of weights; left out: INFER.checkpoint_dir's, else the zoo's download")
+    unused = ("--use_gpu", "--log_interval")  # what is written runs anywhere; there are no steps to log
+    parser = build_parser(__doc__, save_dir=os.path.join("data", "export"), log_interval=0, without_effect=unused)
+    parser.add_argument("--weights", help="file of weights (default: INFER.checkpoint_dir's, else the zoo's download)")
     parser.add_argument("--format", choices=("paddle", "onnx"), default="paddle", help="(default: %(default)s)")
-    parser.add_argument("--crop_size", type=positive_int, help="fixes height and width, pixels; left out: free")
-    parser.add_argument("--video_length", type=positive_int, help="frames of a clip (default: INFER.video_length)")
+    parser.add_argument("--crop_size", type=int, help="fixes height and width, pixels (default: free)")
+    parser.add_argument("--video_length", type=int, help="frames of a clip (default: INFER.video_length)")
     parser.add_argument("--video_path", help="video or folder whose clips are compared; left out: a drawn one")
     for action in parser._actions:
         if action.dest in ("use_gpu", "log_interval"):  # of the other scripts; what is written runs anywhere

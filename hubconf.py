@@ -3,8 +3,8 @@
     paddle.hub.load("path/of/this/repository", "nonlocal_i3d_r50", source="local", pretrained="weights.pdparams")
 
 Each takes (pretrained=False, num_classes=400, **options): pretrained is False, True (the published weights, downloaded)
-or a file of any supported source; options are NonLocalModel's arguments. Clips go in as float32 [N, 3, T, H, W], RGB,
-(x - 114.75) / 57.375; logits [N, P, classes] come out.
+or a file of any supported source; what was loaded, with any warning, is printed in a line. options are NonLocalModel's
+arguments. Clips go in as float32 [N, 3, T, H, W], RGB, (x - 114.75) / 57.375; logits [N, P, classes] come out.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from utils.runtime import choose_device, prepare_environment
 
 def parse_args() -> argparse.Namespace:
     parser = build_parser(__doc__, save_dir=os.path.join("data", "predict_results"), log_interval=1)
-    parser.add_argument("--weights", help="file of weights; left out: INFER.checkpoint_dir's, else the zoo's download")
+    parser.add_argument("--weights", help="file of weights (default: INFER.checkpoint_dir's, else the zoo's download)")
     parser.add_argument("--filelist", help="videos to predict, one a line, in place of INFER.filelist")
     parser.add_argument("--video_path", help="a video or a folder of videos; goes before --filelist")
     parser.add_argument("--infer_topk", type=positive_int, default=20, help="classes shown (default: %(default)s)")

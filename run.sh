@@ -13,41 +13,54 @@ fail() {
     exit "${2:-2}"
 }
 
-# An active environment that has Paddle is used as it is, and must have the rest of what the mode needs; without Paddle
-# .venv is used, made from the requirements and the lock.
+# The active Python is used where it has Paddle and all modules. One with Paddle that lacks others is an environment of
+# the user's own, a GPU build perhaps: they are named and nothing is started. Without Paddle: .venv.
 find_python() {
     local modules=$1 active missing
     shift
     active=$(command -v python3 || command -v python) || fail "no python3 found; install Python 3.9 or newer"
     python=$active
-    missing=$(missing_modules "$active" "$modules")
+    missing=$(missing_modules "$active" "$modules") || fail "$active does not run; its message stands above"
     [ -n "$missing" ] || return 0
-    if [[ " $missing " != *" paddle "* ]]; then
-        fail "$active has Paddle but not $missing: $active -m pip install $(packages_of $missing)"
+    if [[ " $missing " != *" paddle "* ]] && ! is_own "$active"; then
+        fail "$active has Paddle, but lacks $missing; run: $(install_command "$active" "$missing") (or \`bash run.sh setup\`, then: source .venv/bin/activate)"
+    fi
+    python=$here/.venv/bin/python
+    if [ -x "$python" ] && [ -n "$(missing_modules "$python" "$modules")" ]; then
+        rm -f .venv/*.installed # incomplete, whatever was noted there
     fi
     make_environment "$active" "$@"
-    python=$here/.venv/bin/python
 }
 
+# Those of the modules that a Python does not have, in a line.
 missing_modules() {
-    "$1" -c "import importlib.util; print(*[m for m in '$2'.split() if importlib.util.find_spec(m) is None])"
+    "$1" -c "import importlib.util as i; print(*[m for m in '$2'.split() if i.find_spec(m) is None])"
 }
 
-# The packages of modules that are called otherwise.
-packages_of() {
-    local module names=()
-    for module in "$@"; do
+# Whether a Python is that of .venv, which this script may complete.
+is_own() {
+    [ "$1" -ef .venv/bin/python ] && [ "$(dirname "$1")" -ef .venv/bin ]
+}
+
+# The pip line that installs the packages of some modules in the ranges of the requirements.
+install_command() {
+    local line module package range
+    line="$(printf %q "$1") -m pip install"
+    for module in $2; do
         case $module in
-        cv2) module=opencv-python-headless ;;
-        yaml) module=PyYAML ;;
-        PIL) module=pillow ;;
-        sklearn) module=scikit-learn ;;
-        xdist | pytest_timeout) module=pytest-${module#pytest_} ;;
-        imageio_ffmpeg) module=imageio-ffmpeg ;;
+        cv2) package=opencv-python-headless ;;
+        yaml) package=PyYAML ;;
+        PIL) package=pillow ;;
+        xdist) package=pytest-xdist ;;
+        pytest_timeout) package=pytest-timeout ;;
+        sklearn) package=scikit-learn ;;
+        imageio_ffmpeg) package=imageio-ffmpeg ;;
+        *) package=$module ;;
         esac
-        names+=("$module")
+        range=$(sed -n "s/^$package\([<>=][^ ;#]*\).*/\1/p" requirements.txt requirements-test.txt | head -n 1)
+        line+=" '$package$range'"
     done
-    echo "${names[*]}"
+    echo "$line"
 }
 
 make_environment() {
@@ -76,8 +89,13 @@ has_several_gpus() {
     [[ $count =~ ^[0-9]+$ ]] && [ "$count" -gt 1 ]
 }
 
-core="paddle cv2 av numpy yaml tqdm tabulate"
-train_too="$core matplotlib PIL visualdl"
+# What each script imports; tests/test_run_script.py runs them with nothing else.
+core="paddle numpy cv2 av yaml tqdm PIL"
+modules_of_train="$core matplotlib visualdl"
+modules_of_eval="$core matplotlib tabulate"
+modules_of_predict="$core tabulate"
+modules_of_export="$core tabulate"
+everything="$core matplotlib tabulate visualdl"
 mode=${1:-}
 [ $# -gt 0 ] && shift
 case $mode in
@@ -86,11 +104,9 @@ train | eval | predict | export | inference)
     [ $# -ge 2 ] || fail "usage: bash run.sh $mode NONLOCAL ./configs/nonlocal.yaml [flags]"
     name=$1 config=$2
     shift 2
-    case $mode in
-    train) modules=$train_too ;;
-    eval) modules="$core matplotlib" ;;
-    *) modules=$core ;;
-    esac
+    modules=modules_of_$mode
+    modules=${!modules}
+    [[ "$mode $*" != "predict "*--draw* ]] || modules+=" matplotlib" # the font of labels
     find_python "$modules" requirements.txt
     launcher=()
     if [[ $mode =~ ^(train|eval)$ ]] && has_several_gpus "$@"; then
@@ -104,11 +120,11 @@ train | eval | predict | export | inference)
         --model_name="$name" --config="$config" "$@"
     ;;
 demo)
-    find_python "$train_too" requirements.txt
+    find_python "$everything" requirements.txt
     exec "$python" tools/demo.py "$@"
     ;;
 test)
-    find_python "$train_too pytest pytest_timeout xdist sklearn imageio_ffmpeg ruff safetensors" requirements.txt requirements-test.txt requirements-engines.txt
+    find_python "$everything pytest pytest_timeout xdist sklearn imageio_ffmpeg ruff safetensors" requirements.txt requirements-test.txt requirements-engines.txt
     "$python" -m ruff check .
     "$python" -m ruff format --check .
     exec "$python" -m pytest "$@"

@@ -7,23 +7,22 @@ python -m paddle.distributed.launch --gpus=0,1 train.py --config=./configs/nonlo
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 
 from configs import config_from_args
-from utils.checkpoint import CHECKPOINT_DIR
-from utils.cli import build_parser, parse_switch, positive_int, run
-from utils.errors import UserError
-from utils.parallel import join_processes, num_launched
+from utils.cli import build_parser, parse_switch, run
+from utils.folders import CHECKPOINT_DIR
+from utils.parallel import join_processes
 from utils.runtime import choose_device, prepare_environment
 from utils.supervisor import supervise
 
 
 def parse_args() -> argparse.Namespace:
-    parser = build_parser(__doc__, save_dir=os.path.normpath(CHECKPOINT_DIR), log_interval=10)
-    parser.add_argument("--learning_rate", type=float, help="in place of the configuration's")
-    parser.add_argument("--epoch", type=int, help="in place of the configuration's")
-    parser.add_argument("--pretrain", help="file of weights to begin from, or `imagenet` for the zoo's; default: none")
+    parser = build_parser(__doc__, save_dir=CHECKPOINT_DIR, log_interval=10)
+    parser.add_argument("--learning_rate", type=float, help="overrides the configuration's")
+    parser.add_argument("--epoch", type=int, help="overrides the configuration's; at least 1")
+    parser.add_argument(
+        "--pretrain", help="file of weights to begin from, or `imagenet` to download ImageNet's for the depth"
+    )
     parser.add_argument("--resume", help="a checkpoint, a folder (its newest good one) or `auto` (--save_dir's)")
     parser.add_argument(
         "--restarts", type=positive_int, help="start a failed run again, with --resume=auto, up to so many times"

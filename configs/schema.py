@@ -9,23 +9,25 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Optional
 
-from utils.checkpoint import CHECKPOINT_DIR
+from utils.folders import CHECKPOINT_DIR
 
 
-def key(
-    default: Any,
+def limits_of(
     doc: str,
     *,
     low: float | None = None,
     high: float | None = None,
     choices: tuple = (),
-    has_effect: bool = True,
-) -> Any:
-    """A dataclass field with its meaning, its closed range (of each item, for lists) and its legal values.
+    may_be_empty: bool = False,
+) -> dict[str, Any]:
+    """What a key means, its closed range (of each item, for lists and dicts), its legal values, and whether a list may
+    be empty."""
+    return {"doc": doc, "low": low, "high": high, "choices": choices, "may_be_empty": may_be_empty}
 
-    has_effect: False for a key of the zoo's that is accepted and read by nothing.
-    """
-    limits = {"doc": doc, "low": low, "high": high, "choices": choices, "has_effect": has_effect}
+
+def key(default: Any, doc: str, **rest: Any) -> Any:
+    """A dataclass field with its default and the limits of `limits_of`."""
+    limits = limits_of(doc, **rest)
     if isinstance(default, (list, dict)):
         return dataclasses.field(default_factory=lambda: type(default)(default), metadata=limits)
     return dataclasses.field(default=default, metadata=limits)
@@ -66,12 +68,6 @@ class Model:
 class Resnets:
     num_groups: int = key(1, "groups of conv_b (ResNeXt when above 1)", low=1)
     width_per_group: int = key(64, "channels of a group inside res2's bottlenecks; doubles with each stage", low=1)
-    trans_func: str = key(
-        "bottleneck_transformation_3d",
-        "no effect: the only residual branch",
-        choices=("bottleneck_transformation_3d",),
-        has_effect=False,
-    )
     stem_channels: int = key(64, "channels of conv1", low=1)
     res2_channels: int = key(256, "output channels of res2; doubles with each stage", low=1)
     blocks_per_stage: Optional[list[int]] = key(None, "blocks of res2..res5 in place of the depth's own", low=1)
@@ -96,15 +92,22 @@ class Nonlocal:
     num_blocks: Optional[int] = key(
         None, "the paper's 0, 1, 5 or 10 blocks, in place of the zoo's three keys", choices=(0, 1, 5, 10)
     )
-    positions: Optional[dict] = key(None, "blocks after these residual blocks: {res3: [1, 3], res4: [1, 3, 5]}")
+    positions: Optional[dict[str, list[int]]] = key(
+        None,
+        "blocks after these residual blocks, counted from 0: {res3: [1, 3], res4: [1, 3, 5]}",
+        low=0,
+        may_be_empty=True,
+    )
     instantiation: Optional[str] = key(
         None,
         "the pairwise function; none: embedded_gaussian, or dot_product for use_softmax: False",
         choices=("gaussian", "embedded_gaussian", "dot_product", "concatenation"),
     )
     extent: str = key("spacetime", "the positions that one position sees", choices=("spacetime", "space", "time"))
-    group_frames: Optional[dict] = key(
-        None, "positions see groups of so many frames: {res3: 4}; none: that for MODEL.use_affine, else no groups"
+    group_frames: Optional[dict[str, int]] = key(
+        None,
+        "positions see groups of so many frames: {res3: 4}; none: that for MODEL.use_affine, else no groups",
+        low=1,
     )
     query_chunk: Optional[int] = key(None, "queries of a softmax computed at once; none: by size", low=1)
     pool_after_projection: bool = key(False, "use_maxpool's pool after phi and g (mmaction2) in place of before")
@@ -115,7 +118,6 @@ class Train:
     epoch: int = key(120, "passes over the training list at most", low=1)
     num_reader_threads: int = key(8, "reading processes; never more than the machine's cores", low=0)
     batch_size: int = key(64, "clips in a step, over all processes together", low=1)
-    num_gpus: int = key(8, "no effect: the batch is whole on any number of GPUs", low=1, has_effect=False)
     filelist: str = key("./data/dataset/nonlocal/trainlist.txt", "training list, `path label` a line")
     crop_size: int = key(224, "side of the crop, pixels", low=16)
     sample_rate: int = key(8, "frames between two sampled frames", low=1)
@@ -131,7 +133,6 @@ class Train:
     weight_decay_bn: float = key(0.0, "L2 on the scale and shift of batch norm", low=0.0)
     momentum: float = key(0.9, "momentum", low=0.0, high=1.0)
     nesterov: bool = key(True, "Nesterov's form of momentum")
-    scale_momentum: bool = key(True, "no effect: Paddle keeps the learning rate outside the velocity", has_effect=False)
     reference_batch_size: Optional[int] = key(
         None, "linear rule: the recipe is written for this batch; rate x batch / it, iterations x it / batch", low=1
     )
@@ -177,7 +178,7 @@ class Valid:
 class Views:
     """What TEST and INFER share."""
 
-    checkpoint_dir: str = key(f"./{CHECKPOINT_DIR}", "searched for NONLOCAL.pdparams when --weights is left out")
+    checkpoint_dir: str = key(CHECKPOINT_DIR, "searched for NONLOCAL.pdparams when --weights is left out")
     crop_size: int = key(256, "side of a view, pixels", low=16)
     sample_rate: int = key(8, "frames between two sampled frames", low=1)
     video_length: int = key(8, "frames of a clip", low=1)
@@ -221,3 +222,22 @@ class Config:
     TEST: Test = dataclasses.field(default_factory=Test)
     INFER: Infer = dataclasses.field(default_factory=Infer)
     READER: Reader = dataclasses.field(default_factory=Reader)
+
+
+# section -> key -> (the usual value, its limits). Keys of the zoo's configurations that change nothing here: they are
+# accepted and checked, but are no part of a `Config` and are not saved.
+KEYS_WITHOUT_EFFECT: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
+    "RESNETS": {
+        "trans_func": (
+            "bottleneck_transformation_3d",
+            limits_of("the residual branch; there is this one", choices=("bottleneck_transformation_3d",)),
+        ),
+    },
+    "TRAIN": {
+        "num_gpus": (8, limits_of("the recipe's GPUs; batch_size is the whole batch on any number of them", low=1)),
+        "scale_momentum": (
+            True,
+            limits_of("always as with True: Paddle keeps the learning rate outside the momentum buffer"),
+        ),
+    },
+}

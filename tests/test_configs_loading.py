@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from pathlib import Path
 
 import pytest
 import yaml
 
-from configs import config_from_args, load_config, save_config
-from configs.schema import Config
-from tests.script_runs import ROOT
+from configs import config_from_args, load_config, loading, save_config
+from configs.schema import KEYS_WITHOUT_EFFECT, Config
 from utils.errors import UserError
 
 ZOO = "configs/nonlocal.yaml"
@@ -48,16 +48,25 @@ ZOO_SECTIONS = {
 }  # fmt: skip
 
 
+OUR_FILES = sorted(Path("configs").rglob("*.yaml"))
+
+
 def write(path, content) -> str:
     path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
     return str(path)
 
 
-def test_a_copy_of_the_zoos_file_is_read_key_by_key(tmp_path):
+def arguments(**flags) -> argparse.Namespace:
+    return argparse.Namespace(**{"config": ZOO, "override": [], "model_name": "NONLOCAL", **flags})
+
+
+def test_a_copy_of_the_zoos_file_is_read_key_by_key(tmp_path, capsys):
     config = load_config(write(tmp_path / "own.yaml", ZOO_SECTIONS))
     for section, values in ZOO_SECTIONS.items():
         for name, value in values.items():
-            assert getattr(getattr(config, section), name) == value, f"{section}.{name}"
+            if name not in KEYS_WITHOUT_EFFECT.get(section, {}):
+                assert getattr(getattr(config, section), name) == value, f"{section}.{name}"
+    assert capsys.readouterr().err == ""
 
 
 # Where ours is not the zoo's: train.py's folder is searched for weights; any list's size is right; names by dataset.
@@ -71,62 +80,9 @@ DELIBERATE_DIFFERENCES = {
 
 def test_our_file_means_the_same_as_the_zoos_but_for_the_differences_named_here(tmp_path):
     theirs = dataclasses.asdict(load_config(write(tmp_path / "own.yaml", ZOO_SECTIONS)))
-    ours = dataclasses.asdict(load_config(ZOO))
-    differing = {
-        (section, name): (value, ours[section][name])
-        for section, values in theirs.items()
-        for name, value in values.items()
-        if value != ours[section][name]
-    }
-    assert differing == DELIBERATE_DIFFERENCES
-    assert {section: set(values) for section, values in ours.items()} == {
-        section: set(values) for section, values in theirs.items()
-    }
-
-
-def test_keys_without_effect_stand_in_none_of_our_files_and_are_noted_in_others(tmp_path, capsys):
-    without = {"num_gpus", "trans_func", "scale_momentum"}
-    for path in ROOT.glob("configs/**/*.yaml"):
-        sections = yaml.safe_load(path.read_text(encoding="utf-8"))
-        keys = {key for values in sections.values() if isinstance(values, dict) for key in values}
-        assert not keys & without, path
-    load_config(write(tmp_path / "own.yaml", ZOO_SECTIONS))
-    assert capsys.readouterr().out == ""  # the zoo's own values
-    load_config(write(tmp_path / "own.yaml", {"TRAIN": {"num_gpus": 4, "scale_momentum": False}}))
-    said = capsys.readouterr().out
-    assert "TRAIN.num_gpus: 4" in said and "TRAIN.scale_momentum: False" in said and "no effect" in said
-
-
-def test_clips_that_differ_between_training_and_its_use_are_told(tmp_path, capsys):
-    def read(section: str, *overrides: str) -> str:
-        config_from_args(argparse.Namespace(config=ZOO, override=overrides, model_name="NONLOCAL"), (section,))
-        return capsys.readouterr().err
-
-    for section in ("VALID", "TEST", "INFER"):
-        assert read(section) == ""
-        said = read(section, "TRAIN.video_length=32", "TRAIN.sample_rate=2")
-        assert said.count("\n") == 1 and said.startswith("warning: ")
-        assert f"{section} has clips of 8 frames at stride 8, TRAIN of 32 at stride 2" in said
-        assert "stride 4" in read(section, f"{section}.sample_rate=4")
-
-
-@pytest.mark.parametrize("depth", [4, 8, 60])
-def test_aliases_that_write_more_than_they_say_are_refused(tmp_path, depth):
-    lines = ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]"]
-    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, depth)]
-    nested = "{" + ", ".join(lines) + "}"
-    with pytest.raises(UserError, match="own.yaml.*aliases") as error:
-        load_config(write(tmp_path / "own.yaml", f"NONLOCAL:\n  positions: {nested}\n"))
-    assert len(str(error.value)) < 300
-    with pytest.raises(UserError, match="-o NONLOCAL.positions"):
-        load_config(ZOO, [f"NONLOCAL.positions={nested}"])
-
-
-def test_a_value_that_contains_itself_is_refused_and_an_ordinary_alias_is_not(tmp_path):
-    with pytest.raises(UserError, match="aliases"):
-        load_config(write(tmp_path / "own.yaml", "NONLOCAL:\n  positions: &p {res3: *p}\n"))
-    text = "TRAIN:\n  jitter_scales: &s [256, 320]\nVALID:\n  jitter_scales: *s\n"
-    assert load_config(write(tmp_path / "own.yaml", text)).VALID.jitter_scales == [256, 320]
+    theirs["TEST"]["dataset_size"], theirs["INFER"]["kinetics_labels"] = None, ""
+    theirs["TEST"]["checkpoint_dir"] = theirs["INFER"]["checkpoint_dir"] = "./data/checkpoints"  # where train.py writes
+    assert dataclasses.asdict(load_config(ZOO)) == theirs
 
 
 def test_the_defaults_are_the_file():
@@ -213,10 +169,8 @@ def test_a_missing_file_names_the_flag(tmp_path):
         load_config(tmp_path / "none.yaml")
 
 
-def test_flags_override_the_file_and_zero_is_a_value():
-    args = argparse.Namespace(
-        config=ZOO, override=["TRAIN.batch_size=5"], model_name="nonlocal", batch_size=2, epoch=None, learning_rate=0.0
-    )
+def test_flags_override_the_file_and_those_not_given_leave_it():
+    args = arguments(override=["TRAIN.batch_size=5"], model_name="nonlocal", batch_size=2, epoch=None)
     config = config_from_args(args, ("TRAIN", "VALID"))
     assert (config.TRAIN.batch_size, config.VALID.batch_size, config.TRAIN.epoch) == (2, 2, 120)
     assert config.TRAIN.learning_rate == 0.0
@@ -224,4 +178,146 @@ def test_flags_override_the_file_and_zero_is_a_value():
         with pytest.raises(UserError, match=f"--{name}.*at least 1"):
             config_from_args(argparse.Namespace(**{**vars(args), name: 0}), ("TRAIN",))
     with pytest.raises(UserError, match="--model_name=TSN"):
-        config_from_args(argparse.Namespace(**{**vars(args), "model_name": "TSN"}), ("TRAIN",))
+        config_from_args(arguments(model_name="TSN"), ("TRAIN",))
+
+
+def test_zero_is_a_value_and_not_a_flag_that_was_left_out():
+    assert config_from_args(arguments(learning_rate=0.0), ("TRAIN", "VALID")).TRAIN.learning_rate == 0.0
+    assert config_from_args(arguments(video_path=""), ("INFER",)).INFER.video_path == ""
+    for flag, section in (("epoch", "TRAIN"), ("batch_size", "TRAIN"), ("batch_size", "TEST"), ("crop_size", "INFER")):
+        with pytest.raises(UserError, match=rf"--{flag}: {section}.{flag}: 0 must be at least") as caught:
+            config_from_args(arguments(**{flag: 0}), (section,))
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["NONLOCAL.positions", "MODEL.num_classes", "TRAIN.step_sizes", "TRAIN.filelist"])
+def test_aliases_that_grow_without_bound_are_refused_in_one_line_whatever_the_key(tmp_path, key):
+    section, name = key.split(".")
+    levels = ["a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]"]
+    levels += [f"{outer}: &{outer} [{', '.join([f'*{inner}'] * 10)}]" for inner, outer in zip("abcdef", "bcdefg")]
+    lines = [f"{section}:", f"    {name}:", *(f"        {level}" for level in levels)]
+    with pytest.raises(UserError, match="own.yaml: more than 100000 characters") as caught:
+        load_config(write(tmp_path / "own.yaml", "\n".join(lines)))
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
+    with pytest.raises(UserError, match="more than 100000 characters") as caught:
+        load_config(ZOO, [f"{key}={{{', '.join(levels)}}}"])
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("text", ["&a [*a]", "{b: &a {c: *a}}", "{<<: &a {<<: *a}}"])
+def test_an_alias_inside_of_what_it_stands_for_is_refused(text):
+    with pytest.raises(UserError, match="100000 characters|not valid YAML"):
+        load_config(ZOO, [f"NONLOCAL.positions={text}"])
+
+
+def test_an_alias_of_bearable_size_is_an_ordinary_copy(tmp_path):
+    config = load_config(ZOO, ["NONLOCAL.positions={res3: &two [1, 3], res4: *two}"])
+    assert config.NONLOCAL.positions == {"res3": [1, 3], "res4": [1, 3]}
+    assert "&" not in save_config(config) and load_config(write(tmp_path / "saved.yaml", save_config(config))) == config
+
+
+def test_a_long_text_without_aliases_is_refused_too(tmp_path):
+    with pytest.raises(UserError, match="100000 characters"):
+        load_config(write(tmp_path / "own.yaml", {"TRAIN": {"filelist": "x" * 100_001}}))
+    path = "x" * (loading.MAX_CHARACTERS - 100)
+    assert load_config(write(tmp_path / "own.yaml", {"TRAIN": {"filelist": path}})).TRAIN.filelist == path
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "NONLOCAL.positions={res3: 1}",
+        "NONLOCAL.positions={res3: [a]}",
+        "NONLOCAL.positions={res3: [-1]}",
+        "NONLOCAL.positions={res3: [[1]]}",
+        "NONLOCAL.positions={3: [1]}",
+        "NONLOCAL.positions=[1, 3]",
+        "NONLOCAL.group_frames={res3: [4]}",
+        "NONLOCAL.group_frames={res3: 0}",
+        "TRAIN.max_iter=0x" + "f" * 20_000,  # more digits than Python prints
+        "TRAIN.learning_rate=0x" + "f" * 20_000,
+        "TRAIN.batch_size=" + "many " * 10_000,
+        "TRAIN.batch_size=[" + "1, " * 10_000 + "1]",
+        "TRAIN." + "batch" * 5_000 + "=1",
+        "N" * 20_000 + ".positions=1",
+    ],
+)
+def test_a_value_of_any_size_and_depth_is_checked_and_refused_in_a_short_line(override):
+    with pytest.raises(UserError) as caught:
+        load_config(ZOO, [override])
+    text = str(caught.value)
+    assert override.split(".")[0][:20] in text and "\n" not in text and len(text) < 2000, text[:300]
+
+
+def test_no_blocks_and_no_groups_can_be_said():
+    config = load_config(ZOO, ["NONLOCAL.positions={res3: [], res4: [0]}", "NONLOCAL.group_frames={}"])
+    assert config.NONLOCAL.positions == {"res3": [], "res4": [0]} and config.NONLOCAL.group_frames == {}
+
+
+@pytest.mark.parametrize(
+    ("sections", "overrides", "words"),
+    [
+        (("TRAIN", "VALID"), ["TRAIN.video_length=32", "TRAIN.sample_rate=2"], ["VALID", "32 frames at stride 2"]),
+        (("TRAIN", "VALID"), ["TEST.sample_rate=4"], ["TEST", "8 frames at stride 4"]),
+        (("TRAIN", "VALID"), ["INFER.video_length=16"], ["INFER", "16 frames at stride 8"]),
+        (("TEST",), ["TEST.video_length=4"], ["TEST", "4 frames at stride 8"]),
+        (("INFER",), ["INFER.video_length=4"], ["INFER", "4 frames at stride 8"]),
+        (("TEST",), ["INFER.video_length=4", "VALID.video_length=4"], []),  # which an evaluation does not read
+        (("INFER",), ["TEST.sample_rate=4"], []),
+        (("TRAIN", "VALID"), ["TEST.crop_size=224"], []),
+    ],
+)
+def test_other_clips_than_trainings_are_warned_of_in_one_line(capsys, sections, overrides, words):
+    config_from_args(arguments(override=overrides), sections)
+    err = capsys.readouterr().err
+    assert len(err.splitlines()) == bool(words)
+    assert all(word in err for word in ["warning", ZOO, *words] if words), err
+
+
+def test_a_warning_comes_from_the_first_of_several_processes_only(monkeypatch, capsys):
+    for rank, lines in (("0", 1), ("1", 0)):
+        monkeypatch.setenv("PADDLE_TRAINER_ID", rank)
+        config_from_args(arguments(override=["TEST.sample_rate=4"]), ("TEST",))
+        assert len(capsys.readouterr().err.splitlines()) == lines
+
+
+@pytest.mark.parametrize("path", OUR_FILES, ids=str)
+def test_our_files_have_no_key_without_effect_and_the_same_clips_everywhere(path, capsys):
+    assert len(OUR_FILES) > 20
+    config_from_args(arguments(config=str(path)), ("TRAIN", "VALID"))
+    assert capsys.readouterr().err == ""
+    sections = yaml.safe_load(path.read_text(encoding="utf-8"))
+    for section, keys in KEYS_WITHOUT_EFFECT.items():
+        assert not keys.keys() & sections.get(section, {}).keys()
+
+
+def test_keys_without_effect_are_noted_in_one_line_where_they_differ_from_the_usual_value(tmp_path, capsys):
+    sections = {
+        "TRAIN": {"num_gpus": 4, "scale_momentum": False},
+        "RESNETS": {"trans_func": "bottleneck_transformation_3d"},
+    }
+    config = load_config(write(tmp_path / "own.yaml", sections), ["TRAIN.num_gpus=2"])
+    err = capsys.readouterr().err
+    assert len(err.splitlines()) == 1 and "own.yaml" in err and "TRAIN.num_gpus, TRAIN.scale_momentum: " in err
+    assert "no effect" in err and "trans_func" not in err
+    assert config == load_config(ZOO) and "num_gpus" not in save_config(config)
+
+
+@pytest.mark.parametrize(
+    "override", ["TRAIN.num_gpus=0", "TRAIN.num_gpus=a", "TRAIN.scale_momentum=1", "MODEL.num_gpus=8"]
+)
+def test_keys_without_effect_are_checked_like_the_others(override):
+    with pytest.raises(UserError, match=override.partition("=")[0]):
+        load_config(ZOO, [override])
+
+
+def test_a_configuration_saved_by_an_earlier_version_loads_without_a_line(tmp_path, capsys):
+    sections = dataclasses.asdict(load_config(ZOO))
+    for section, keys in KEYS_WITHOUT_EFFECT.items():
+        sections[section].update({name: usual for name, (usual, _) in keys.items()})
+    sections["TEST"]["checkpoint_dir"] = "./output"
+    assert (
+        config_from_args(arguments(config=write(tmp_path / "saved.yaml", sections)), ("TEST",)).TEST.checkpoint_dir
+        == "./output"
+    )
+    assert capsys.readouterr().err == ""

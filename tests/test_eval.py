@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
 
 import numpy as np
 import paddle
@@ -11,11 +12,12 @@ from sklearn.metrics import average_precision_score
 import datareader
 from configs import load_config
 from datareader import probe, read_frames
-from metrics import load_scores
+from engines import find_weights
 from models import build_model
 from tests.plain_network import plain_logits, randomized
-from tests.script_runs import make_videos, run_script, tiny_config, write_list
+from tests.script_runs import ROOT, make_videos, run_script, tiny_config, write_list
 from utils.checkpoint import save_arrays
+from utils.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -190,3 +192,43 @@ def test_a_class_name_file_with_the_wrong_count_is_refused(monkeypatch, tmp_path
     names.write_text("a\nb\n")
     assert evaluate(monkeypatch, config, weights, tmp_path / "out", "-o", f"MODEL.class_names={names}") == 2
     assert "names 2 classes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("old_configuration", [False, True])
+def test_scripts_meet_in_the_default_folder_also_for_the_zoos_checkpoint_dir(
+    monkeypatch, tmp_path, videos, config, capsys, old_configuration
+):
+    """train.py, eval.py, predict.py and export.py in an empty folder, without --save_dir and --weights."""
+    monkeypatch.chdir(tmp_path)
+    flags = [f"--config={config}"]
+    if old_configuration:
+        flags += ["-o", "TEST.checkpoint_dir=./output", "-o", "INFER.checkpoint_dir=./output"]
+    assert run_script(monkeypatch, "train", *flags, "-o", "TRAIN.max_iter=1", "--valid_interval=0") == 0
+    written = tmp_path / "data/checkpoints/NONLOCAL.pdparams"
+    assert written.is_file()
+    scripts = {"eval": [], "predict": [f"--video_path={videos[0][0]}"]}
+    scripts["export"] = [f"--video_path={videos[0][0]}", "--crop_size=32"]
+    for script, more in scripts.items():
+        capsys.readouterr()
+        assert run_script(monkeypatch, script, *flags, *more) == 0
+        assert "taking data/checkpoints/NONLOCAL.pdparams" in capsys.readouterr().out, script
+
+
+def test_a_checkpoint_dir_that_the_configuration_chose_is_the_only_one_searched(monkeypatch, tmp_path, config, weights):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("data/checkpoints", "mine", "output"):
+        (tmp_path / folder).mkdir(parents=True)
+    chosen = load_config(config, ["TEST.checkpoint_dir=mine"])
+    for folder in ("data/checkpoints", "output"):
+        (tmp_path / folder / "NONLOCAL.pdparams").write_bytes(weights.read_bytes())
+    with pytest.raises(UserError, match="mine/NONLOCAL.pdparams does not exist"):
+        find_weights(chosen, chosen.TEST.checkpoint_dir)
+    (tmp_path / "mine/NONLOCAL.pdparams").write_bytes(weights.read_bytes())
+    assert find_weights(chosen, chosen.TEST.checkpoint_dir) == "mine/NONLOCAL.pdparams"
+    assert find_weights(chosen, "./output") == "output/NONLOCAL.pdparams"  # before train.py's default folder
+
+
+def test_default_folders_are_not_part_of_the_repository():
+    for name in ("checkpoints", "evaluate_results", "predict_results", "export"):
+        path = f"data/{name}/NONLOCAL.pdparams"
+        assert subprocess.run(["git", "check-ignore", "-q", path], cwd=ROOT).returncode in (0, 128)  # 128: no git here

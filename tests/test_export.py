@@ -126,6 +126,23 @@ def test_bad_input_is_one_line_and_status_2(monkeypatch, tmp_path, network, caps
     assert error.startswith("error: ") and all(word in error for word in words), error
 
 
+def test_flags_without_use_are_accepted_noted_and_not_offered(monkeypatch, tmp_path, network, capsys):
+    assert run_script(monkeypatch, "export", "--help") == 0
+    offered = capsys.readouterr().out
+    assert "--use_gpu" not in offered and "--log_interval" not in offered and "--batch_size" in offered
+    assert export(monkeypatch, network, tmp_path, f"--crop_size={SIDE}", "--use_gpu=True", "--log_interval", 5) == 0
+    notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
+    assert len(notes) == 2 and all("no effect" in note for note in notes), notes
+    assert "--use_gpu" in notes[0] and "--log_interval" in notes[1]
+
+
+@pytest.mark.parametrize("flag", ["batch_size", "crop_size", "video_length"])
+def test_a_size_of_zero_is_refused_in_one_line(monkeypatch, tmp_path, network, capsys, flag):
+    assert export(monkeypatch, network, tmp_path, f"--{flag}=0") == 2
+    (error,) = capsys.readouterr().err.strip().splitlines()
+    assert error.startswith(f"error: --{flag}: INFER.{flag}: 0 must be at least ")
+
+
 def test_the_zoos_word_for_it_works():
     command = ["bash", "run.sh", "inference", "NONLOCAL", "configs/demo.yaml", "--help"]
     path = f"{sys.prefix}/bin"

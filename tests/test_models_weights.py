@@ -9,6 +9,7 @@ import numpy as np
 import paddle
 import pytest
 
+import hubconf
 from configs import load_config
 from models import build_model
 from models.nonlocal_model import weights as module
@@ -251,24 +252,52 @@ def test_fetching_from_a_mirror_and_offline(monkeypatch, tmp_path):
         fetch_weights("unknown")
 
 
-@pytest.mark.parametrize(("arc", "file"), [(2, "Nonlocal_ResNet50_pretrained.tar.gz"), (4, "resnet101-63fe2227.pth")])
-def test_a_start_from_imagenet_is_fetched_for_the_networks_own_depth(monkeypatch, tmp_path, arc, file, capsys):
-    monkeypatch.setenv("PADDLE_NONLOCAL_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("PADDLE_NONLOCAL_MIRROR", (tmp_path / "none").as_uri())
-    depth = load_config(ROOT / "configs/nonlocal.yaml", [f"MODEL.video_arc_choice={arc}"]).MODEL.depth
-    with pytest.raises(RunError, match=file):
-        imagenet_weights(depth)
-    assert file in capsys.readouterr().out
+@pytest.mark.parametrize(
+    ("arc", "file"),
+    [
+        (1, "Nonlocal_ResNet50_pretrained.tar.gz"),
+        (2, "Nonlocal_ResNet50_pretrained.tar.gz"),
+        (3, "resnet101-63fe2227.pth"),
+        (4, "resnet101-63fe2227.pth"),
+    ],
+)
+def test_imagenet_weights_are_those_of_the_networks_depth(monkeypatch, arc, file):
+    urls = []
+    monkeypatch.setattr(module, "download", lambda url, **_: urls.append(url) or "file")
+    shapes = network_shapes(arc, {}, 7)
+    network = SimpleNamespace(state_dict=lambda: {name: np.broadcast_to(0, shape) for name, shape in shapes.items()})
+    assert module.imagenet_weights(network) == "file"
+    assert [url.rsplit("/", 1)[1] for url in urls] == [file]
 
 
-def test_hub_entries_pass_on_what_loading_says(monkeypatch, tmp_path, capsys):
-    """A network of another geometry than the file's: the warning must not be lost."""
-    report = SimpleNamespace(summary=lambda: "loaded; WARNING: PySlowFast computes something else")
-    monkeypatch.setattr("models.nonlocal_model.weights.load_weights", lambda *args, **options: report)
-    import hubconf
+@pytest.mark.parametrize(("overrides", "word"), [
+    (["MODEL.video_arc_choice=4"], "ResNet-20"),  # 1 + 2 + 2 + 1 blocks
+    (["RESNETS.blocks_per_stage=[3, 4, 6, 3]"], "widths"),
+    (["RESNETS.blocks_per_stage=[3, 4, 6, 3]", "RESNETS.stem_channels=64", "RESNETS.res2_channels=256"], "widths"),
+])  # fmt: skip
+def test_without_published_imagenet_weights_nothing_is_downloaded(monkeypatch, overrides, word):
+    monkeypatch.setattr(module, "download", lambda *_, **__: pytest.fail("a download"))
+    with pytest.raises(UserError, match=f"no ImageNet weights are published.*{word}.*--pretrain=FILE") as caught:
+        module.imagenet_weights(build(*overrides))
+    assert "\n" not in str(caught.value)
 
-    hubconf.i3d_r50(pretrained="weights.pyth", blocks_per_stage=[1, 1, 1, 1])
-    assert "WARNING: PySlowFast computes something else" in capsys.readouterr().out
+
+@pytest.mark.parametrize("arc", [3, 4])
+def test_images_start_a_network_of_depth_101(tmp_path, arc):
+    arrays = networks.image_network().tensors(False, 101, {}, classes=1000)
+    path = write_torch_zip(tmp_path / "resnet101.pth", arrays)
+    model = build(f"MODEL.video_arc_choice={arc}", base=NARROW)
+    assert load_weights(model, path, partial=True).num_inflated == 104
+
+
+def test_the_hubs_entries_print_what_was_loaded_and_its_warning(tmp_path, capsys):
+    path = write_torch_zip(tmp_path / "w.pyth", networks.slowfast().tensors(False, classes=400), "model_state")
+    narrow = {"widths": {"stem_channels": 8, "res2_channels": 32, "inner_channels": 8}}
+    hubconf.nonlocal_c2d_r50(pretrained=str(path), **narrow)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert "loaded 327 tensors" in line and "WARNING: PySlowFast computes something else" in line
+    hubconf.nonlocal_c2d_r50()
+    assert capsys.readouterr().out == ""
 
 
 def test_every_source_has_a_title():

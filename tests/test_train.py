@@ -62,6 +62,26 @@ def test_max_iter_ends_training_and_the_phases_go_by_iteration(monkeypatch, tmp_
     assert rates == pytest.approx([0.01, 0.01, 0.001, 0.001, 0.0001])
 
 
+def test_a_learning_rate_of_zero_trains_with_zero(monkeypatch, tmp_path, config):
+    first = tmp_path / "first/NONLOCAL.pdparams"
+    assert train(monkeypatch, config, tmp_path / "first", "-o", "TRAIN.max_iter=1", "--valid_interval=0") == 0
+    flags = ["--learning_rate=0", f"--pretrain={first}", "--epoch=1", "--valid_interval=0"]
+    assert train(monkeypatch, config, tmp_path / "run", *flags) == 0
+    assert [row["learning_rate"] for row in rows(tmp_path / "run", "train")] == [0.0, 0.0, 0.0]
+    before, after = load_pickle(first), load_pickle(tmp_path / "run/NONLOCAL.pdparams")
+    same = [name for name in before if not name.endswith(("_mean", "_variance"))]
+    assert same_arrays({name: before[name] for name in same}, {name: after[name] for name in same})
+
+
+@pytest.mark.parametrize("flag", ["--epoch=0", "--batch_size=0", "--epoch=-1"])
+def test_zero_epochs_and_clips_are_refused_in_one_line(monkeypatch, tmp_path, config, capsys, flag):
+    assert train(monkeypatch, config, tmp_path / "run", flag) == 2
+    (error,) = capsys.readouterr().err.strip().splitlines()
+    name, _, value = flag[2:].partition("=")
+    assert error == f"error: --{name}: TRAIN.{name}: {value} must be at least 1"
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_resumed_run_equals_a_straight_one_bit_for_bit_with_other_workers(monkeypatch, tmp_path, config):
     long = ["-o", "TRAIN.epoch=3"]
     assert train(monkeypatch, config, tmp_path / "straight", *long) == 0

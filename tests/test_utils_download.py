@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.server
 import socket
@@ -85,13 +86,39 @@ def test_another_file_than_expected_is_deleted(server, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_is_there_already_is_checked_and_kept(server, tmp_path):
-    good = tmp_path / "w.bin"
-    good.write_bytes(CONTENT)
-    assert download("https://unreachable.invalid/w.bin", tmp_path, sha256=hashlib.sha256(CONTENT).hexdigest()) == good
-    with pytest.raises(UserError, match="w.bin is not the expected file.*delete it"):
-        download(f"{server.url}/w.bin", tmp_path, sha256="0" * 64)
-    assert good.read_bytes() == CONTENT
+@pytest.mark.parametrize("content", [b"", CONTENT[:-1], CONTENT + b"1", b"my own weights"])
+def test_a_copy_that_is_another_file_is_refused_in_one_line_and_kept(server, tmp_path, content):
+    """Cut off, longer, or of the user's own: nothing is downloaded over it."""
+    digest = hashlib.sha256(CONTENT).hexdigest()
+    (tmp_path / "w.bin").write_bytes(content)
+    for sha256 in (digest, digest[:8], digest.upper()):
+        with pytest.raises(UserError, match=r"w\.bin is not the published file.*delete or rename") as caught:
+            download(f"{server.url}/w.bin", tmp_path, sha256=sha256)
+        assert "\n" not in str(caught.value)
+    assert (tmp_path / "w.bin").read_bytes() == content and server.ranges == []
+    (tmp_path / "w.bin").unlink()
+    assert download(f"{server.url}/w.bin", tmp_path, sha256=digest).read_bytes() == CONTENT
+
+
+def test_a_right_copy_and_one_of_unknown_checksum_need_no_network(tmp_path):
+    (tmp_path / "w.bin").write_bytes(CONTENT)
+    for sha256 in (hashlib.sha256(CONTENT).hexdigest(), hashlib.sha256(CONTENT).hexdigest()[:8].upper(), ""):
+        assert download("http://127.0.0.1:9/dir/w.bin", tmp_path, sha256=sha256) == tmp_path / "w.bin"
+
+
+def test_what_another_process_brought_meanwhile_is_checked_too(server, monkeypatch, tmp_path):
+    alone = module._alone
+
+    @contextlib.contextmanager
+    def overtaken(part):
+        with alone(part):
+            (tmp_path / "w.bin").write_bytes(b"another file")
+            yield
+
+    monkeypatch.setattr(module, "_alone", overtaken)
+    with pytest.raises(UserError, match="not the published file"):
+        download(f"{server.url}/w.bin", tmp_path, sha256=hashlib.sha256(CONTENT).hexdigest())
+    assert server.ranges == []
 
 
 def test_offline_is_told_with_the_command(tmp_path):

@@ -73,7 +73,7 @@ class Start:
             set_velocities(model, optimizer, {n: a for n, a in speeds.items() if n in trained})
             print(f"resumed from {self.path} at iteration {self.iteration}")
         elif pretrain:
-            path = imagenet_weights(depth) if pretrain == IMAGENET else pretrain
+            path = imagenet_weights(model) if pretrain == IMAGENET else pretrain
             print(load_weights(model, path, partial=True).summary())
         else:
             print(f"training from scratch; --pretrain={IMAGENET} or --pretrain=FILE begins from trained weights")

@@ -27,19 +27,38 @@ def positive_int(text: str) -> int:
     raise argparse.ArgumentTypeError(f"expected a whole number above 0, found {text!r}")
 
 
-def build_parser(description: str, save_dir: str, log_interval: int) -> argparse.ArgumentParser:
-    """A parser with the flags that train.py, eval.py and predict.py have in common, the zoo's names and defaults."""
+class _FlagWithoutEffect(argparse.Action):
+    """Takes the flag's value, and notes on stderr that nothing comes of it."""
+
+    def __call__(self, parser, namespace, values, option_string=None) -> None:
+        print(f"note: {option_string} is accepted for old command lines; has no effect", file=sys.stderr)
+
+
+def build_parser(
+    description: str, save_dir: str, log_interval: int, without_effect: tuple[str, ...] = ()
+) -> argparse.ArgumentParser:
+    """A parser with the flags that train.py, eval.py and predict.py have in common, the zoo's names and defaults.
+
+    without_effect: those of these flags that the script has no use for. They are accepted, but not in its --help.
+    """
     parser = argparse.ArgumentParser(
         description=description, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model_name", default="NONLOCAL", help="the network's name; NONLOCAL is the only one")
     parser.add_argument("--config", default="./configs/nonlocal.yaml", help="YAML file (default: %(default)s)")
-    parser.add_argument("--batch_size", type=int, help="in place of the configuration's")
-    parser.add_argument("--use_gpu", type=parse_switch, help="left out: a GPU if there is one")
+    parser.add_argument("--batch_size", type=int, help="overrides the configuration's")
+    for flag in without_effect:
+        parser.add_argument(flag, action=_FlagWithoutEffect, dest=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    if "--use_gpu" not in without_effect:
+        parser.add_argument("--use_gpu", type=parse_switch, help="default: a GPU if there is one")
     parser.add_argument("--save_dir", default=save_dir, help="folder for what is written (default: %(default)s)")
-    parser.add_argument(
-        "--log_interval", type=int, default=log_interval, help="steps between two lines; 0: none (default: %(default)s)"
-    )
+    if "--log_interval" not in without_effect:
+        parser.add_argument(
+            "--log_interval",
+            type=int,
+            default=log_interval,
+            help="steps between two lines; 0 disables them (default: %(default)s)",
+        )
     parser.add_argument(
         "-o",
         "--override",

@@ -50,16 +50,17 @@ def download(url: str, folder: Path | None = None, *, sha256: str = "", instead:
     """The local copy of `url` in `folder` (None: `weights_folder()`), fetched when it is not there.
 
     A broken transfer is kept as NAME.part and continued by the next call (HTTP Range). sha256: of the whole file in
-    hexadecimal, or its first digits; "": not known. instead: what to do without a download, for the message.
+    hexadecimal, or its first digits; "": not known, and nothing is compared. instead: what to do without a download,
+    for the message.
 
     Raises RunError when the network fails, in one line with the command to fetch the file by hand, and UserError when
-    what came is not the file, which is then deleted, or when another file lies in its place, which stays.
+    what came is not the file, which is then deleted, or when the copy that is there is another file, which is kept:
+    it may be somebody's own.
     """
     folder = weights_folder() if folder is None else folder
     source, target = mirrored(url), folder / file_name(url)
     if target.is_file():
-        _check_digest(target, sha256, str(target))
-        return target
+        return _checked_copy(target, sha256)
     if urlsplit(source).scheme not in SCHEMES:
         raise UserError(f"{source}: write a mirror as http://, https:// or file:// in {MIRROR_VARIABLE}")
     part = folder / f"{target.name}.part"
@@ -68,9 +69,9 @@ def download(url: str, folder: Path | None = None, *, sha256: str = "", instead:
         with _alone(part):
             if target.is_file():  # another process has brought it meanwhile
                 part.unlink()
-                return target
+                return _checked_copy(target, sha256)
             _transfer(source, part)
-            _check_digest(part, sha256, source, delete=True)
+            _check_transferred(part, sha256, source)
             os.replace(part, target)
     except (OSError, http.client.HTTPException) as error:  # URLError and timeouts are OSErrors
         reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
@@ -143,18 +144,34 @@ def _transfer(source: str, part: Path) -> None:
         raise ConnectionError(f"the connection ended after {done} of {total} bytes; the next try continues there")
 
 
-def _check_digest(file: Path, sha256: str, source: str, delete: bool = False) -> None:
-    """Raise UserError when the SHA-256 of `file` does not begin with `sha256`. source: where it is from."""
-    if not sha256:
-        return
+def _checked_copy(target: Path, sha256: str) -> Path:
+    """`target`, when it is the file with this checksum; else UserError."""
+    try:
+        digest = _digest(target) if sha256 else ""
+    except OSError as error:
+        raise UserError(f"cannot read {target}: {error.strerror}") from error
+    if not digest.startswith(sha256.lower()):
+        raise UserError(
+            f"{target} is not the published file (sha256 {digest[:16]}... in place of {sha256[:16]}...): damaged, or "
+            "another one of that name; delete or rename it, then it is downloaded again"
+        )
+    return target
+
+
+def _check_transferred(part: Path, sha256: str, source: str) -> None:
+    digest = _digest(part) if sha256 else ""
+    if not digest.startswith(sha256.lower()):
+        part.unlink()
+        raise UserError(
+            f"what came from {source} is not the expected file (sha256 {digest[:16]}... in place of "
+            f"{sha256[:16]}...); it was deleted, try again or set another {MIRROR_VARIABLE}"
+        )
+
+
+def _digest(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
     digest = hashlib.sha256()
-    with open(file, "rb") as stream:
+    with open(path, "rb") as stream:
         for block in iter(lambda: stream.read(BLOCK_BYTES), b""):
             digest.update(block)
-    if digest.hexdigest().startswith(sha256.lower()):
-        return
-    found = f"is not the expected file (sha256 {digest.hexdigest()[:16]}... in place of {sha256[:16]}...)"
-    if delete:
-        file.unlink()
-        raise UserError(f"what came from {source} {found}; it was deleted, try again or set another {MIRROR_VARIABLE}")
-    raise UserError(f"{source} {found}; delete it and start again")
+    return digest.hexdigest()

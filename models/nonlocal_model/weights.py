@@ -11,9 +11,9 @@ from models.nonlocal_model.nonlocal_model import NonLocalModel
 from models.nonlocal_model.weight_sources.containers import read_stored
 from models.nonlocal_model.weight_sources.fit import Fitted, fit
 from models.nonlocal_model.weight_sources.geometry import differences, geometry_name
-from models.nonlocal_model.weight_sources.published import DEFAULTS, IMAGENET_STARTS, WEIGHTS
+from models.nonlocal_model.weight_sources.published import DEFAULTS, IMAGENET_OF_ARC, WEIGHTS
 from models.nonlocal_model.weight_sources.rename import ZOO_HEAD_FACTOR, Renamed, rename
-from models.nonlocal_model.weight_sources.shapes import network_kind
+from models.nonlocal_model.weight_sources.shapes import network_kind, network_shapes
 from utils.download import download
 from utils.errors import UserError
 from utils.safe_pickle import Refused
@@ -144,6 +144,22 @@ def published_weights(video_arc_choice: int, with_blocks: bool) -> str:
     name = DEFAULTS.get((video_arc_choice, with_blocks))
     if name is None:
         raise UserError(f"nobody published weights for video_arc_choice {video_arc_choice}; pass a file of your own")
+    return fetch_weights(name)
+
+
+def imagenet_weights(model: NonLocalModel) -> str:
+    """The local file of ImageNet weights for a network of this depth, downloaded when it is not there yet.
+
+    Raises UserError before anything is downloaded when no published file fits: the network's depth or widths are not
+    those of ResNet-50 or ResNet-101.
+    """
+    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    kind = network_kind(shapes)
+    name = IMAGENET_OF_ARC.get(kind.video_arc_choice)
+    published = network_shapes(kind.video_arc_choice, {}, 0) if name else {}
+    if name is None or any(shapes.get(n) != s for n, s in published.items() if n.endswith("conv.weight")):
+        widths = " of these widths" if name else ""
+        raise UserError(f"no ImageNet weights are published for {kind}{widths}; pass --pretrain=FILE or leave it out")
     return fetch_weights(name)
 
 

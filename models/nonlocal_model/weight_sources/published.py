@@ -121,3 +121,5 @@ DEFAULTS = {
     (2, True): "authors_i3d_r50_nl",
     (2, False): "authors_i3d_r50",
 }
+# video_arc_choice -> the entry that --pretrain=imagenet takes; of ResNet-101 the zoo published none
+IMAGENET_OF_ARC = {1: "imagenet_r50", 2: "imagenet_r50", 3: "torchvision_r101", 4: "torchvision_r101"}
