@@ -33,13 +33,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--crop_size", type=int, help="fixes height and width, pixels (default: free)")
     parser.add_argument("--video_length", type=int, help="frames of a clip (default: INFER.video_length)")
     parser.add_argument("--video_path", help="video or folder whose clips are compared; left out: a drawn one")
-    for action in parser._actions:
-        if action.dest in ("use_gpu", "log_interval"):  # of the other scripts; what is written runs anywhere
-            action.help = argparse.SUPPRESS
-    args = parser.parse_args()
-    if args.use_gpu:
-        print("--use_gpu has no effect: the network is recorded and compared on the CPU, and runs on GPUs too")
-    return args
+    return parser.parse_args()
 
 
 def main() -> None:

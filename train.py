@@ -7,11 +7,13 @@ python -m paddle.distributed.launch --gpus=0,1 train.py --config=./configs/nonlo
 from __future__ import annotations
 
 import argparse
+import sys
 
 from configs import config_from_args
-from utils.cli import build_parser, parse_switch, run
+from utils.cli import build_parser, parse_switch, positive_int, run
+from utils.errors import UserError
 from utils.folders import CHECKPOINT_DIR
-from utils.parallel import join_processes
+from utils.parallel import join_processes, num_launched
 from utils.runtime import choose_device, prepare_environment
 from utils.supervisor import supervise
 

@@ -18,7 +18,6 @@ import yaml
 from configs.schema import KEYS_WITHOUT_EFFECT, Config
 from utils.errors import UserError
 
-MAX_NODES = 10_000  # values in a file; 60 bytes of aliases write ten times as many
 DEPTH_OF_ARC = {1: 50, 2: 50, 3: 101, 4: 101}
 MAX_CHARACTERS = 100_000  # of a file or an override with its aliases written out; configurations have some thousands
 SHORT = reprlib.Repr()
@@ -71,27 +70,6 @@ def config_from_args(args: argparse.Namespace, sections: tuple[str, ...]) -> Con
         raise UserError(f"--model_name={args.model_name}: {args.config} describes {config.MODEL.name}")
     _warn_of_other_clips(config, ("VALID", "TEST", "INFER") if "TRAIN" in sections else sections, args.config)
     return config
-
-
-def _compare_clips(config: Config, sections: tuple[str, ...], source: str) -> None:
-    """Warn when the clips of a section have another length or stride than those the network is trained on."""
-    trained = (config.TRAIN.video_length, config.TRAIN.sample_rate)
-    for section in sections:
-        clip = (getattr(config, section).video_length, getattr(config, section).sample_rate)
-        if clip != trained:
-            print(
-                f"warning: {source}: {section} has clips of {clip[0]} frames at stride {clip[1]}, TRAIN of "
-                f"{trained[0]} at stride {trained[1]} (video_length, sample_rate)",
-                file=sys.stderr,
-            )
-
-
-def _note_keys_without_effect(section: str, values: Any, config: Config, source: Path) -> None:
-    """Say in a line which keys of a file nothing reads; their default values, as in the zoo's own file, go unsaid."""
-    for field in dataclasses.fields(getattr(config, section)):
-        value = (values or {}).get(field.name, field.default)
-        if not field.metadata["has_effect"] and value != field.default:
-            print(f"note: {source}: {section}.{field.name}: {value} is accepted and has {field.metadata['doc']}")
 
 
 def save_config(config: Config) -> str:

@@ -151,7 +151,7 @@ class Train:
     precise_bn_batches: int = key(
         0, "training batches for norm statistics before an evaluation; 0: running ones", low=0
     )
-    sync_bn: bool = key(False, "norm statistics over the clips of all processes in place of each one's own")
+    sync_bn: bool = key(False, "norm statistics over the clips of all GPUs in place of each GPU's own")
     freeze: Optional[list[str]] = key(None, "layers that are not trained, by the start of their names: [stem, stage2]")
     freeze_norms: bool = key(False, "norms keep their statistics, scale and shift")
     trunk_learning_rate_factor: float = key(1.0, "of the learning rate, for all but the classifier", low=0.0)

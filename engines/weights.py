@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from utils.checkpoint import CHECKPOINT_DIR
 from utils.errors import UserError
 from utils.folders import CHECKPOINT_DIR, ZOO_CHECKPOINT_DIR
 

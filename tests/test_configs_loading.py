@@ -69,16 +69,7 @@ def test_a_copy_of_the_zoos_file_is_read_key_by_key(tmp_path, capsys):
     assert capsys.readouterr().err == ""
 
 
-# Where ours is not the zoo's: train.py's folder is searched for weights; any list's size is right; names by dataset.
-DELIBERATE_DIFFERENCES = {
-    ("TEST", "checkpoint_dir"): ("./output", "./data/checkpoints"),
-    ("INFER", "checkpoint_dir"): ("./output", "./data/checkpoints"),
-    ("TEST", "dataset_size"): (19761, None),
-    ("INFER", "kinetics_labels"): ("./data/dataset/kinetics_labels.json", ""),
-}
-
-
-def test_our_file_means_the_same_as_the_zoos_but_for_the_differences_named_here(tmp_path):
+def test_our_file_means_the_same_as_the_zoos(tmp_path):
     theirs = dataclasses.asdict(load_config(write(tmp_path / "own.yaml", ZOO_SECTIONS)))
     theirs["TEST"]["dataset_size"], theirs["INFER"]["kinetics_labels"] = None, ""
     theirs["TEST"]["checkpoint_dir"] = theirs["INFER"]["checkpoint_dir"] = "./data/checkpoints"  # where train.py writes
@@ -173,10 +164,6 @@ def test_flags_override_the_file_and_those_not_given_leave_it():
     args = arguments(override=["TRAIN.batch_size=5"], model_name="nonlocal", batch_size=2, epoch=None)
     config = config_from_args(args, ("TRAIN", "VALID"))
     assert (config.TRAIN.batch_size, config.VALID.batch_size, config.TRAIN.epoch) == (2, 2, 120)
-    assert config.TRAIN.learning_rate == 0.0
-    for name in ("epoch", "batch_size"):
-        with pytest.raises(UserError, match=f"--{name}.*at least 1"):
-            config_from_args(argparse.Namespace(**{**vars(args), name: 0}), ("TRAIN",))
     with pytest.raises(UserError, match="--model_name=TSN"):
         config_from_args(arguments(model_name="TSN"), ("TRAIN",))
 

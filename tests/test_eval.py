@@ -13,6 +13,7 @@ import datareader
 from configs import load_config
 from datareader import probe, read_frames
 from engines import find_weights
+from metrics import load_scores
 from models import build_model
 from tests.plain_network import plain_logits, randomized
 from tests.script_runs import ROOT, make_videos, run_script, tiny_config, write_list

@@ -150,13 +150,3 @@ def test_the_zoos_word_for_it_works():
         command, cwd=ROOT, env={**os.environ, "PATH": f"{path}:{os.environ['PATH']}"}, capture_output=True, text=True
     )
     assert done.returncode == 0 and "--format" in done.stdout
-
-
-def test_flags_of_the_other_scripts_are_accepted_and_not_offered(monkeypatch, tmp_path, network, capsys):
-    assert run_script(monkeypatch, "export", "--help") == 0
-    shown = capsys.readouterr().out
-    assert "--use_gpu" not in shown and "--log_interval" not in shown and "--weights" in shown
-    flags = ["--use_gpu=True", "--log_interval=5", "--weights=none.pdparams", "--crop_size=32"]
-    assert run_script(monkeypatch, "export", f"--config={network[0]}", f"--save_dir={tmp_path}", *flags) == 2
-    said = capsys.readouterr()
-    assert "--use_gpu has no effect" in said.out and "none.pdparams" in said.err

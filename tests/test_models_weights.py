@@ -18,10 +18,9 @@ from models.nonlocal_model.weight_sources.names import NAMINGS, all_our_names, o
 from models.nonlocal_model.weight_sources.published import DEFAULTS, WEIGHTS
 from models.nonlocal_model.weight_sources.rename import Renamed
 from models.nonlocal_model.weight_sources.shapes import network_kind, network_shapes
-from models.nonlocal_model.weights import fetch_weights, imagenet_weights, load_weights, published_weights
+from models.nonlocal_model.weights import fetch_weights, load_weights, published_weights
 from tests import source_networks as networks
 from tests.plain_network import randomized
-from tests.script_runs import ROOT
 from tests.weight_files import python2_pickle, write_torch_zip
 from utils.checkpoint import save_arrays
 from utils.errors import RunError, UserError

@@ -63,7 +63,7 @@ class Start:
                 if old != value:
                     print(f"{section}.{name} was {old} in the run that is resumed and is {value} now")
 
-    def load_into(self, model, optimizer, pretrain: str | None, depth: int) -> None:
+    def load_into(self, model, optimizer, pretrain: str | None) -> None:
         """Give the model its first weights (and the optimiser its velocities) and say which."""
         if self.checkpoint:
             check_same_names(self.checkpoint, model)

@@ -116,7 +116,7 @@ class Trainer:
             )
         self.optimizer = build_optimizer(self.model, recipe)
         self.precision = Precision(recipe.amp, device)
-        self.start.load_into(self.model, self.optimizer, pretrain, self.config.MODEL.depth)
+        self.start.load_into(self.model, self.optimizer, pretrain)
         self.average = MovingAverage(self.model, recipe.ema_decay)
         self.start.load_rest(self.average, self.precision)
         if recipe.recompute:

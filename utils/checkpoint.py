@@ -20,8 +20,6 @@ from utils.errors import RunError, UserError
 from utils.files import write_atomically, write_text, write_together
 from utils.safe_pickle import load_pickle
 
-# Where train.py writes, and eval.py, predict.py and export.py look for weights, unless they are told otherwise.
-CHECKPOINT_DIR = "data/checkpoints"
 SUFFIXES = (".json", ".pdopt", ".pdparams")
 
 

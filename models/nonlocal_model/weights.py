@@ -132,13 +132,6 @@ def fetch_weights(name: str) -> str:
     return str(download(entry.url, sha256=entry.sha256, instead=f"pass {flag}"))
 
 
-def imagenet_weights(depth: int) -> str:
-    """The local file of the ImageNet start for ResNets of that depth, 50 or 101; says whose it is."""
-    entry = WEIGHTS[IMAGENET_STARTS[depth]]
-    print(f"--pretrain=imagenet: {entry.url} ({entry.licence}; trained on {entry.preprocessing})")
-    return fetch_weights(IMAGENET_STARTS[depth])
-
-
 def published_weights(video_arc_choice: int, with_blocks: bool) -> str:
     """The local file of the published 8 x 8 weights of a network. Raises UserError where nobody published any."""
     name = DEFAULTS.get((video_arc_choice, with_blocks))

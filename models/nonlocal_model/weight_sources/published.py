@@ -112,8 +112,6 @@ WEIGHTS = {
     "torchvision_r50": _start(f"{TORCHVISION}resnet50-0676ba61.pth", "BSD 3-Clause", 1, "0676ba61"),
     "torchvision_r101": _start(f"{TORCHVISION}resnet101-63fe2227.pth", "BSD 3-Clause", 3, "63fe2227"),
 }
-# depth -> the entry that --pretrain=imagenet takes
-IMAGENET_STARTS = {50: "imagenet_r50", 101: "torchvision_r101"}
 # (video_arc_choice, with blocks) -> the entry that hubconf's pretrained=True takes: ordinary geometry, 8 x 8
 DEFAULTS = {
     (1, True): "paddle_zoo_c2d_r50_nl",
