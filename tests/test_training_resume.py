@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import paddle
@@ -16,8 +18,7 @@ from configs import load_config
 from datareader import build_train_loader, read_list
 from models import build_model
 from tests.script_runs import ROOT, make_videos, run_script, tiny_config, write_list
-from tools import torture_training
-from training import trainer
+from training import interrupt, trainer
 from utils.checkpoint import read_states
 from utils.safe_pickle import load_pickle
 
@@ -294,58 +295,54 @@ def test_broken_videos_before_a_stop_count_after_it(monkeypatch, tmp_path, video
 # Signals, with the cells of tools/torture_training.py
 
 
+STOPS = {
+    1: ["SIGINT, step", "SIGTERM, validation", "SIGTERM twice, step", "SIGKILL, save of an epoch"],
+    2: ["SIGINT to the group, save of an epoch", "SIGTERM to rank 1, last step of an epoch"],
+}
+
+
 @pytest.fixture(scope="module")
-def benches(tmp_path_factory):
-    made = {}
+def results_of():
+    """Results of the cells STOPS of one number of processes; the tool sends its signals from a process of its own."""
 
-    def bench(count: int) -> torture_training.Bench:
-        if count not in made:
-            made[count] = torture_training.Bench(tmp_path_factory.mktemp("torture") / str(count), count)
-        return made[count]
+    @functools.cache
+    def results(count: int) -> dict[str, str]:
+        command = [sys.executable, "tools/torture_training.py", f"--processes={count}", "--only", *STOPS[count]]
+        said = run_apart(command)
+        lines = [line.split(" | ", 3) for line in said.stdout.splitlines() if line.startswith(f"{count} | ")]
+        assert len(lines) == len(STOPS[count]), (said.stdout, said.stderr)
+        return {f"{name}, {moment}": result for _, name, moment, result in lines}
 
-    return bench
+    return results
+
+
+def run_apart(command: list[str]) -> subprocess.CompletedProcess:
+    """Run a command in a session of its own, which signals to its group do not leave."""
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, start_new_session=True, timeout=280)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts the children of processes in /proc")
-@pytest.mark.parametrize(
-    ("count", "name", "moment"),
-    [
-        (1, "SIGINT", "step"),
-        (1, "SIGTERM", "validation"),
-        (1, "SIGTERM twice", "step"),
-        (1, "SIGKILL", "save of an epoch"),
-        (2, "SIGINT to the group", "save"),
-        (2, "SIGTERM to rank 1", "last step of an epoch"),
-    ],
-)
-def test_a_stopped_run_loses_nothing_it_announced_and_goes_on_as_if_never_stopped(benches, count, name, moment):
-    result = benches(count).cell(name, moment)
+@pytest.mark.parametrize(("count", "cell"), [(count, cell) for count in STOPS for cell in STOPS[count]])
+def test_a_stopped_run_loses_nothing_it_announced_and_goes_on_as_if_never_stopped(results_of, count, cell):
+    result = results_of(count)[cell]
     assert result.startswith("right"), result
-    if name in ("SIGINT", "SIGTERM", "SIGINT to the group", "SIGTERM to rank 1"):  # they save before they end
+    if cell.startswith(("SIGINT", "SIGTERM,", "SIGTERM to")):  # they save before they end
         stopped, resumed = (int("".join(filter(str.isdigit, part))) for part in result.split(","))
         assert resumed >= stopped, result
 
 
-def test_only_a_launchers_repetitions_count_as_one_signal(monkeypatch):
-    from training.interrupt import SAME_REQUEST_SECONDS, Interruption
-
-    now = [100.0]
-    monkeypatch.setattr("training.interrupt.time.monotonic", lambda: now[0])
-    ends = []
-    before = signal.signal(signal.SIGTERM, lambda *_: ends.append(now[0]))
-    try:
-        for is_launched, expected in ((True, [100.0 + SAME_REQUEST_SECONDS]), (False, [100.5])):
-            ends.clear()
-            for moment in (100.0, 100.5, 100.0 + SAME_REQUEST_SECONDS):
-                if moment == 100.0:
-                    interruption = Interruption(is_launched).__enter__()
-                now[0] = moment
-                if not ends:
-                    signal.raise_signal(signal.SIGTERM)
-            interruption.__exit__()
-            assert ends == expected
-    finally:
-        signal.signal(signal.SIGTERM, before)
+@pytest.mark.parametrize(("is_launched", "end"), [(True, 100.0 + interrupt.SAME_REQUEST_SECONDS), (False, 100.5)])
+def test_only_a_launchers_repetitions_count_as_one_signal(monkeypatch, is_launched, end):
+    """Signals that are sent are the cells' above; here the handler is called, and its end of the process noted."""
+    now, ends = [100.0], []
+    monkeypatch.setattr(interrupt, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    calls = {"signal": lambda number, handler: None, "raise_signal": lambda number: ends.append(now[0])}
+    monkeypatch.setattr(interrupt, "signal", SimpleNamespace(**{**vars(signal), **calls}))
+    with interrupt.Interruption(is_launched) as interruption:
+        for now[0] in (100.0, 100.5, 100.0 + interrupt.SAME_REQUEST_SECONDS):
+            if not ends:
+                interruption._note(signal.SIGTERM, None)
+    assert ends == [end]
 
 
 READER = """
@@ -367,5 +364,5 @@ reader.close()
 def test_a_signal_to_the_runs_group_does_not_reach_its_reading_processes(videos):
     """A reader that ended would cost a clip: the checkpoint saved next would not be that of a straight run."""
     command = [sys.executable, "-c", READER, str(videos[0][0])]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, start_new_session=True)
+    done = run_apart(command)
     assert done.stdout.strip() == "True", done.stderr

@@ -59,7 +59,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", default="", help="cells whose signal or moment has this in its name")
+    parser.add_argument(
+        "--only", nargs="+", default=[""], metavar="WORDS", help='cells with one of these in "signal, moment"'
+    )
     parser.add_argument("--processes", type=int, choices=(1, 2), help="default: both")
     args = parser.parse_args()
     from tabulate import tabulate
@@ -70,7 +72,7 @@ def main() -> None:
             bench = Bench(Path(folder) / str(count), count)
             for name in SIGNALS[count]:
                 for moment in MOMENTS:
-                    if args.only not in f"{name}, {moment}":
+                    if not any(words in f"{name}, {moment}" for words in args.only):
                         continue
                     verdict = bench.cell(name, moment)
                     num_wrong += not verdict.startswith("right")
