@@ -97,7 +97,8 @@ def _mux(output, packets, lasting: dict[int, int]) -> None:
 
 def _add_video(output, shape: tuple[int, ...], fps: float):
     codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
-    options = {"preset": "veryfast", "crf": "20"} if codec == "libx264" else {"qmin": "2", "qmax": "6"}
+    # no B-frames: mp4 keeps how long the last packet lasts, which then is the last frame
+    options = {"preset": "veryfast", "crf": "20", "bf": "0"} if codec == "libx264" else {"qmin": "2", "qmax": "6"}
     stream = output.add_stream(codec, rate=Fraction(min(max(fps, 1), 240)).limit_denominator(1001), options=options)
     stream.height, stream.width, stream.pix_fmt = shape[0] + shape[0] % 2, shape[1] + shape[1] % 2, "yuv420p"
     context = stream.codec_context

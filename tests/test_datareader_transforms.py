@@ -19,7 +19,10 @@ def bilinear(frame, height, width):
     return top * (1 - fy) + (frame[y1][:, x0] * (1 - fx) + frame[y1][:, x1] * fx) * fy
 
 
-@pytest.mark.parametrize("height, width, short_side", [(60, 80, 33), (80, 60, 90), (50, 50, 25), (30, 31, 32)])
+@pytest.mark.parametrize(
+    "height, width, short_side",
+    [(60, 80, 33), (80, 60, 90), (50, 50, 25), (30, 31, 32), (60, 81, 33), (81, 60, 33)],
+)
 def test_resizing_is_bilinear_to_one_grey_level(height, width, short_side):
     frame = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     resized = transforms.resize_frame(frame, short_side)

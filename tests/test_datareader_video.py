@@ -5,6 +5,7 @@ import sys
 import time
 
 import av
+import imageio_ffmpeg
 import numpy as np
 import pytest
 from video_factory import (
@@ -17,6 +18,7 @@ from video_factory import (
     write_video,
 )
 
+from datareader.packet_index import PacketIndex, plan
 from datareader.pyav_backend import pixel_aspect
 from datareader.video import Limits, VideoError, display_size, probe, read_chosen, read_frames
 from utils.errors import UserError
@@ -340,3 +342,38 @@ def test_an_unknown_decoder_and_a_missing_package(folder, monkeypatch):
 def test_the_package_does_not_import_paddle():
     code = "import sys, datareader; sys.exit(any(m in sys.modules for m in ('paddle', 'av', 'decord')))"
     assert subprocess.run([sys.executable, "-c", code], cwd=os.path.dirname(os.path.dirname(__file__))).returncode == 0
+
+
+def test_a_leading_picture_is_decoded_from_the_key_frame_before_its_own():
+    """An open group: the packets after its key frame that are shown before it refer to the group before."""
+    pts = np.array([0, 2, 1, 6, 4, 5, 7])  # packet 3 is a key frame, 4 and 5 are its leading pictures
+    index = PacketIndex(np.argsort(pts), pts, np.array([0, 3]), "", False, None, 1)
+    for frame, packet, first in ((0, 0, 0), (3, 4, 0), (4, 5, 0), (5, 3, 3), (6, 6, 3)):
+        (span,) = plan(index, np.array([frame]))
+        assert (span.first, span.last, span.wanted) == (first, packet, {pts[packet]})
+    assert plan(PacketIndex(np.argsort(pts[3:]), pts[3:], np.array([0]), "", False, None, 1), np.array([0])) is None
+
+
+def test_damage_that_a_decoder_could_paint_over_is_told(folder):
+    path = draw_video(folder / "damaged.mpg", 60, codec="mpeg2video")
+    data, told = path.read_bytes(), 0
+    for seed in range(20):
+        rng, changed = np.random.default_rng(seed), bytearray(data)
+        for place in rng.integers(0, 40, 4) + rng.integers(len(data) // 4, len(data) - 50):
+            changed[place] ^= 1 << rng.integers(8)
+        path.write_bytes(changed)
+        reading = read_chosen(path, lambda count: np.arange(0, count, 7))
+        told += reading.complaint.startswith("damaged")
+    assert told >= 10  # some changes make another video that is as good
+
+
+def test_frames_that_an_edit_list_cuts_off_are_not_there(folder, tmp_path):
+    """FFmpeg cuts without encoding: the packets from the key frame before stay in the file and are not shown."""
+    path, cut = draw_video(folder / "whole.mp4", 60), tmp_path / "cut.mp4"
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-ss", "0.6", "-i", str(path), "-c", "copy", str(cut)]
+    subprocess.run(command, check=True)
+    truth = ffmpeg_frames(cut)
+    assert frame_numbers(truth[:1]) == [15] and probe(cut).num_frames == len(truth) == 45
+    reading = read_chosen(cut, lambda count: np.arange(0, count, 4))
+    np.testing.assert_array_equal(reading.frames, truth[::4])
+    assert (reading.num_frames, reading.complaint) == (45, "")  # nothing about packets without a frame

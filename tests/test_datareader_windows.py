@@ -13,7 +13,7 @@ from configs.schema import Config
 from datareader import VideoItem, build_view_loader, build_window_loader, read_frames
 from datareader.batches import Failure
 from datareader.clips import ReaderSettings
-from datareader.streaming import read_timeline, stream_frames
+from datareader.streaming import _limits_for, read_timeline, stream_frames
 from datareader.video import Limits, VideoError
 from datareader.windows import window_starts
 from datareader.workers import ReaderPool
@@ -113,6 +113,23 @@ def test_times_are_the_container_s_at_a_variable_rate(folder, config):
     np.testing.assert_allclose(windows.start_seconds, ticks[windows.starts] / 1000, atol=1e-4)
     assert windows.starts[-1] == len(ticks) - 12
     np.testing.assert_allclose(windows.end_seconds[:-1], ticks[windows.starts[:-1] + 12] / 1000, atol=1e-4)
+
+
+def test_a_video_ends_when_the_frame_shown_last_does(folder, config):
+    """With B-frames that is not the last packet."""
+    path = folder / "lasting.mkv"
+    with av.open(str(draw_video(folder / "even.mp4", 29))) as source, av.open(str(path), "w") as output:
+        copy = getattr(output, "add_stream_from_template", None) or (lambda s: output.add_stream(template=s))
+        stream = copy(source.streams.video[0])
+        packets = [packet for packet in source.demux(video=0) if packet.size]
+        shown_last = max(packets, key=lambda packet: packet.pts)
+        assert shown_last is not packets[-1]
+        shown_last.duration = round(1 / shown_last.time_base)
+        for packet in packets:
+            packet.stream = stream
+            output.mux(packet)
+    timeline = windows_of(config, path).timeline
+    assert timeline.end_seconds == pytest.approx(28 / 25 + 1, abs=1e-3)
 
 
 @pytest.mark.parametrize("num_frames", [1, 2, 5, 11, 12, 13])
@@ -230,3 +247,22 @@ def test_pictures_that_have_been_read_do_not_stay_in_memory(folder):
     finally:
         gc.enable()
     assert alive < 10
+
+
+def test_memory_follows_the_windows_not_the_video(folder, config):
+    import tracemalloc
+
+    peaks = []
+    for num_frames in (600, 2400):
+        windows = windows_of(config, draw_video(folder / f"long{num_frames}.mp4", num_frames, height=48, width=64))
+        tracemalloc.start()
+        for _ in windows.batches(2):
+            pass
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.5 * peaks[0], peaks
+
+
+def test_a_long_video_has_as_much_time_for_each_part_as_a_short_one():
+    limits = Limits(seconds=4.0)
+    assert [_limits_for(limits, n).seconds for n in (1, 1500, 3000, 15000)] == [4.0, 4.0, 8.0, 40.0]

@@ -85,6 +85,8 @@ def test_the_entries_used_last_are_kept(home, monkeypatch):
     os.utime(leftover, (1, 1))
     cache.fetch("b", Builder())
     assert sorted(os.listdir(home)) == ["b", "c"]
+    cache.fetch("a", Builder())
+    assert sorted(os.listdir(home)) == ["a", "b"]  # c is newer than b, and was not used since
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):

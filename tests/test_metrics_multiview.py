@@ -86,6 +86,7 @@ def test_broken_videos_stay_in_every_denominator_and_are_named():
     paths = [f"folder/{video}.mp4" for video in range(20)]
     meter = filled(labels, scores, [video for video in range(20) if video not in lost], paths=paths)
     meter.add_failure(lost[0], labels[lost[0]], paths[lost[0]], "moov atom\nnot found")
+    meter.add_failure(lost[0], labels[lost[0]], paths[lost[0]], "a second reason")
     assert meter.num_done() == 19
     result = meter.result()
     assert result["top1"] == pytest.approx(whole["top1"] - 10)

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -15,6 +16,7 @@ import pytest
 
 from configs.schema import Config
 from datareader import VideoItem, build_window_loader, probe
+from prediction.film import write_film
 from prediction.merging import Segment, SegmentMerger
 from prediction.segment_files import csv_text, segment_row, srt_text, srt_time, write_segments
 from prediction.segments import SegmentOptions, predict_segments
@@ -135,6 +137,7 @@ def test_subtitles_are_what_players_read(tmp_path):
     blocks = re.findall(block, text)
     assert re.fullmatch(f"(?:{block})*", text) and [int(number) for number, *_ in blocks] == [1, 2, 3]
     assert [b[1:3] for b in blocks[:2]] == [("00:00:00,000", "00:01:01,040"), ("00:01:01,040", "01:02:06,000")]
+    assert blocks[2][1:3] == ("01:02:06,000", "01:02:06,001")  # below a millisecond, but not of no length
     assert blocks[1][3] == "green 绿 (50 %)"
     assert srt_time(360_000_000) == "100:00:00,000"
     (tmp_path / "a.srt").write_text(text, encoding="utf-8", newline="")
@@ -262,6 +265,17 @@ def test_the_film_shows_the_video_with_its_labels(tmp_path, config):
     assert [p.name for p in tmp_path.glob("*.part")] == []
 
 
+def test_the_label_changes_with_the_frame_that_begins_the_segment(tmp_path, config):
+    (windows,) = build_window_loader(config, [VideoItem(str(colour_video(tmp_path / "v.mp4", [(0, 20)])), -1, 1)])
+    times = windows.timeline.times
+    ends = (times[8], times[9] + 0.01, times[19])
+    segments = [Segment(0.0, end, np.array([i, 0]), np.array([1.0, 0.0])) for i, end in enumerate(ends)]
+    write_film(tmp_path / "film.mp4", windows, segments, ["a", "WWWWWWWWWW", "c"])
+    light = ffmpeg_frames(tmp_path / "film.mp4")[:, :14, 16:].reshape(20, -1).astype(int)
+    jumps = np.abs(np.diff(light, axis=0)).mean(1)
+    assert sorted(np.argsort(jumps)[-2:] + 1) == [8, 10]
+
+
 @pytest.mark.parametrize("num_workers", [0, 1])
 @pytest.mark.parametrize(
     ("ratio", "degrees", "shape"), [((5, 4), 0, (96, 160)), ((5, 4), 90, (160, 96)), ((3, 4), 0, (128, 128))]
@@ -292,8 +306,16 @@ def test_the_network_is_given_the_same_windows_whatever_the_shape_of_pixels(tmp_
     np.testing.assert_array_equal(*clips)
 
 
-def test_the_film_keeps_times_and_sound(tmp_path, config):
-    silent, path = colour_video(tmp_path / "silent.mp4", [(0, 50)]), tmp_path / "v.mp4"
+def packet_times(path, kind: str) -> list[float]:
+    """When the packets of a file's first stream of a kind are shown or heard, ascending, in seconds."""
+    with av.open(str(path)) as container:
+        packets = [packet for packet in container.demux(**{kind: 0}) if packet.size]
+        return sorted(float(packet.pts * packet.time_base) for packet in packets)
+
+
+@pytest.mark.parametrize(("suffix", "begin_seconds"), [("mp4", 0), ("mkv", 2)])
+def test_the_film_keeps_times_and_sound(tmp_path, config, suffix, begin_seconds):
+    silent, path = colour_video(tmp_path / "silent.mp4", [(0, 50)]), tmp_path / f"v.{suffix}"
     with av.open(str(silent)) as source, av.open(str(path), "w") as output:
         pictures = source.streams.video[0]
         copy = getattr(output, "add_stream_from_template", None) or (lambda s: output.add_stream(template=s))
@@ -303,22 +325,45 @@ def test_the_film_keeps_times_and_sound(tmp_path, config):
                 packet.stream = video
                 packet.pts += 10 * packet.pts // packet.duration * (packet.duration // 4)  # 3.5 times slower
                 packet.dts = min(packet.dts, packet.pts)
+                delay = round(begin_seconds / packet.time_base)
+                packet.pts, packet.dts = packet.pts + delay, packet.dts + delay
                 output.mux(packet)
         tone = (np.sin(np.arange(32000) / 16000 * 440 * 6.28) * 8000).astype(np.int16)
         frame = av.AudioFrame.from_ndarray(tone[None], format="s16", layout="mono")
-        frame.rate = 16000
-        output.mux(audio.encode(frame))
-        output.mux(audio.encode(None))
+        frame.rate, frame.pts, frame.time_base = 16000, 0, Fraction(1, 16000)
+        for packet in (*audio.encode(frame), *audio.encode(None)):
+            delay = round(begin_seconds / packet.time_base)
+            packet.pts, packet.dts = packet.pts + delay, packet.dts + delay
+            output.mux(packet)
     (record,) = run(config, [path], tmp_path / "out", film=str(tmp_path / "films") + "/")
     assert Path(record["film"]) == tmp_path / "films/v.mp4"
     with av.open(str(path)) as before, av.open(record["film"]) as after:
         times = [[float(f.pts * f.time_base) for f in c.decode(video=0)] for c in (before, after)]
-        np.testing.assert_allclose(times[1], np.array(times[0]) - times[0][0], atol=1e-3)
+        np.testing.assert_allclose(times[1], np.array(times[0]) - times[0][0], atol=2e-3)
+    heard = [packet_times(file, "audio")[0] - packet_times(file, "video")[0] for file in (path, record["film"])]
+    assert heard[1] == pytest.approx(heard[0], abs=2e-3)
     sounds = []
     for file in (path, record["film"]):
         with av.open(str(file)) as container:
             sounds.append(np.concatenate([f.to_ndarray()[0] for f in container.decode(audio=0)]))
     np.testing.assert_array_equal(sounds[0], sounds[1])
+
+
+def test_the_film_s_last_frame_is_shown_as_long_as_it_was(tmp_path, config):
+    even = colour_video(tmp_path / "even.mp4", [(0, 20)], options={"preset": "ultrafast", "bf": "0"})
+    path = tmp_path / "v.mp4"
+    with av.open(str(even)) as source, av.open(str(path), "w") as output:
+        copy = getattr(output, "add_stream_from_template", None) or (lambda s: output.add_stream(template=s))
+        video = copy(source.streams.video[0])
+        packets = [packet for packet in source.demux(video=0) if packet.size]
+        packets[-1].duration = round(1 / packets[-1].time_base)
+        for packet in packets:
+            packet.stream = video
+            output.mux(packet)
+    (record,) = run(config, [path], tmp_path / "out", film=str(tmp_path / "film.mp4"))
+    with av.open(record["film"]) as container:
+        last = max((p for p in container.demux(video=0) if p.size), key=lambda packet: packet.pts)
+        assert float(last.duration * last.time_base) == pytest.approx(1.0, abs=1e-3)
 
 
 def test_a_film_does_not_replace_its_video(tmp_path, config):

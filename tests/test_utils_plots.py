@@ -4,6 +4,7 @@ import warnings
 import cv2
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 
 from utils.errors import RunError
 from utils.plots import draw_bars, draw_confusion_matrix, draw_curves
@@ -45,6 +46,23 @@ def test_confusion_matrix_shows_the_diagonal(tmp_path, num_classes):
     assert ink(tmp_path / "right.png") > 0.01
     if num_classes > 1:
         assert right.shape != wrong.shape or (right != wrong).any()
+
+
+def test_confusion_is_told_from_the_true_class(tmp_path, monkeypatch):
+    """Six videos of class 0, two of them taken for class 1; one of class 1."""
+    drawn, imshow = [], Axes.imshow
+    monkeypatch.setattr(Axes, "imshow", lambda self, data, **style: drawn.append(data) or imshow(self, data, **style))
+    draw_confusion_matrix(np.array([[4, 2], [0, 1]]), None, tmp_path / "a.png")
+    np.testing.assert_allclose(drawn, [[[4 / 6, 2 / 6], [0, 1]]])
+    words, text = [], Axes.text
+    monkeypatch.setattr(Axes, "text", lambda self, x, y, s, **style: words.append(s) or text(self, x, y, s, **style))
+    matrix = np.eye(100, dtype=int)
+    matrix[7, 9] = 3
+    draw_confusion_matrix(matrix, [f"name{i}" for i in range(100)], tmp_path / "b.png")
+    assert [line.split() for line in words[-1].splitlines()] == [
+        ["3", "of", "4", "name7", "(7)"],
+        ["taken", "for", "name9", "(9)"],
+    ]
 
 
 def test_names_of_every_kind(tmp_path):
