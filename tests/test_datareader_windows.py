@@ -17,7 +17,7 @@ from datareader.streaming import _limits_for, read_timeline, stream_frames
 from datareader.video import Limits, VideoError
 from datareader.windows import window_starts
 from datareader.workers import ReaderPool
-from tests.video_factory import draw_frame, draw_video, ffmpeg_frames, frame_numbers, set_rotation
+from tests.video_factory import copy_video, draw_frame, draw_video, ffmpeg_frames, frame_numbers, set_rotation
 from utils.errors import UserError
 
 
@@ -117,17 +117,13 @@ def test_times_are_the_container_s_at_a_variable_rate(folder, config):
 
 def test_a_video_ends_when_the_frame_shown_last_does(folder, config):
     """With B-frames that is not the last packet."""
-    path = folder / "lasting.mkv"
-    with av.open(str(draw_video(folder / "even.mp4", 29))) as source, av.open(str(path), "w") as output:
-        copy = getattr(output, "add_stream_from_template", None) or (lambda s: output.add_stream(template=s))
-        stream = copy(source.streams.video[0])
-        packets = [packet for packet in source.demux(video=0) if packet.size]
+
+    def let_last(packets):
         shown_last = max(packets, key=lambda packet: packet.pts)
         assert shown_last is not packets[-1]
         shown_last.duration = round(1 / shown_last.time_base)
-        for packet in packets:
-            packet.stream = stream
-            output.mux(packet)
+
+    path = copy_video(draw_video(folder / "even.mp4", 29), folder / "lasting.mkv", let_last)
     timeline = windows_of(config, path).timeline
     assert timeline.end_seconds == pytest.approx(28 / 25 + 1, abs=1e-3)
 

@@ -21,7 +21,15 @@ from prediction.merging import Segment, SegmentMerger
 from prediction.segment_files import csv_text, segment_row, srt_text, srt_time, write_segments
 from prediction.segments import SegmentOptions, predict_segments
 from prediction.videos import output_names
-from tests.video_factory import draw_video, ffmpeg_frames, set_pixel_aspect, set_rotation, write_video
+from tests.video_factory import (
+    add_stream_like,
+    copy_video,
+    draw_video,
+    ffmpeg_frames,
+    set_pixel_aspect,
+    set_rotation,
+    write_video,
+)
 from utils.errors import UserError
 from utils.log import Progress
 
@@ -318,8 +326,7 @@ def test_the_film_keeps_times_and_sound(tmp_path, config, suffix, begin_seconds)
     silent, path = colour_video(tmp_path / "silent.mp4", [(0, 50)]), tmp_path / f"v.{suffix}"
     with av.open(str(silent)) as source, av.open(str(path), "w") as output:
         pictures = source.streams.video[0]
-        copy = getattr(output, "add_stream_from_template", None) or (lambda s: output.add_stream(template=s))
-        video, audio = copy(pictures), output.add_stream("aac", rate=16000)
+        video, audio = add_stream_like(output, pictures), output.add_stream("aac", rate=16000)
         for packet in source.demux(pictures):
             if packet.dts is not None:
                 packet.stream = video
@@ -351,15 +358,11 @@ def test_the_film_keeps_times_and_sound(tmp_path, config, suffix, begin_seconds)
 
 def test_the_film_s_last_frame_is_shown_as_long_as_it_was(tmp_path, config):
     even = colour_video(tmp_path / "even.mp4", [(0, 20)], options={"preset": "ultrafast", "bf": "0"})
-    path = tmp_path / "v.mp4"
-    with av.open(str(even)) as source, av.open(str(path), "w") as output:
-        copy = getattr(output, "add_stream_from_template", None) or (lambda s: output.add_stream(template=s))
-        video = copy(source.streams.video[0])
-        packets = [packet for packet in source.demux(video=0) if packet.size]
+
+    def let_last(packets):
         packets[-1].duration = round(1 / packets[-1].time_base)
-        for packet in packets:
-            packet.stream = video
-            output.mux(packet)
+
+    path = copy_video(even, tmp_path / "v.mp4", let_last)
     (record,) = run(config, [path], tmp_path / "out", film=str(tmp_path / "film.mp4"))
     with av.open(record["film"]) as container:
         last = max((p for p in container.demux(video=0) if p.size), key=lambda packet: packet.pts)

@@ -126,6 +126,25 @@ def truncate(path: str | os.PathLike, share: float) -> Path:
     return Path(path)
 
 
+def copy_video(source: Path, target: Path, change) -> Path:
+    """Copy a video's packets into another file. change: is given all of them in decoding order, to set their times."""
+    with av.open(str(source)) as container, av.open(str(target), "w") as output:
+        stream = add_stream_like(output, container.streams.video[0])
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+        change(packets)
+        for packet in packets:
+            packet.stream = stream
+            output.mux(packet)
+    return target
+
+
+def add_stream_like(output, stream):
+    """A stream of the same encoding in a file that is written."""
+    if hasattr(output, "add_stream_from_template"):
+        return output.add_stream_from_template(stream)
+    return output.add_stream(template=stream)  # PyAV before 14
+
+
 def ffmpeg_frames(path: str | os.PathLike) -> np.ndarray:
     """Every frame of the first real video stream, upright, by the ffmpeg program that imageio-ffmpeg brings (the
     independent truth): uint8 RGB [T, H, W, 3]."""
