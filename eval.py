@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 
 from configs import config_from_args
-from engines import add_engine_flags
+from inference import add_engine_flags
 from utils.cli import build_parser, run
 from utils.parallel import join_processes
 from utils.runtime import available_cores, choose_device, prepare_environment
@@ -38,7 +38,7 @@ def main() -> None:
     print(f"evaluating on {device}" + (f", {processes.count} processes" if processes.count > 1 else ""))
     from datareader import build_view_loader, read_list
     from datareader.inputs import class_names_of
-    from engines import build_engine
+    from inference import build_engine
     from metrics.scores_file import list_checksum
 
     test, model = config.TEST, config.MODEL
@@ -80,7 +80,7 @@ def score_all(engine, loader, items, meter, batch_size: int, log_interval: int) 
     import numpy as np
 
     from datareader import Failure
-    from engines import score_views
+    from inference import score_views
     from metrics import MultiViewMeter
     from utils.log import Progress
 

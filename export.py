@@ -42,9 +42,9 @@ def main() -> None:
     prepare_environment()
     choose_device(False)  # what is written runs anywhere; it is compared on the CPU
     from datareader.inputs import class_names_of
-    from engines import find_weights, load_network
-    from engines.choice import check_engine
-    from engines.exporting import export_paddle, needs_fixed_sizes
+    from inference import find_weights, load_network
+    from inference.choice import check_engine
+    from inference.export import export_paddle, needs_fixed_sizes
 
     engine = {"paddle": "inference", "onnx": "onnxruntime"}[args.format]
     check_engine(engine, "float32", "cpu")
@@ -58,7 +58,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix=".export.", dir=made_folder(args.save_dir)) as folder:
         export_paddle(model, Path(folder), infer.video_length, args.crop_size, args.crop_size, args.batch_size)
         if args.format == "onnx":
-            from engines.exporting import ONNX_FILE, convert_to_onnx
+            from inference.export import ONNX_FILE, convert_to_onnx
 
             convert_to_onnx(Path(folder), Path(folder) / ONNX_FILE)
         differences = compare_all(model, Path(folder), engine, clips)
@@ -123,7 +123,7 @@ def compare_all(model, folder: Path, engine: str, clips: dict) -> dict[str, floa
     """Clips' name -> largest difference in probability from the eager network; RunError where it is too large."""
     from tabulate import tabulate
 
-    from engines.exported import LOGIT_TOLERANCES, SCORE_TOLERANCES, compare, eager_outputs, open_session
+    from inference.exported import LOGIT_TOLERANCES, SCORE_TOLERANCES, compare, eager_outputs, open_session
 
     session = open_session(engine, folder, "float32", "cpu")
     found, rows = {}, []
@@ -144,8 +144,8 @@ def write_facts(folder: Path, config, args: argparse.Namespace, weights: str, na
     import paddle
     import yaml
 
-    from engines.cache import file_digest
-    from engines.exporting import STEM
+    from inference.cache import file_digest
+    from inference.export import STEM
 
     infer, side = config.INFER, args.crop_size or "free"
     free = args.batch_size or "free"

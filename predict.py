@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 
 from configs import config_from_args
-from engines import add_engine_flags
+from inference import add_engine_flags
 from utils.cli import build_parser, positive_int, run
 from utils.errors import UserError
 from utils.runtime import choose_device, prepare_environment
@@ -65,7 +65,7 @@ def main() -> None:
     config = config_from_args(args, ("INFER",))
     prepare_environment()
     print(f"predicting on {choose_device(args.use_gpu)}")
-    from prediction.videos import find_videos
+    from inference.videos import find_videos
     from utils.files import write_json
     from utils.log import Progress
 
@@ -89,7 +89,7 @@ def main() -> None:
 def choose_job(args: argparse.Namespace, config, items: list, progress):
     """The iterator over a record a video for what was asked: classes, segments or features."""
     from datareader.inputs import class_names_of
-    from engines import build_engine
+    from inference import build_engine
 
     def engine(name: str = args.engine):  # called once the flags have been checked: it may take a minute
         return build_engine(
@@ -97,7 +97,7 @@ def choose_job(args: argparse.Namespace, config, items: list, progress):
         )  # fmt: skip
 
     if args.features:
-        from prediction.features import FeatureOptions, predict_features
+        from inference.features import FeatureOptions, predict_features
 
         options = FeatureOptions(
             Path(args.save_dir), args.features, args.feature_pooling, args.views, args.hop, args.log_interval
@@ -105,13 +105,13 @@ def choose_job(args: argparse.Namespace, config, items: list, progress):
         return predict_features(config, items, lambda: engine("paddle").model, options, progress)
     names = class_names_of(config, "INFER")
     if args.segments:
-        from prediction.segments import SegmentOptions, predict_segments
+        from inference.segment import SegmentOptions, predict_segments
 
         options = SegmentOptions(
             Path(args.save_dir), args.infer_topk, args.views, args.hop, args.draw, args.log_interval
         )
         return predict_segments(config, items, engine, names, options, progress)
-    from prediction.classes import predict_classes
+    from inference.classify import predict_classes
 
     return predict_classes(config, items, engine, names, args.infer_topk, args.views, progress)
 

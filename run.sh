@@ -114,7 +114,7 @@ train | eval | predict | export | inference)
     fi
     supervisor=()
     if [ "$mode" = train ] && [[ " $* " =~ " --restarts"[=\ ] ]]; then
-        supervisor=(-m utils.supervisor "$python") # outside the launcher
+        supervisor=(-m training.supervisor "$python") # outside the launcher
     fi
     exec "$python" ${supervisor[@]+"${supervisor[@]}"} ${launcher[@]+"${launcher[@]}"} "$mode.py" \
         --model_name="$name" --config="$config" "$@"

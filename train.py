@@ -10,12 +10,12 @@ import argparse
 import sys
 
 from configs import config_from_args
+from training.supervisor import supervise
 from utils.cli import build_parser, parse_switch, positive_int, run
 from utils.errors import UserError
 from utils.folders import CHECKPOINT_DIR
 from utils.parallel import join_processes, num_launched
 from utils.runtime import choose_device, prepare_environment
-from utils.supervisor import supervise
 
 
 def parse_args() -> argparse.Namespace:
@@ -61,7 +61,7 @@ def main() -> None:
     print(f"training on {device}" + (f", {processes.count} processes" if processes.count > 1 else ""))
     if args.no_memory_optimize:
         print("--no_memory_optimize changes nothing: Paddle no longer has the pass it switched off")
-    from training import Trainer
+    from training.trainer import Trainer
 
     trainer = Trainer(
         config,

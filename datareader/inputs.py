@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from datareader.class_names import read_class_names
-from datareader.file_header import can_be_video
+from datareader.decoding.file_header import can_be_video
 from datareader.lists import NO_LABEL, VideoItem
 from datareader.video import printable
 from utils.errors import UserError

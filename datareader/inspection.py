@@ -36,7 +36,7 @@ class InspectVideo:
 
 def inspect_video(path: str, reader: ReaderSettings) -> Inspection:
     """Decode the whole video. Raises VideoError when less than a tenth of it decodes."""
-    from datareader.file_header import missing_bytes
+    from datareader.decoding.file_header import missing_bytes
 
     check_file(path)
     digest = hashlib.blake2b(digest_size=16)

@@ -76,7 +76,7 @@ class ReadTimeline:
     may_decode: bool = False
 
     def read(self) -> tuple[np.ndarray, Timeline | int]:
-        from datareader import pyav_stream
+        from datareader.decoding import pyav_stream
 
         check_file(self.path)
         return np.empty(0, np.uint8), pyav_stream.timeline(self.path, self.reader.limits, self.may_decode)
@@ -90,7 +90,7 @@ class ReadPixelAspect:
     reader: ReaderSettings
 
     def read(self) -> tuple[np.ndarray, tuple[int, int]]:
-        from datareader import pyav_backend
+        from datareader.decoding import pyav_backend
 
         check_file(self.path)
         return np.empty(0, np.uint8), pyav_backend.pixel_aspect(self.path, self.reader.limits)
@@ -121,7 +121,7 @@ class NextFrames:
 
     def read(self) -> tuple[np.ndarray, Damage]:
         """uint8 [count, h, w, 3]."""
-        from datareader import pyav_stream
+        from datareader.decoding import pyav_stream
 
         check_file(self.path)
         return pyav_stream.next_frames(self)

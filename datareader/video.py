@@ -218,7 +218,7 @@ def backend(decoder: str) -> ModuleType:
         raise UserError(f"unknown decoder {decoder!r}; READER.decoder is one of {', '.join(DECODERS)}")
     packages = {"pyav": "av", "decord": "decord", "opencv": "opencv-python-headless"}
     try:
-        return import_module(f"datareader.{decoder}_backend")
+        return import_module(f"datareader.decoding.{decoder}_backend")
     except ImportError as error:
         raise UserError(
             f"READER.decoder {decoder} needs a package: pip install {packages[decoder]} ({error})"

@@ -9,8 +9,8 @@ import numpy as np
 
 from datareader.batches import Failure
 from datareader.clips import ClipSettings
-from datareader.kinetics import Loader
 from datareader.lists import VideoItem
+from datareader.loaders import Loader
 from datareader.sampling import clip_indices
 from datareader.streaming import Damage, Timeline, read_timeline, stream_frames
 from datareader.video import VideoError

@@ -18,8 +18,8 @@ from video_factory import (
     write_video,
 )
 
-from datareader.packet_index import PacketIndex, plan
-from datareader.pyav_backend import pixel_aspect
+from datareader.decoding.packet_index import PacketIndex, plan
+from datareader.decoding.pyav_backend import pixel_aspect
 from datareader.video import Limits, VideoError, display_size, probe, read_chosen, read_frames
 from utils.errors import UserError
 
@@ -93,7 +93,7 @@ def test_other_decoders_on_plain_files(folder, decoder, name):
 
 
 def test_only_what_is_needed_is_decoded(folder, monkeypatch):
-    import datareader.pyav_backend as backend
+    import datareader.decoding.pyav_backend as backend
 
     path = draw_video(folder / "skips.mp4", num_frames=60)
     decoded = []
@@ -322,10 +322,10 @@ def test_a_frame_of_another_size_is_brought_to_the_first_ones(folder, seconds_la
 
 
 def test_long_streams_are_read_from_the_file_a_second_time(folder, monkeypatch):
-    import datareader.packet_index
+    import datareader.decoding.packet_index
 
     path = draw_video(folder / "long.mp4", num_frames=60)
-    monkeypatch.setattr(datareader.packet_index, "KEPT_BYTES", 1000)
+    monkeypatch.setattr(datareader.decoding.packet_index, "KEPT_BYTES", 1000)
     assert frame_numbers(read_frames(path, [50, 2, 31])) == [50, 2, 31]
 
 
@@ -334,7 +334,7 @@ def test_an_unknown_decoder_and_a_missing_package(folder, monkeypatch):
     with pytest.raises(UserError, match="unknown decoder"):
         read_frames(path, [0], "ffms2")
     monkeypatch.setitem(sys.modules, "decord", None)
-    monkeypatch.delitem(sys.modules, "datareader.decord_backend", raising=False)
+    monkeypatch.delitem(sys.modules, "datareader.decoding.decord_backend", raising=False)
     with pytest.raises(UserError, match="pip install decord"):
         read_frames(path, [0], "decord")
 

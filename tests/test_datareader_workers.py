@@ -86,7 +86,7 @@ def test_the_pool_keeps_order_and_cancels_on_close():
 
 def test_loaders_carry_a_crash_as_a_failure(tmp_path, monkeypatch):
     """The request's class is swapped for one that crashes on the file called bad."""
-    import datareader.kinetics as kinetics
+    import datareader.loaders as kinetics
 
     items = [VideoItem(str(draw_video(tmp_path / f"{n}.mp4", num_frames=12)), i, i + 1) for i, n in enumerate("abc")]
     items[1] = VideoItem("bad", 1, 2)

@@ -12,12 +12,12 @@ from sklearn.metrics import average_precision_score
 import datareader
 from configs import load_config
 from datareader import probe, read_frames
-from engines import find_weights
+from inference import find_weights
 from metrics import load_scores
 from models import build_model
 from tests.plain_network import plain_logits, randomized
 from tests.script_runs import ROOT, make_videos, run_script, tiny_config, write_list
-from utils.checkpoint import save_arrays
+from training.checkpoint import save_arrays
 from utils.errors import UserError
 
 

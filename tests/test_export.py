@@ -11,13 +11,13 @@ import pytest
 import yaml
 
 from configs import load_config
-from engines import exporting
-from engines.choice import PACKAGES, missing_packages
-from engines.exported import open_session
+from inference import export as exporting
+from inference.choice import PACKAGES, missing_packages
+from inference.exported import open_session
 from models import build_model
 from tests.plain_network import randomized
 from tests.script_runs import ROOT, make_videos, run_script, tiny_config
-from utils.checkpoint import save_arrays
+from training.checkpoint import save_arrays
 
 SIDE = 64  # features of 32 px would be smaller than the head's pool
 

@@ -12,15 +12,17 @@ FIXED_NAMES = [
     "models/nonlocal_model", "configs", "datareader", "metrics", "train.py", "eval.py", "predict.py", "run.sh",
     "data/dataset/nonlocal",
 ]  # fmt: skip
-PACKAGES = {"configs", "datareader", "engines", "metrics", "models", "prediction", "tools", "training", "utils"}
+PACKAGES = {
+    "configs", "datareader", "inference", "metrics", "models", "tasks", "tools", "training", "utils", "weights",
+}  # fmt: skip
 MAY_IMPORT = {
     "configs": {"utils"},
-    "datareader": {"utils"},
-    "metrics": {"utils"},
-    "models": {"utils"},
-    "engines": {"models", "utils"},
-    "prediction": {"datareader", "engines", "models", "utils"},
-    "training": {"configs", "datareader", "metrics", "models", "utils"},
+    "datareader": {"configs", "utils"},
+    "metrics": {"configs", "utils"},
+    "models": {"configs", "utils"},
+    "weights": {"configs", "models", "utils"},
+    "inference": {"configs", "datareader", "models", "weights", "utils"},
+    "training": {"configs", "datareader", "metrics", "models", "weights", "utils"},
     "utils": set(),
 }
 

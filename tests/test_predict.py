@@ -14,7 +14,7 @@ from models import build_model
 from tests.plain_network import plain_logits, randomized
 from tests.script_runs import ROOT, make_videos, run_script, tiny_config, write_list
 from tests.video_factory import ffmpeg_frames
-from utils.checkpoint import save_arrays
+from training.checkpoint import save_arrays
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +162,7 @@ def test_the_same_video_scores_alike_alone_and_in_a_list(monkeypatch, tmp_path, 
 
 @pytest.mark.parametrize(("views", "clips"), [("1x1", 1), ("whole", 2), ("3x2", 3)])
 def test_views_are_a_flag(monkeypatch, tmp_path, videos, flags, views, clips):
-    import prediction.classes as classes
+    import inference.classify as classes
 
     seen = []
     whole = classes.score_views
@@ -197,7 +197,7 @@ def test_features_are_files(monkeypatch, tmp_path, videos, flags):
 
 
 def test_what_is_done_is_kept_when_the_run_is_stopped(monkeypatch, tmp_path, flags):
-    import prediction.classes as classes
+    import inference.classify as classes
 
     whole, calls = classes.score_views, []
 

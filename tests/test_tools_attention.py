@@ -14,7 +14,7 @@ from models import NonLocalModel, build_model
 from tests.plain_network import randomized
 from tests.script_runs import tiny_config
 from tests.video_factory import draw_video, ffmpeg_frames
-from utils.checkpoint import save_arrays
+from training.checkpoint import save_arrays
 from utils.errors import UserError
 
 

@@ -15,7 +15,7 @@ from models import build_model
 from tests.plain_network import randomized
 from tests.script_runs import ROOT, make_videos, tiny_config
 from tools.benchmark import JOBS
-from utils.checkpoint import save_arrays
+from training.checkpoint import save_arrays
 from utils.errors import RunError
 
 # Stands for a Python that has PyTorch and runs torch_networks.py.
@@ -45,7 +45,7 @@ def tools(monkeypatch, tmp_path):
 
 
 def test_every_engine_is_timed_or_named_with_a_reason(tools, monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr("engines.choice.processor_has_bfloat16", lambda: False)
+    monkeypatch.setattr("inference.choice.processor_has_bfloat16", lambda: False)
     tools[0].main(
         ["--arcs", "c2d", "--sizes", "64", "--engines", "paddle", "inference", "--precisions", "float32", "bfloat16",
          "--repeats=1", f"--torch_python={tmp_path / 'python'}", f"--json={tmp_path / 'r.json'}",
@@ -93,8 +93,8 @@ def test_the_yardstick_in_pytorch_computes_our_network():
     """The same weights and clips give the same logits; so the two sides of a benchmark do the same work."""
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     from models import NonLocalModel
-    from models.nonlocal_model.weight_sources.export import export_arrays
     from tools.benchmarks.torch_networks import Network
+    from weights.export import export_arrays
 
     clips = np.random.default_rng(0).standard_normal((1, 3, 8, 96, 128), np.float32)
     for number, arc in ((1, "c2d"), (2, "i3d")):

@@ -14,9 +14,9 @@ from tests import source_networks as networks
 from tests.plain_network import randomized
 from tests.weight_files import python2_pickle, write_torch_zip
 from tools import convert_weights
-from utils.checkpoint import save_arrays
+from training.checkpoint import save_arrays
 from utils.cli import run
-from utils.safe_pickle import load_pickle
+from weights.safe_pickle import load_pickle
 
 NARROW = ["RESNETS.stem_channels=8", "RESNETS.res2_channels=32", "RESNETS.width_per_group=8"]
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.script_runs import ROOT, make_videos, run_script, tiny_config, write_list
-from utils.safe_pickle import load_pickle
+from weights.safe_pickle import load_pickle
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +194,8 @@ def test_sigterm_saves_and_the_run_goes_on_from_there(tmp_path, config):
 KILLED_WHILE_WRITING = """
 import os, signal
 import train
-from utils import checkpoint, files
+from training import checkpoint
+from utils import files
 from utils.cli import run
 replace = os.replace
 def dying(source, target):

@@ -11,9 +11,9 @@ from configs.loading import check_consistency
 from configs.schema import Config
 from models import NonLocalModel, build_model
 from models.nonlocal_model.resnet_video import Norm
+from training.optimiser import build_optimizer
 from training.precision import Precision, build_network
 from utils.errors import UserError
-from utils.optim import build_optimizer
 
 
 def losses(arc: int, graph: str, num_iterations: int = 20) -> list[float]:

@@ -13,10 +13,10 @@ from paddle import nn
 
 from configs import load_config
 from tests.script_runs import ROOT, make_videos, run_script, tiny_config, write_list
-from training import Trainer
 from training.norms import norms_of
+from training.trainer import Trainer
 from utils.parallel import Processes
-from utils.safe_pickle import load_pickle
+from weights.safe_pickle import load_pickle
 
 GLOO_GIVES_UP_SECONDS = 30
 

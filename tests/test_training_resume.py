@@ -19,8 +19,8 @@ from datareader import build_train_loader, read_list
 from models import build_model
 from tests.script_runs import ROOT, make_videos, run_script, tiny_config, write_list
 from training import interrupt, trainer
-from utils.checkpoint import read_states
-from utils.safe_pickle import load_pickle
+from training.checkpoint import read_states
+from weights.safe_pickle import load_pickle
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import paddle
 import pytest
 
 from tests.script_runs import make_videos, run_script, tiny_config, write_list
-from utils.safe_pickle import load_pickle
+from weights.safe_pickle import load_pickle
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 
 from tests.script_runs import ROOT, make_videos, run_script, tiny_config, write_list
 from utils.parallel import Processes, join_processes, num_local
-from utils.safe_pickle import load_pickle
+from weights.safe_pickle import load_pickle
 
 
 def launch(folder, script: str, *flags: object) -> str:

@@ -41,10 +41,10 @@ def main(config_path: str, folder: Path) -> None:
     import paddle
 
     from configs import load_config
-    from training import Trainer
     from training.interrupt import Interruption
+    from training.logger import Bystander
     from training.norms import estimate_statistics
-    from training.watch import Bystander
+    from training.trainer import Trainer
 
     paddle.set_device("cpu")
     found: dict = {}

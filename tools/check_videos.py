@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from datareader import Limits, VideoError, VideoItem, read_class_names, read_list  # noqa: E402 - started as a file
 from datareader.clips import ReaderSettings  # noqa: E402
-from datareader.file_header import VIDEO_SUFFIXES  # noqa: E402
+from datareader.decoding.file_header import VIDEO_SUFFIXES  # noqa: E402
 from datareader.inspection import InspectVideo  # noqa: E402
 from datareader.video import printable  # noqa: E402
 from datareader.workers import ReaderPool  # noqa: E402

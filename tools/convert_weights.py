@@ -20,12 +20,12 @@ import yaml  # noqa: E402
 from tabulate import tabulate  # noqa: E402
 
 from configs import load_config  # noqa: E402
-from utils.checkpoint import save_arrays  # noqa: E402
+from training.checkpoint import save_arrays  # noqa: E402
 from utils.cli import run  # noqa: E402
 from utils.errors import UserError  # noqa: E402
 from utils.files import write_atomically, write_text  # noqa: E402
 from utils.runtime import prepare_environment  # noqa: E402
-from utils.safe_pickle import Refused  # noqa: E402
+from weights.safe_pickle import Refused  # noqa: E402
 
 TARGETS = ("caffe2", "slowfast", "torch")
 
@@ -65,8 +65,8 @@ def main() -> None:
 
 def _convert(arguments: argparse.Namespace) -> None:
     from models import build_model
-    from models.nonlocal_model.weight_sources.shapes import network_kind
-    from models.nonlocal_model.weights import SOURCE_TITLES, fit_to, read_renamed
+    from weights.loading import SOURCE_TITLES, fit_to, read_renamed
+    from weights.shapes import network_kind
 
     target = Path(arguments.target)
     if target.suffix != ".pdparams":
@@ -101,7 +101,7 @@ def _convert(arguments: argparse.Namespace) -> None:
 
 def _configuration(arguments: argparse.Namespace, source: str, kind) -> tuple[str, dict]:
     """Comment lines and sections of the network that computes what the source's does."""
-    from models.nonlocal_model.weight_sources.geometry import INPUTS, configuration, geometry_name
+    from weights.geometry import INPUTS, configuration, geometry_name
 
     arc = arguments.video_arc_choice or kind.video_arc_choice
     if arc is None and kind.kernel_frames == 0:
@@ -128,8 +128,8 @@ def _print_table(renamed, fitted) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> None:
-    from models.nonlocal_model.weight_sources.export import export_arrays, write_safetensors
-    from models.nonlocal_model.weights import read_renamed
+    from weights.export import export_arrays, write_safetensors
+    from weights.loading import read_renamed
 
     target = Path(arguments.target)
     if target.suffix not in (".safetensors", ".npz"):

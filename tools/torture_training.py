@@ -176,7 +176,7 @@ class Bench:
 
     def check_disk(self, save_dir: Path, announced: list[int]) -> list[str]:
         """Announced checkpoints that are not there, though the last ones are never pruned."""
-        from utils.checkpoint import newest_checkpoint
+        from training.checkpoint import newest_checkpoint
 
         complaints: list[str] = []
         newest = newest_checkpoint(save_dir, complaints.append)
@@ -187,7 +187,7 @@ class Bench:
 
     def compare(self, save_dir: Path) -> list[str]:
         """How the resumed run differs from the one never stopped."""
-        from utils.safe_pickle import load_pickle
+        from weights.safe_pickle import load_pickle
 
         straight, wrong = self.folder / "straight", []
         names = sorted(p.name for p in straight.glob("NONLOCAL*.pd*"))

@@ -43,7 +43,7 @@ def main(argv: list[str]) -> None:
     config = config_from_args(arguments, ())
     prepare_environment()
     choose_device(arguments.use_gpu)
-    from engines import build_engine
+    from inference import build_engine
     from tools.attention_drawing import draw_look, write_film
 
     clip, frames, pixel_aspect = _read_clip(config, arguments)

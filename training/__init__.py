@@ -1,3 +1,1 @@
-from training.trainer import Trainer
-
-__all__ = ["Trainer"]
+"""Training: the trainer, its optimiser, checkpoints, log and the supervisor. Importing this imports nothing."""

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 import numpy as np
 import paddle
 
+from training.optimiser import NORMS
 from training.sync_norm import CpuSyncBatchNorm
 from utils.errors import UserError
-from utils.optim import NORMS
 from utils.parallel import Processes
 
 

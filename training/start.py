@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models.nonlocal_model.weights import imagenet_weights, load_weights
+from training.checkpoint import Checkpoint, delete_checkpoint, find_checkpoint, read_states
 from training.ema import PREFIX
-from utils.checkpoint import Checkpoint, delete_checkpoint, find_checkpoint, read_states
+from training.optimiser import set_velocities
 from utils.errors import RunError, UserError
-from utils.optim import set_velocities
 from utils.parallel import Processes
+from weights.loading import imagenet_weights, load_weights
 
 IMAGENET = "imagenet"
 EPOCH_PREFIX = "NONLOCAL_epoch"

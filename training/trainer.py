@@ -13,8 +13,18 @@ import paddle
 from datareader import build_train_loader, read_list
 from models import build_model
 from training.augment import augment
+from training.checkpoint import (
+    check_writable,
+    only_writer,
+    prune_checkpoints,
+    read_states,
+    save_arrays,
+    save_checkpoint,
+    update_state,
+)
 from training.ema import MovingAverage
 from training.interrupt import Interruption
+from training.logger import Bystander, Clock, Watcher
 from training.norms import (
     estimate_statistics,
     freeze,
@@ -24,23 +34,13 @@ from training.norms import (
     synchronise,
 )
 from training.objective import build_objective
+from training.optimiser import build_optimizer, clip_gradients, gradient_norm, scaled_recipe, scheduled_rate, velocities
 from training.precision import Precision, build_network
 from training.profiling import Profile
 from training.recompute import recompute_blocks
 from training.start import EPOCH_PREFIX, Start, check_recipe, delete_run, find_start
 from training.validation import validate
-from training.watch import Bystander, Clock, Watcher
-from utils.checkpoint import (
-    check_writable,
-    only_writer,
-    prune_checkpoints,
-    read_states,
-    save_arrays,
-    save_checkpoint,
-    update_state,
-)
 from utils.errors import RunError, UserError
-from utils.optim import build_optimizer, clip_gradients, gradient_norm, scaled_recipe, scheduled_rate, velocities
 from utils.parallel import Processes
 from utils.runtime import available_cores
 

@@ -82,7 +82,7 @@ class NonLocalModel(ResNetVideo):
         return self._classify(*ResNetVideo.forward(self, frames, num_frames))  # Paddle 2.6 cannot compile super()
 
     def forward_volumes(self, clips):
-        """The same for convolutions that take volumes: clips float32 [N, 3, T, H, W] (see engines.folding)."""
+        """The same for convolutions that take volumes: clips float32 [N, 3, T, H, W] (see inference.folding)."""
         x, num_frames = ResNetVideo.forward(self, clips, clips.shape[2])
         return self._classify(merge_clips(x), num_frames)
 

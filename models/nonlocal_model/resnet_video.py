@@ -129,7 +129,7 @@ class ResNetVideo(nn.Layer):
     def forward(self, x, num_frames: int):
         """x: float [N*T, 3, H, W], the frames of a clip in a row. Returns (features [N*T', C, H', W'], T').
 
-        With convolutions that take volumes (engines.folding) x may be [N, 3, T, H, W], and so are the features.
+        With convolutions that take volumes (inference.folding) x may be [N, 3, T, H, W], and so are the features.
         """
         geometry = self.stem_geometry
         x = F.relu(self.stem(x, num_frames))  # [N*8, 64, 112, 112]

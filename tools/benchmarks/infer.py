@@ -81,9 +81,9 @@ def _parse(argv: list[str]) -> argparse.Namespace:
 
 def sides_of(args: argparse.Namespace, arc: str, size: int, network: tuple) -> tuple[dict, dict[str, str]]:
     """What is timed: name -> seconds of a view; and the engines that do not run here with the reason."""
-    from engines.choice import check_engine
-    from engines.eager import EagerEngine
-    from engines.exported import ExportedEngine
+    from inference.choice import check_engine
+    from inference.eager import EagerEngine
+    from inference.exported import ExportedEngine
 
     config, model, weights = network
     clips = np.random.default_rng(0).standard_normal((1, 3, 8, size, size), np.float32)
@@ -113,7 +113,7 @@ def random_network(arc: str, folder: str) -> tuple:
     import paddle
 
     from models import build_model
-    from utils.checkpoint import save_arrays
+    from training.checkpoint import save_arrays
 
     overrides = [f"MODEL.video_arc_choice={ARCS[arc]}", "MODEL.bn_init_gamma=0.2", "NONLOCAL.bn_init_gamma=0.5"]
     config = load_config("configs/nonlocal.yaml", overrides)

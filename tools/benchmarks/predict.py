@@ -28,7 +28,7 @@ NUM_VIEWS, CROP_PX, TOP = 30, 256, 5
 def main(argv: list[str]) -> None:
     args = _parse(argv)
     prepare_environment()
-    from engines import build_engine
+    from inference import build_engine
 
     results: dict[str, dict[str, list[float]]] = {}
     parts: dict[str, dict[str, float]] = {}
@@ -83,7 +83,7 @@ class Prediction:
         self.loader = build_view_loader(config, [VideoItem(video, NO_LABEL, 1)], section="INFER", views=views)
 
     def __call__(self) -> None:
-        from engines import score_views
+        from inference import score_views
 
         for views in self.loader:
             scores = score_views(self.engine, views, self.batch_size).mean(0)

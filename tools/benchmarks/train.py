@@ -81,8 +81,8 @@ class Step:
         import paddle
 
         from models import build_model
+        from training.optimiser import build_optimizer
         from training.precision import build_network
-        from utils.optim import build_optimizer
 
         overrides = [f"MODEL.video_arc_choice={ARCS[arc]}", f"TRAIN.crop_size={size}", f"TRAIN.graph={graph}"]
         config = load_config("configs/nonlocal.yaml", overrides)

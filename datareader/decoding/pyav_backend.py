@@ -1,0 +1,311 @@
+"""Frames through PyAV (FFmpeg's libraries): only the groups of pictures that hold a wanted frame are decoded, and in
+them non-reference pictures that nobody wants are skipped; streams that do not allow that are decoded from the start."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import av
+import numpy as np
+
+from datareader.decoding.colours import RgbConverter, clockwise_degrees, display_matrix
+from datareader.decoding.containers import Demuxer, open_video
+from datareader.decoding.packet_index import PacketIndex, Span, plan, scan
+from datareader.video import (
+    MIN_DECODED_SHARE,
+    SQUARE_PIXELS,
+    Budget,
+    ChooseIndices,
+    FrameKeeper,
+    Limits,
+    Prepare,
+    Reading,
+    VideoError,
+    VideoInfo,
+)
+
+# Decoders in which leaving out an unwanted non-reference picture changes no other one. HEVC hides damage, AV1 loses
+# frames.
+SKIPPING_CODECS = ("h264", "mpeg1video", "mpeg2video", "mpeg4")
+MAX_COUNTED = 100_000
+MAX_PIXEL_ASPECT = 10  # a pixel more than so many times as wide as high, or as high as wide, is a damaged header's
+# Files that had to be decoded to their end to be counted: identity -> (frames, complaint). Training meets them again.
+_COUNTED: dict[tuple, tuple[int, str]] = {}
+Take = Callable[[int, av.VideoFrame, RgbConverter], bool]
+DECODE_ERRORS = (av.FFmpegError, ValueError, IndexError, OSError)
+
+
+class NotSelective(Exception):
+    """The frames cannot be picked out exactly; decode everything."""
+
+
+def read(path: str, choose: ChooseIndices, limits: Limits, prepare: Prepare) -> Reading:
+    """See datareader.video.read_chosen."""
+    budget = Budget(path, limits.seconds)
+    identity = identity_of(path)
+    if identity in _COUNTED:
+        count, complaint = _COUNTED[identity]
+        keeper = FrameKeeper(path, choose(count), limits, prepare)
+        _decode_all(path, limits, budget, _keep_in(keeper, to_the_end=False))
+        if not keeper.missing:
+            return keeper.reading(count, complaint)
+    with open_video(path, limits, budget, strict=True) as (container, stream):
+        index = scan(path, container, stream, Demuxer(container, stream, budget), limits)
+        if not index.trouble:
+            keeper = FrameKeeper(path, choose(index.num_frames), limits, prepare)
+            try:
+                _read_selected(path, stream, index, keeper, limits, budget)
+                return keeper.reading(index.num_frames)
+            except NotSelective:
+                pass
+    reading = _read_all(path, choose, limits, prepare, index, budget)
+    if index.trouble:  # every later reading comes this way too; it may stop at the last wanted frame
+        if len(_COUNTED) >= MAX_COUNTED:
+            _COUNTED.clear()
+        _COUNTED[identity] = reading.num_frames, reading.complaint
+    return reading
+
+
+def _read_selected(path: str, stream, index: PacketIndex, keeper: FrameKeeper, limits: Limits, budget: Budget) -> None:
+    """Decode the spans that hold wanted frames. Raises NotSelective when anything is not as the index says."""
+    spans = plan(index, keeper.numbers)
+    if spans is None:
+        raise NotSelective
+    numbers = {int(index.pts[index.shown[number]]): int(number) for number in keeper.numbers}
+    context = stream.codec_context
+    first_size = context.width, context.height
+    skips = context.codec.canonical_name in SKIPPING_CODECS
+    converter = RgbConverter(stream.time_base)
+    try:
+        for span, packets in packets_of(path, index, spans, limits, budget):
+            _decode_span(context, span, packets, skips, numbers, keeper, converter, budget)
+            if converter.size != first_size:  # the size may have changed before
+                raise NotSelective
+            context.flush_buffers()
+    except DECODE_ERRORS as error:
+        raise NotSelective from error
+    if keeper.missing:
+        raise NotSelective
+
+
+def _decode_span(context, span: Span, packets, skips: bool, numbers: dict, keeper, converter, budget: Budget) -> None:
+    for frame in wanted_frames(context, span, packets, skips, budget):
+        keeper.keep(numbers[frame.pts], converter(frame))
+
+
+def wanted_frames(context, span: Span, packets, skips: bool, budget: Budget) -> Iterator[av.VideoFrame]:
+    """The wanted frames of a span as they come out of the decoder, which ends up drained unless all came before.
+
+    skips: whether the decoder may leave out other pictures. Raises NotSelective for a corrupt or a missing one.
+    """
+    waiting = set(span.wanted)
+    for packet in and_flush(packets):
+        budget.check()
+        if skips and packet is not None:
+            context.skip_frame = "DEFAULT" if packet.pts in span.wanted else "NONREF"
+        for frame in context.decode(packet):
+            if frame.pts in waiting:
+                if frame.is_corrupt:
+                    raise NotSelective
+                yield frame
+                waiting.discard(frame.pts)
+        if not waiting:
+            return
+    raise NotSelective
+
+
+def packets_of(path: str, index: PacketIndex, spans: list[Span], limits: Limits, budget: Budget) -> Iterator[tuple]:
+    """Each span with its packets, from memory, or from the file once more."""
+    if index.packets is not None:
+        for span in spans:
+            yield span, index.packets[span.first : span.last + 1]
+        return
+    with open_video(path, limits, budget, strict=True) as (container, stream):
+        numbered = enumerate(Demuxer(container, stream, budget))
+        for span in spans:
+            yield span, (packet for number, packet in _until(numbered, span.last) if number >= span.first)
+
+
+def _until(numbered: Iterator[tuple], last: int) -> Iterator[tuple]:
+    for number, packet in numbered:
+        yield number, packet
+        if number >= last:
+            return
+
+
+def _read_all(path: str, choose: ChooseIndices, limits: Limits, prepare: Prepare, index: PacketIndex, budget: Budget):
+    """Decode everything in order and count what comes; when there are more or fewer frames than was assumed, choose
+    again and decode once more."""
+    assumed = index.num_frames
+    for _ in range(2):
+        keeper = FrameKeeper(path, choose(assumed), limits, prepare)
+        count, errors = _decode_all(path, limits, budget, _keep_in(keeper, to_the_end=True))
+        check_share(path, count, index)
+        if not keeper.missing and count == assumed:
+            break
+        assumed = count
+    damaged = index.damaged or errors or not index.trouble
+    complaint = f"damaged or cut off: {count} frames of {index.num_frames} packets decode" if damaged else ""
+    return keeper.reading(count, complaint)
+
+
+def check_share(path: str, count: int, index: PacketIndex) -> None:
+    if count < max(1, MIN_DECODED_SHARE * index.num_frames):
+        raise VideoError(path, f"damaged: {count} of {index.num_frames} frames can be decoded")
+
+
+def identity_of(path: str) -> tuple:
+    status = os.stat(path)
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+@dataclass
+class Tally:
+    """How many frames have come, and how many errors on the way."""
+
+    frames: int = 0
+    errors: int = 0
+
+
+def decode_in_order(
+    path: str, limits: Limits, budget: Budget, tally: Tally, strict: bool = False
+) -> Iterator[tuple[int, av.VideoFrame, RgbConverter]]:
+    """(number, frame, converter) of every frame that comes; packets that fail are passed over and counted."""
+    with open_video(path, limits, budget, strict=strict) as (container, stream):
+        convert = RgbConverter(stream.time_base)
+        demuxer = Demuxer(container, stream, budget)
+        context = stream.codec_context
+        failed = 0
+        for packet in and_flush(demuxer):
+            budget.check()
+            try:
+                frames = context.decode(packet)
+            except DECODE_ERRORS:
+                failed += 1
+                frames = []
+            tally.errors = failed + demuxer.num_errors
+            for frame in frames:
+                tally.frames += 1
+                convert.see(frame)
+                yield tally.frames - 1, frame, convert
+
+
+def _decode_all(path: str, limits: Limits, budget: Budget, take: Take, strict: bool = False) -> tuple[int, int]:
+    """(frames that come, errors on the way), until `take` says that it has enough."""
+    tally = Tally()
+    for number, frame, convert in decode_in_order(path, limits, budget, tally, strict):
+        if not take(number, frame, convert):
+            break
+    return tally.frames, tally.errors
+
+
+def _keep_in(keeper: FrameKeeper, to_the_end: bool) -> Take:
+    def take(number: int, frame: av.VideoFrame, convert: RgbConverter) -> bool:
+        if number in keeper.missing:
+            keeper.keep(number, convert(frame))
+        return to_the_end or bool(keeper.missing)
+
+    return take
+
+
+def and_flush(demuxer: Demuxer) -> Iterator:
+    yield from demuxer
+    yield None
+
+
+def probe(path: str, limits: Limits) -> VideoInfo:
+    """See datareader.video.probe."""
+    budget = Budget(path, limits.seconds)
+    reading = read(path, lambda num_frames: np.zeros(1, np.int64), limits, lambda frame: frame)
+    angle = _first_angle(path, limits, budget)
+    shape = reading.frames.shape[1:3]
+    return _describe(path, limits, budget, reading.num_frames, shape, angle, reading.complaint)[0]
+
+
+def _first_angle(path: str, limits: Limits, budget: Budget) -> float:
+    """By how much the first frame is turned clockwise to be upright, in degrees."""
+    angles = []
+
+    def take(number: int, frame: av.VideoFrame, convert: RgbConverter) -> bool:
+        angles.append(clockwise_degrees(display_matrix(frame)))
+        return False
+
+    _decode_all(path, limits, budget, take)
+    return angles[0] if angles else 0.0
+
+
+def pixel_aspect(path: str, limits: Limits) -> tuple[int, int]:
+    """The sample aspect ratio of the upright frames, as `VideoInfo` has it."""
+    budget = Budget(path, limits.seconds)
+    with open_video(path, limits, budget, strict=False) as (_, stream):
+        if _stored_aspect(stream) == SQUARE_PIXELS:
+            return SQUARE_PIXELS
+    angle = _first_angle(path, limits, budget)
+    with open_video(path, limits, budget, strict=False) as (_, stream):
+        return _upright_aspect(stream, angle)
+
+
+def _stored_aspect(stream) -> tuple[int, int]:
+    """Width and height of a stored pixel: what the container says, else the codec. Square where neither says anything
+    that can be true."""
+    ratio = stream.sample_aspect_ratio
+    if not ratio or not 1 / MAX_PIXEL_ASPECT <= ratio <= MAX_PIXEL_ASPECT:
+        return SQUARE_PIXELS
+    return ratio.numerator, ratio.denominator
+
+
+def _upright_aspect(stream, angle: float) -> tuple[int, int]:
+    across, down = _stored_aspect(stream)
+    return (down, across) if abs(angle % 180 - 90) < 1 else (across, down)
+
+
+def decode_through(path: str, limits: Limits, visit: Callable[[av.VideoFrame], object]) -> tuple[VideoInfo, int]:
+    """Decode the whole video, `visit` each frame; returns what is true of it and how many frames it holds data for."""
+    budget = Budget(path, limits.seconds)
+    shape, angles = [], []
+
+    def take(number: int, frame: av.VideoFrame, convert: RgbConverter) -> bool:
+        if not shape:
+            shape.append(convert(frame).shape[:2])
+            angles.append(clockwise_degrees(display_matrix(frame)))
+        visit(frame)
+        return True
+
+    count, errors = _decode_all(path, limits, budget, take, strict=True)
+    if errors:  # what the decoder paints over is still shown to everybody who reads the video
+        count, _ = _decode_all(path, limits, budget, lambda *_: True)
+    complaint = f"{errors} packets are damaged" if errors else ""
+    angle = angles[0] if angles else 0.0
+    info, index = _describe(path, limits, budget, count, shape[0] if shape else (0, 0), angle, complaint)
+    check_share(path, count, index)
+    if index.damaged and not complaint:
+        info = replace(info, complaint="damaged or cut off: packets that are not whole")
+    return info, index.num_frames
+
+
+def _describe(
+    path: str, limits: Limits, budget: Budget, num_frames: int, shape: tuple, angle: float, complaint: str
+) -> tuple[VideoInfo, PacketIndex]:
+    with open_video(path, limits, budget, strict=True) as (container, stream):
+        index = scan(path, container, stream, Demuxer(container, stream, budget), limits)
+        time_base = float(stream.time_base or 0)
+        header_rate = float(stream.average_rate or stream.guessed_rate or 0)
+        steps = np.diff(index.pts[index.shown]) * time_base
+        timed = len(steps) > 0 and (steps > 0).all()
+        fps = round(1 / float(steps.mean()) if timed else header_rate, 6)
+        info = VideoInfo(
+            num_frames=num_frames,
+            height=shape[0],
+            width=shape[1],
+            fps=fps,
+            duration_seconds=round(num_frames / fps, 6) if fps else 0.0,
+            codec=stream.codec_context.codec.canonical_name,
+            container=container.format.name,
+            rotated=bool(angle),
+            variable_rate=bool(timed and steps.max() > 1.5 * steps.min() + 2 * time_base),
+            complaint=complaint,
+            sample_aspect_ratio=_upright_aspect(stream, angle),
+        )
+        return info, index

@@ -1,0 +1,102 @@
+"""Videos -> features: the mean output of a stage of the network, one npz file a video."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from datareader import Failure, VideoItem, VideoViews, VideoWindows, build_view_loader, build_window_loader
+from datareader.video import VideoError, printable
+from inference.classify import failure_record
+from inference.progress import long_progress
+from inference.videos import output_names
+from models.nonlocal_model.stage_features import pooled_features
+from utils.files import write_atomically
+from utils.log import Progress
+
+
+@dataclass(frozen=True)
+class FeatureOptions:
+    """folder: where the files go. stage: "res2" to "res5". pooling: what one row stands for, "video", "clip" (of
+    --views) or "window" (clips that slide over the video). views: as --views. hop_seconds: from one window to the
+    next, None: half a window."""
+
+    folder: Path
+    stage: str
+    pooling: str
+    views: str | None = None
+    hop_seconds: float | None = None
+    log_interval: int = 1
+
+
+def predict_features(
+    config, items: Sequence[VideoItem], build: Callable, options: FeatureOptions, progress: Progress
+) -> Iterator[dict]:
+    """A record a video: its path, its file and the shape of its features, or why it failed.
+
+    build() gives the network; it is called when the rest has been found right.
+    """
+    outputs = output_names([item.path for item in items])
+    if options.pooling == "window":
+        loader = build_window_loader(config, items, views=options.views, hop_seconds=options.hop_seconds)
+        compute = window_features
+    else:
+        loader = build_view_loader(config, items, section="INFER", views=options.views)
+        compute = view_features
+    model = build()
+    for video in loader:
+        if isinstance(video, Failure):
+            yield failure_record(video, progress)
+            continue
+        try:
+            arrays = compute(model, video, options, config.INFER.batch_size)
+        except VideoError as error:
+            yield failure_record(Failure(video.path, video.video_id, error.cause), progress)
+            continue
+        if video.complaint:
+            progress.say(f"{printable(video.path)}: {video.complaint}")
+        output = options.folder / "features" / outputs[video.video_id]
+        file = output.with_name(output.name + ".npz")
+        facts = {"path": video.path, "stage": options.stage, "pooling": options.pooling}
+        _write_npz(file, {**arrays, **{name: np.array(text, np.str_) for name, text in facts.items()}})
+        shape = list(arrays["features"].shape)
+        progress.say(f"{printable(file)}: {options.stage} of {printable(video.path)}, {' x '.join(map(str, shape))}")
+        yield {"path": video.path, "file": str(file), "shape": shape}
+
+
+def _write_npz(file: Path, arrays: dict[str, np.ndarray]) -> None:
+    write_atomically(file, lambda stream: np.savez(stream, **arrays))
+
+
+def view_features(model, video: VideoViews, options: FeatureOptions, batch_size: int) -> dict[str, np.ndarray]:
+    """Features of a video's views, averaged over the crops of each clip, and over the clips for "video".
+
+    Returns features float32 [C] or [clips, C] and clip_frames int64 [clips, T], the frames that were looked at.
+    """
+    rows = _clip_features(model, video, options.stage, batch_size)
+    features = rows.mean(0) if options.pooling == "video" else rows
+    return {"features": features, "clip_frames": video.clip_indices}
+
+
+def window_features(model, video: VideoWindows, options: FeatureOptions, batch_size: int) -> dict[str, np.ndarray]:
+    """Features float32 [windows, C] of clips that slide over a video of any length, each averaged over its crops, and
+    start_seconds and end_seconds float64 [windows]."""
+    rows = []
+    counter = long_progress(len(video), options.log_interval, "window")
+    for part, views in video.batches(max(1, batch_size // video.protocol.views_per_clip)):
+        rows.append(_clip_features(model, views, options.stage, batch_size))
+        for window in range(part.start, part.stop):
+            counter.advance(f"windows, {video.end_seconds[window]:.1f} s")
+    counter.close()
+    times = {"start_seconds": video.start_seconds, "end_seconds": video.end_seconds}
+    return {"features": np.concatenate(rows), **times}
+
+
+def _clip_features(model, views: VideoViews, stage: str, batch_size: int) -> np.ndarray:
+    ids = np.arange(len(views))
+    rows = [pooled_features(model, views.clips(ids[i : i + batch_size]), stage) for i in ids[::batch_size]]
+    rows = np.concatenate(rows)
+    return rows.reshape(len(views.clip_indices), len(views.crops), -1).mean(1)

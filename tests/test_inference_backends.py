@@ -1,0 +1,231 @@
+"""Every engine computes what the eager network computes, for any batch and size, or says why it cannot."""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+import paddle
+import pytest
+
+from configs import load_config
+from inference import add_engine_flags, build_engine, choice, exported, score_views
+from inference.choice import ENGINES, PACKAGES, candidates, missing_packages
+from inference.folding import FoldedConv, fold_norms
+from models import build_model
+from models.nonlocal_model.layers import FramesConv
+from tests.plain_network import randomized
+from tests.script_runs import tiny_config
+from training.checkpoint import save_arrays
+from utils.errors import RunError, UserError
+
+EXPORTED = [name for name in PACKAGES if name != "paddle"]
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    """A configuration and the weights of a network with statistics, scales and shifts of all kinds."""
+    folder = tmp_path_factory.mktemp("network")
+    config = load_config(tiny_config(folder, folder / "list.txt"))
+    save_network(config, folder / "weights.pdparams")
+    return config, str(folder / "weights.pdparams")
+
+
+def save_network(config, path, seed=0):
+    arrays = {name: t.numpy() for name, t in randomized(build_model(config), seed).state_dict().items()}
+    arrays["head.weight"] = arrays["head.weight"] * 0.02  # logits near 1: no class takes it all
+    save_arrays(path, arrays)
+
+
+def random_clips(num_clips, height=32, width=32, num_frames=4, seed=1) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((num_clips, 3, num_frames, height, width), np.float32)
+
+
+def engine_of(network, name, **more):
+    return build_engine(*network, "", engine=name, **more)
+
+
+@pytest.mark.parametrize("name", EXPORTED)
+def test_an_engine_agrees_with_the_eager_network(network, name):
+    if missing_packages(name):
+        pytest.skip(f"{missing_packages(name)} are not installed")
+    engine, eager = engine_of(network, name), engine_of(network, "paddle")
+    assert (engine.name, engine.precision, eager.name) == (name, "float32", "paddle")
+    spread = 0.0
+    for shape in ((1, 32, 32), (1, 64, 64), (5, 64, 64), (2, 64, 96)):
+        clips = random_clips(*shape)
+        scores, expected = engine.scores(clips), eager.scores(clips)
+        assert scores.dtype == np.float32 and scores.shape == (shape[0], 3)
+        np.testing.assert_allclose(scores, expected, atol=2e-6)
+        spread = max(spread, float(np.ptp(expected)))
+    assert spread > 0.01  # a network that says the same of everything would agree with anything
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["MODEL.video_arc_choice=1", "MODEL.use_affine=True", "NONLOCAL.use_affine=True"],
+        ["NONLOCAL.instantiation=gaussian", "NONLOCAL.no_bias=1"],
+        ["NONLOCAL.instantiation=concatenation", "NONLOCAL.use_bn=False", "RESNETS.num_groups=2"],
+        ["NONLOCAL.instantiation=dot_product", "NONLOCAL.extent=space", "MODEL.stem_temporal_stride=2"],
+        ["NONLOCAL.pool_after_projection=True", "NONLOCAL.extent=time", "MODEL.multi_label=True"],
+        ["NONLOCAL.pool_after_projection=True", "MODEL.stem_pool_temporal_stride=2"],
+    ],
+)
+def test_folding_changes_nothing_but_rounding(tmp_path, options):
+    config = load_config(tiny_config(tmp_path, tmp_path / "list.txt"), options)
+    model = randomized(build_model(config))
+    model.eval()
+    before = {name: t.numpy().copy() for name, t in model.state_dict().items()}
+    folded = fold_norms(model)
+    clips = paddle.to_tensor(random_clips(2))
+    with paddle.no_grad():
+        expected, found = model(clips).numpy(), folded(clips).numpy()
+        of_volumes = fold_norms(model, volumes=True).forward_volumes(clips).numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+    np.testing.assert_allclose(of_volumes, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+    assert not [name for name in folded.state_dict() if ".bn." in name]
+    assert all((before[name] == t.numpy()).all() for name, t in model.state_dict().items())
+
+
+def test_stacked_frames_are_widened_to_what_processors_take_at_once():
+    conv = FramesConv(3, 64, (5, 7, 7), (1, 2, 2))
+    folded = FoldedConv(conv, np.ones(64), np.zeros(64))
+    frames = paddle.to_tensor(random_clips(4, num_frames=2).swapaxes(1, 2).reshape(8, 3, 32, 32))
+    assert not conv.adds_taps and folded.weight.shape[1] == 16
+    np.testing.assert_allclose(folded(frames, 4).numpy(), conv(frames, 4).numpy(), atol=1e-4)
+
+
+def test_large_clips_are_exported_for_their_size_and_agree(network, monkeypatch):
+    monkeypatch.setattr("inference.export.MAX_FREE_VALUES", 4 * 64 * 64)
+    clips = random_clips(2, 64, 96)
+    engine = engine_of(network, "inference")
+    np.testing.assert_allclose(engine.scores(clips), engine_of(network, "paddle").scores(clips), atol=2e-6)
+    engine.scores(random_clips(1, 64, 64, num_frames=2))
+    assert set(engine._sessions) == {(4, 32, 32), (4, 64, 96), (2,)}  # features of 32 px are smaller than the pools
+
+
+def test_batches_are_cut_to_what_suits_the_processor(network, monkeypatch):
+    engine = engine_of(network, "inference")
+    clips, sizes, session = random_clips(5, 64, 64), [], engine._open(4, 64, 64)
+    engine._sessions[(4,)] = lambda frames: sizes.append(len(frames) // 4) or session(frames)
+    expected = engine.scores(clips)
+    monkeypatch.setattr(exported, "CPU_VALUES_PER_CALL", 2 * 4 * 64 * 64)
+    np.testing.assert_allclose(engine.scores(clips), expected, atol=1e-6)
+    assert sizes == [5, 2, 2, 1]
+
+
+@pytest.fixture
+def empty_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("PADDLE_NONLOCAL_HOME", str(tmp_path / "home"))
+
+
+@pytest.mark.parametrize("name", EXPORTED)
+def test_weights_trained_anew_into_the_same_file_are_exported_anew(network, tmp_path, empty_cache, name):
+    if missing_packages(name):
+        pytest.skip(f"{missing_packages(name)} are not installed")
+    config, file, clips = network[0], tmp_path / "w.pdparams", random_clips(2)
+    expected = []
+    for seed in (0, 1):
+        save_network(config, file, seed)
+        expected.append(engine_of((config, str(file)), "paddle").scores(clips))
+        np.testing.assert_allclose(engine_of((config, str(file)), name).scores(clips), expected[-1], atol=2e-6)
+    assert np.abs(expected[0] - expected[1]).max() > 0.01
+
+
+def test_the_crop_that_sets_the_head_s_pool_has_an_export_of_its_own(network, tmp_path, empty_cache):
+    clips, expected = random_clips(2, 64, 64), []
+    for crop_size in (32, 64):
+        config = load_config(tiny_config(tmp_path, tmp_path / "list.txt", jitter_scales=[64, 64]))
+        config.TRAIN.crop_size = crop_size
+        expected.append(engine_of((config, network[1]), "paddle").scores(clips))
+        np.testing.assert_allclose(engine_of((config, network[1]), "inference").scores(clips), expected[-1], atol=2e-6)
+    assert np.abs(expected[0] - expected[1]).max() > 1e-4
+
+
+def test_an_export_of_volumes_does_not_serve_an_engine_of_frames(network, monkeypatch, empty_cache):
+    made, export = [], exported.export_paddle
+    monkeypatch.setattr(
+        exported, "export_paddle", lambda *args, **more: made.append(more["volumes"]) or export(*args, **more)
+    )
+    clips = random_clips(2)
+    for engines_of_volumes in ((), ("inference",), ()):
+        monkeypatch.setattr(exported, "VOLUME_ENGINES", engines_of_volumes)
+        found = engine_of(network, "inference").scores(clips)
+        np.testing.assert_allclose(found, engine_of(network, "paddle").scores(clips), atol=2e-6)
+    assert made == [False, True]  # each once
+
+
+def wrong_session(session, output):
+    return lambda frames: [array + 0.02 * (i == output) for i, array in enumerate(session(frames))]
+
+
+@pytest.mark.parametrize("output", [0, 1])
+def test_scores_that_differ_from_the_network_are_never_used(network, monkeypatch, capsys, output):
+    monkeypatch.setattr(choice, "FASTEST_FIRST", ("inference", "paddle"))
+    expected = engine_of(network, "paddle").scores(random_clips(1))
+    right = exported.open_session
+    monkeypatch.setattr(exported, "open_session", lambda *args: wrong_session(right(*args), output))
+    with pytest.raises(RunError, match="other scores"):
+        engine_of(network, "inference")
+    engine = engine_of(network, "auto")
+    assert engine.name == "paddle" and (engine.scores(random_clips(1)) == expected).all()
+    assert "other scores" in capsys.readouterr().out
+
+
+def test_auto_says_what_it_took_and_what_is_missing(network, monkeypatch, capsys):
+    monkeypatch.setitem(PACKAGES, "openvino", ("openvino_that_nobody_has",))
+    monkeypatch.setitem(PACKAGES, "onnxruntime", ("onnxruntime_that_nobody_has",))
+    assert engine_of(network, "auto").name == "inference"
+    out = capsys.readouterr().out
+    assert "engine: inference, float32" in out and "openvino" in out and "requirements-engines.txt" in out
+    assert candidates("auto", "float32", "gpu") == ["paddle"]
+
+
+@pytest.mark.parametrize(
+    ("engine", "precision", "device", "words"),
+    [
+        ("openvino", "float32", "cpu", ["openvino_that_nobody_has", "pip install"]),
+        ("paddle", "float16", "cpu", ["float16", "GPU"]),
+        ("paddle", "bfloat16", "cpu", ["--engine=inference"]),
+        ("inference", "bfloat16", "cpu", ["bfloat16", "instructions"]),
+        ("auto", "bfloat16", "cpu", ["bfloat16", "instructions"]),
+        ("auto", "float16", "cpu", ["float16", "GPU"]),
+        ("onnxruntime", "float32", "gpu", ["--use_gpu=False"]),
+    ],
+)
+def test_what_cannot_run_here_is_refused_in_a_line(monkeypatch, engine, precision, device, words):
+    monkeypatch.setitem(PACKAGES, "openvino", ("openvino_that_nobody_has",))
+    monkeypatch.setitem(PACKAGES, "onnxruntime", ())
+    monkeypatch.setattr(choice, "processor_has_bfloat16", lambda: False)
+    with pytest.raises(UserError) as error:
+        candidates(engine, precision, device)
+    assert all(word in str(error.value) for word in words) and "\n" not in str(error.value)
+
+
+def test_bfloat16_goes_to_the_engines_that_have_it(monkeypatch):
+    monkeypatch.setattr(choice, "processor_has_bfloat16", lambda: True)
+    monkeypatch.setattr(choice, "missing_packages", lambda name: [])
+    assert candidates("auto", "bfloat16", "cpu") == ["openvino", "inference"]
+    assert candidates("auto", "float32", "cpu") == ["openvino", "onnxruntime", "inference", "paddle"]  # docs/engines.md
+
+
+def test_flags_have_working_defaults():
+    parser = argparse.ArgumentParser()
+    add_engine_flags(parser)
+    args = parser.parse_args([])
+    assert (args.engine, args.precision) == ("auto", "float32") and args.engine in ENGINES
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--engine=tensorflow"])
+
+
+def test_views_are_scored_in_batches_in_order(network):
+    class Views:
+        def __len__(self):
+            return 5
+
+        def clips(self, ids):
+            return random_clips(5)[ids]
+
+    engine = engine_of(network, "paddle")
+    np.testing.assert_allclose(score_views(engine, Views(), 2), engine.scores(random_clips(5)), atol=1e-6)
