@@ -2,7 +2,8 @@
 # bash run.sh train|eval|predict NONLOCAL ./configs/nonlocal.yaml [flags]    the zoo's three scripts
 # bash run.sh export NONLOCAL ./configs/nonlocal.yaml [flags]                 a static network; `inference` in the zoo
 # bash run.sh demo                                                           everything once, on videos drawn here
-# bash run.sh test                                                           linter and tests, of the optional engines too
+# bash run.sh predict [flags]                                                the example network on a clip of this repository
+# bash run.sh test                                                           linter, types and tests, of the optional backends too
 # bash run.sh setup                                                          the environment in .venv only
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -15,9 +16,9 @@ fail() {
 
 # The active Python is used where it has Paddle and all modules. One with Paddle that lacks others is an environment of
 # the user's own, a GPU build perhaps: they are named and nothing is started. Without Paddle: .venv.
+# $1: modules; $2: extras of pyproject.toml that .venv gets.
 find_python() {
-    local modules=$1 active missing
-    shift
+    local modules=$1 extras=${2:-} active missing
     active=$(command -v python3 || command -v python) || fail "no python3 found; install Python 3.9 or newer"
     python=$active
     missing=$(missing_modules "$active" "$modules") || fail "$active does not run; its message stands above"
@@ -29,7 +30,7 @@ find_python() {
     if [ -x "$python" ] && [ -n "$(missing_modules "$python" "$modules")" ]; then
         rm -f .venv/*.installed # incomplete, whatever was noted there
     fi
-    make_environment "$active" "$@"
+    make_environment "$active" "$extras"
 }
 
 # Those of the modules that a Python does not have, in a line.
@@ -42,7 +43,7 @@ is_own() {
     [ "$1" -ef .venv/bin/python ] && [ "$(dirname "$1")" -ef .venv/bin ]
 }
 
-# The pip line that installs the packages of some modules in the ranges of the requirements.
+# The pip line that installs the packages of some modules in the ranges of pyproject.toml.
 install_command() {
     local line module package range
     line="$(printf %q "$1") -m pip install"
@@ -57,26 +58,25 @@ install_command() {
         imageio_ffmpeg) package=imageio-ffmpeg ;;
         *) package=$module ;;
         esac
-        range=$(sed -n "s/^$package\([<>=][^ ;#]*\).*/\1/p" requirements.txt requirements-test.txt | head -n 1)
+        range=$(sed -n "s/^ *\"$package\([<>=][^\"; ]*\).*/\1/p" pyproject.toml | head -n 1)
         line+=" '$package$range'"
     done
     echo "$line"
 }
 
+# Makes or completes .venv. Old versions of pip copy the whole folder, data and all, to install from it.
 make_environment() {
-    local active=$1 wanted list stamp
-    shift
-    [ -x .venv/bin/python ] || "$active" -m venv .venv ||
+    local extras=$2 wanted stamp
+    [ -x .venv/bin/python ] || "$1" -m venv .venv ||
         fail "python3 -m venv failed; install the venv module (Debian: apt install python3-venv)" 1
-    for list in "$@"; do
-        stamp=.venv/$list.installed
-        wanted=$(cat "$list" requirements.lock | cksum)
-        [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ] || continue
-        echo "installing $list into .venv ..."
-        .venv/bin/python -m pip install --quiet --disable-pip-version-check -r "$list" -c requirements.lock ||
-            fail "pip could not install $list; its message stands above" 1
-        echo "$wanted" >"$stamp"
-    done
+    stamp=.venv/${extras:-run}.installed
+    wanted=$(cat pyproject.toml requirements.lock | cksum)
+    [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ] || return 0
+    echo "installing the packages of pyproject.toml${extras:+ with [$extras]} into .venv ..."
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check "pip>=21.3" &&
+        .venv/bin/python -m pip install --quiet --disable-pip-version-check -c requirements.lock ".${extras:+[$extras]}" ||
+        fail "pip could not install the packages of pyproject.toml; its message stands above" 1
+    echo "$wanted" >"$stamp"
 }
 
 # Whether Paddle sees several GPUs (CUDA_VISIBLE_DEVICES counts), none of which --use_gpu refuses.
@@ -95,19 +95,22 @@ modules_of_train="$core matplotlib visualdl"
 modules_of_eval="$core matplotlib tabulate"
 modules_of_predict="$core tabulate"
 modules_of_export="$core tabulate"
-everything="$core matplotlib tabulate visualdl"
+everything="$core matplotlib tabulate visualdl safetensors"
 mode=${1:-}
 [ $# -gt 0 ] && shift
 case $mode in
 train | eval | predict | export | inference)
     [ "$mode" != inference ] || mode=export
-    [ $# -ge 2 ] || fail "usage: bash run.sh $mode NONLOCAL ./configs/nonlocal.yaml [flags]"
-    name=$1 config=$2
-    shift 2
+    network=()
+    if [ "$mode" != predict ] || [[ $# -gt 0 && $1 != -* ]]; then # predict alone takes the example network
+        [ $# -ge 2 ] || fail "usage: bash run.sh $mode NONLOCAL ./configs/nonlocal.yaml [flags]"
+        network=(--model_name="$1" --config="$2")
+        shift 2
+    fi
     modules=modules_of_$mode
     modules=${!modules}
     [[ "$mode $*" != "predict "*--draw* ]] || modules+=" matplotlib" # the font of labels
-    find_python "$modules" requirements.txt
+    find_python "$modules"
     launcher=()
     if [[ $mode =~ ^(train|eval)$ ]] && has_several_gpus "$@"; then
         launcher=(-m paddle.distributed.launch --log_dir=output/launch) # one process a GPU
@@ -117,20 +120,21 @@ train | eval | predict | export | inference)
         supervisor=(-m training.supervisor "$python") # outside the launcher
     fi
     exec "$python" ${supervisor[@]+"${supervisor[@]}"} ${launcher[@]+"${launcher[@]}"} "$mode.py" \
-        --model_name="$name" --config="$config" "$@"
+        ${network[@]+"${network[@]}"} "$@"
     ;;
 demo)
-    find_python "$everything" requirements.txt
+    find_python "$everything"
     exec "$python" tools/demo.py "$@"
     ;;
 test)
-    find_python "$everything pytest pytest_timeout xdist sklearn imageio_ffmpeg ruff safetensors" requirements.txt requirements-test.txt requirements-engines.txt
+    find_python "$everything pytest pytest_timeout xdist sklearn imageio_ffmpeg ruff mypy" test,fast
     "$python" -m ruff check .
     "$python" -m ruff format --check .
+    "$python" -m mypy
     exec "$python" -m pytest "$@"
     ;;
 setup)
-    make_environment "$(command -v python3)" requirements.txt requirements-test.txt
+    make_environment "$(command -v python3)" test
     echo "the environment is in .venv: source .venv/bin/activate"
     ;;
 *)

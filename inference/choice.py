@@ -19,7 +19,7 @@ ENGINES = ("auto", *PACKAGES)
 PRECISIONS = ("float32", "bfloat16", "float16")
 FASTEST_FIRST = ("openvino", "onnxruntime", "inference", "paddle")  # on CPUs, measured: docs/engines.md
 BFLOAT16_UNITS = {"avx512_bf16", "amx_bf16", "bf16"}  # the last is ARM's name
-INSTALL_HINT = "pip install -r requirements-engines.txt"
+INSTALL_HINT = 'pip install ".[fast]"'
 
 
 def add_engine_flags(parser: argparse.ArgumentParser) -> None:

@@ -178,7 +178,7 @@ def test_auto_says_what_it_took_and_what_is_missing(network, monkeypatch, capsys
     monkeypatch.setitem(PACKAGES, "onnxruntime", ("onnxruntime_that_nobody_has",))
     assert engine_of(network, "auto").name == "inference"
     out = capsys.readouterr().out
-    assert "engine: inference, float32" in out and "openvino" in out and "requirements-engines.txt" in out
+    assert "engine: inference, float32" in out and "openvino" in out and 'pip install ".[fast]"' in out
     assert candidates("auto", "float32", "gpu") == ["paddle"]
 
 

@@ -21,8 +21,8 @@ MAY_IMPORT = {
     "metrics": {"configs", "utils"},
     "models": {"configs", "utils"},
     "weights": {"configs", "models", "utils"},
-    "inference": {"configs", "datareader", "models", "weights", "utils"},
-    "training": {"configs", "datareader", "metrics", "models", "weights", "utils"},
+    "inference": {"configs", "datareader", "models", "tasks", "weights", "utils"},
+    "training": {"configs", "datareader", "metrics", "models", "tasks", "weights", "utils"},
     "utils": set(),
 }
 

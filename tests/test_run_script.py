@@ -45,7 +45,7 @@ def clone(tmp_path):
     """A folder with what run.sh reads, and in bin/ a stub in place of python3."""
     folder = tmp_path / "clone"
     folder.mkdir()
-    for path in (ROOT / "run.sh", *ROOT.glob("requirements*")):
+    for path in (ROOT / "run.sh", ROOT / "pyproject.toml", *ROOT.glob("requirements*")):
         shutil.copy(path, folder)
     for name, text in (("bin/python3", STUB), ("site/sitecustomize.py", HIDING)):
         (tmp_path / name).parent.mkdir()
@@ -94,7 +94,8 @@ def test_without_paddle_an_environment_is_made_and_used(clone, hidden):
         done = run_sh(clone, "train", *ZOO_LINE, hidden=hidden)
         assert done.returncode == 0, done.stderr
         *steps, call = done.stdout.splitlines()
-        expected = [] if is_there else ["made .venv", "installing requirements.txt into .venv ...", "installed"]
+        installing = "installing the packages of pyproject.toml into .venv ..."
+        expected = [] if is_there else ["made .venv", installing, "installed", "installed"]  # pip itself first
         assert steps == expected
         assert call == f"called {clone}/.venv/bin/python train.py --model_name=NONLOCAL --config=configs/x.yaml"
 
@@ -103,6 +104,19 @@ def test_a_complete_environment_is_used_as_it_is(clone):
     done = run_sh(clone, "eval", *ZOO_LINE, "--views=1x1")
     arguments = "--model_name=NONLOCAL --config=configs/x.yaml --views=1x1"
     assert done.stdout == f"called {clone.parent}/bin/python3 eval.py {arguments}\n" and not (clone / ".venv").exists()
+
+
+@pytest.mark.parametrize("flags", [[], ["--video_path=a.mp4"]])
+def test_predict_alone_leaves_network_and_configuration_to_the_script(clone, flags):
+    done = run_sh(clone, "predict", *flags)
+    assert done.stdout.splitlines() == [" ".join([f"called {clone.parent}/bin/python3 predict.py", *flags])]
+
+
+@pytest.mark.parametrize(("mode", "arguments"), [("train", []), ("eval", ["--views=1x1"]), ("predict", ["NONLOCAL"])])
+def test_a_missing_network_or_configuration_is_told_with_the_usage(clone, mode, arguments):
+    done = run_sh(clone, mode, *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"error: usage: bash run.sh {mode} NONLOCAL ./configs/nonlocal.yaml [flags]\n"
 
 
 def test_an_incomplete_environment_of_its_own_is_completed(clone):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from utils.errors import RunError, UserError
@@ -28,36 +28,52 @@ def positive_int(text: str) -> int:
 
 
 class _FlagWithoutEffect(argparse.Action):
-    """Takes the flag's value, and notes on stderr that nothing comes of it."""
+    """Accepts the flag's value and prints a note on stderr that it has no effect."""
 
     def __call__(self, parser, namespace, values, option_string=None) -> None:
         print(f"note: {option_string} is accepted for old command lines; has no effect", file=sys.stderr)
 
 
+def add_hidden_alias(parser: argparse.ArgumentParser, old: str, new: str) -> None:
+    """Accept the flag `old` (with its dashes) exactly as `new`, a flag of the parser; --help shows `new` only."""
+    parser._option_string_actions[old] = parser._option_string_actions[new]
+
+
 def build_parser(
-    description: str, save_dir: str, log_interval: int, without_effect: tuple[str, ...] = ()
+    description: str,
+    save_dir: str,
+    log_interval: int,
+    without_effect: tuple[str, ...] = (),
+    model_names: Iterable[str] = ("NONLOCAL",),
 ) -> argparse.ArgumentParser:
     """A parser with the flags that train.py, eval.py and predict.py have in common, the zoo's names and defaults.
 
-    without_effect: those of these flags that the script has no use for. They are accepted, but not in its --help.
+    Args:
+        description: the text above the flags in --help.
+        save_dir: default of --save_dir.
+        log_interval: default of --log_interval, in steps.
+        without_effect: those of these flags that the script has no use for; accepted, but not in its --help.
+        model_names: the names that --model_name lists in --help (the keys of models.FAMILIES).
     """
     parser = argparse.ArgumentParser(
         description=description, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model_name", default="NONLOCAL", help="the network's name; NONLOCAL is the only one")
+    parser.add_argument(
+        "--model_name", default="NONLOCAL", help=f"family of networks: {', '.join(model_names)} (default: %(default)s)"
+    )
     parser.add_argument("--config", default="./configs/nonlocal.yaml", help="YAML file (default: %(default)s)")
-    parser.add_argument("--batch_size", type=int, help="overrides the configuration's")
+    parser.add_argument("--batch_size", type=int, help="clips in a step; overrides the configuration")
     for flag in without_effect:
         parser.add_argument(flag, action=_FlagWithoutEffect, dest=argparse.SUPPRESS, help=argparse.SUPPRESS)
     if "--use_gpu" not in without_effect:
-        parser.add_argument("--use_gpu", type=parse_switch, help="default: a GPU if there is one")
-    parser.add_argument("--save_dir", default=save_dir, help="folder for what is written (default: %(default)s)")
+        parser.add_argument("--use_gpu", type=parse_switch, help="True or False; auto-detected when omitted")
+    parser.add_argument("--save_dir", default=save_dir, help="output folder (default: %(default)s)")
     if "--log_interval" not in without_effect:
         parser.add_argument(
             "--log_interval",
             type=int,
             default=log_interval,
-            help="steps between two lines; 0 disables them (default: %(default)s)",
+            help="steps between two progress lines; 0 disables them (default: %(default)s)",
         )
     parser.add_argument(
         "-o",
@@ -65,13 +81,13 @@ def build_parser(
         action="append",
         default=[],
         metavar="SECTION.KEY=VALUE",
-        help="a configuration key in place of the file's; may be repeated",
+        help="override a key of the configuration; may be repeated",
     )
     return parser
 
 
 def run(main: Callable[[], Any]) -> None:
-    """Call `main` and turn its end into an exit status: 0, or one line and 2 (input), 1 (run) or 130 (Ctrl-C)."""
+    """Call `main` and exit with its status: 0; or one line on stderr and 2 (input), 1 (run) or 130 (Ctrl-C)."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # a file name of odd bytes must not end the program
     try:
@@ -88,6 +104,6 @@ def run(main: Callable[[], Any]) -> None:
 
 
 def stop(message: str, status: int) -> None:
-    """Say why in one line and end."""
+    """Print the reason in one line on stderr and exit with `status`."""
     print("error: " + " ".join(message.splitlines()), file=sys.stderr)
     sys.exit(status)
