@@ -1,5 +1,6 @@
 """Say what happens in a video, in the videos of a folder or of a list: its classes, its segments, or its features.
 
+python predict.py --video_path=examples/clip.mp4          # the example network of this repository
 python predict.py --video_path=clip.mp4 --weights=output/train/NONLOCAL.pdparams --config=output/train/config.yaml
 python predict.py --video_path=match.mp4 --segments --draw=labelled.mp4 --weights=... --config=...
 python predict.py --video_path=folder/ --features=res5 --weights=... --config=...
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from configs import config_from_args
 from inference import add_engine_flags
+from inference.example import choose_network
 from utils.cli import build_parser, positive_int, run
 from utils.errors import UserError
 from utils.runtime import choose_device, prepare_environment
@@ -20,7 +22,11 @@ from utils.runtime import choose_device, prepare_environment
 
 def parse_args() -> argparse.Namespace:
     parser = build_parser(__doc__, save_dir=os.path.join("data", "predict_results"), log_interval=1)
-    parser.add_argument("--weights", help="file of weights (default: INFER.checkpoint_dir's, else the zoo's download)")
+    parser.add_argument(
+        "--weights",
+        help="file of weights (default: the one in INFER.checkpoint_dir, else the published one; "
+        "with no --config either, the example network)",
+    )
     parser.add_argument("--filelist", help="videos to predict, one a line, in place of INFER.filelist")
     parser.add_argument("--video_path", help="a video or a folder of videos; goes before --filelist")
     parser.add_argument("--infer_topk", type=positive_int, default=20, help="classes shown (default: %(default)s)")
@@ -38,7 +44,9 @@ def parse_args() -> argparse.Namespace:
         help="one row of features a video, a clip of --views, or a window that slides (default: %(default)s)",
     )  # fmt: skip
     add_engine_flags(parser)
+    parser.set_defaults(config=None)  # tells "not given" from the zoo's
     args = parser.parse_args()
+    choose_network(args)
     args.segments = args.segments or bool(args.draw)
     if args.segments and args.features:
         parser.error("--features and --segments (or --draw) are two runs; leave one out")

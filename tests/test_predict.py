@@ -247,11 +247,12 @@ def test_bad_input_is_one_line_and_status_2(monkeypatch, tmp_path, flags, capsys
 
 
 def test_no_weights_offline_says_what_to_pass(tmp_path, videos):
-    """The real program as a newcomer starts it, with a download that cannot work."""
+    """The zoo's configuration as a newcomer starts it, with a download that cannot work."""
     import os
 
     env = {**os.environ, "PADDLE_NONLOCAL_HOME": str(tmp_path / "home"), "https_proxy": "http://127.0.0.1:9"}
-    command = [sys.executable, "predict.py", f"--video_path={videos[0][0]}", f"--save_dir={tmp_path / 'out'}"]
+    flags = ["--config=configs/nonlocal.yaml", f"--video_path={videos[0][0]}", f"--save_dir={tmp_path / 'out'}"]
+    command = [sys.executable, "predict.py", *flags]
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
     assert done.returncode in (1, 2), done
     assert (

@@ -61,7 +61,9 @@ def build_parser(
     parser.add_argument(
         "--model_name", default="NONLOCAL", help=f"family of networks: {', '.join(model_names)} (default: %(default)s)"
     )
-    parser.add_argument("--config", default="./configs/nonlocal.yaml", help="YAML file (default: %(default)s)")
+    parser.add_argument(
+        "--config", default="./configs/nonlocal.yaml", help="YAML file (default: ./configs/nonlocal.yaml)"
+    )
     parser.add_argument("--batch_size", type=int, help="clips in a step; overrides the configuration")
     for flag in without_effect:
         parser.add_argument(flag, action=_FlagWithoutEffect, dest=argparse.SUPPRESS, help=argparse.SUPPRESS)
@@ -88,8 +90,8 @@ def build_parser(
 
 def run(main: Callable[[], Any]) -> None:
     """Call `main` and exit with its status: 0; or one line on stderr and 2 (input), 1 (run) or 130 (Ctrl-C)."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # a file name of odd bytes must not end the program
+    for stream in (sys.stdout, sys.stderr):  # a file name of odd bytes must not end the program
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         main()
     except (UserError, RunError) as error:
