@@ -1,5 +1,5 @@
 """Each test process computes with one thread: pytest-xdist already gives every core a process. Nothing is written into
-the user's folder of downloads and exported networks."""
+the user's folder of downloads and exported networks. Messages are English whatever the user's locale is."""
 
 import atexit
 import os
@@ -10,4 +10,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")
 os.environ.setdefault("GLOG_minloglevel", "2")
 os.environ["PADDLE_NONLOCAL_HOME"] = tempfile.mkdtemp(prefix="nonlocal_tests.")
+os.environ["LC_ALL"] = "C.UTF-8"
+os.environ.pop("LANGUAGE", None)
 atexit.register(shutil.rmtree, os.environ["PADDLE_NONLOCAL_HOME"], ignore_errors=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NoReturn
 
 from utils.errors import RunError, UserError
+from utils.i18n import HelpFormatter, language, tr
 
 
 def parse_switch(text: str) -> bool:
@@ -25,6 +26,19 @@ def positive_int(text: str) -> int:
     if text.isdecimal() and int(text) > 0:
         return int(text)
     raise argparse.ArgumentTypeError(f"expected a whole number above 0, found {text!r}")
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse's parser; help and usage errors are in Chinese where the locale is (utils/i18n.py)."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **{"formatter_class": HelpFormatter, **options})
+
+    def error(self, message: str) -> NoReturn:
+        if language() == "en":
+            super().error(message)
+        self.print_usage(sys.stderr)
+        self.exit(UserError.status, f"{self.prog}: {tr('error: ')}{tr(message)}\n")
 
 
 class _FlagWithoutEffect(argparse.Action):
@@ -55,9 +69,7 @@ def build_parser(
         without_effect: those of these flags that the script has no use for; accepted, but not in its --help.
         model_names: the names that --model_name lists in --help (the keys of models.FAMILIES).
     """
-    parser = argparse.ArgumentParser(
-        description=description, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(description=description, allow_abbrev=False)
     parser.add_argument(
         "--model_name", default="NONLOCAL", help=f"family of networks: {', '.join(model_names)} (default: %(default)s)"
     )
@@ -107,5 +119,5 @@ def run(main: Callable[[], Any]) -> None:
 
 def stop(message: str, status: int) -> None:
     """Print the reason in one line on stderr and exit with `status`."""
-    print("error: " + " ".join(message.splitlines()), file=sys.stderr)
+    print(tr("error: ") + tr(" ".join(message.splitlines())), file=sys.stderr)
     sys.exit(status)

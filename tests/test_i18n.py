@@ -1,0 +1,266 @@
+"""Chinese help, errors and pages: complete, current, and without effect where the locale is not Chinese."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import importlib
+import os
+import re
+import string
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.script_runs import ROOT
+from utils import messages_zh
+from utils.i18n import Catalogue, catalogue, columns, language, tr, wrap
+
+SCRIPTS = ("train", "eval", "predict", "export")
+CHINESE = re.compile("[\u4e00-\u9fff]")
+LOCALE = ("LC_ALL", "LC_MESSAGES", "LANGUAGE", "LANG")
+
+
+def set_locale(monkeypatch, **variables: str) -> None:
+    for name in LOCALE:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def chinese(monkeypatch):
+    set_locale(monkeypatch, LANG="zh_CN.UTF-8")
+
+
+def run(*command: str, **variables: str) -> subprocess.CompletedProcess:
+    """A script in a process of its own, with `variables` as the whole locale; output as bytes."""
+    environment = {name: value for name, value in os.environ.items() if name not in (*LOCALE, "PYTHONIOENCODING")}
+    return subprocess.run([sys.executable, *command], cwd=ROOT, env={**environment, **variables}, capture_output=True)
+
+
+# The locale
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, "en"),
+        ({"LANG": "zh_CN.UTF-8"}, "zh"),
+        ({"LANG": "zh_CN"}, "zh"),
+        ({"LANG": "zh-Hans"}, "zh"),
+        ({"LANG": "en_US.UTF-8"}, "en"),
+        ({"LANG": "de_DE.UTF-8"}, "en"),
+        ({"LANG": "C.UTF-8"}, "en"),
+        ({"LC_ALL": "en_US.UTF-8", "LANG": "zh_CN.UTF-8"}, "en"),
+        ({"LC_ALL": "zh_CN.UTF-8", "LANG": "en_US.UTF-8"}, "zh"),
+        ({"LC_ALL": "", "LC_MESSAGES": "zh_CN.UTF-8", "LANG": "en_US.UTF-8"}, "zh"),
+        ({"LC_MESSAGES": "en_US.UTF-8", "LANG": "zh_CN.UTF-8"}, "en"),
+        ({"LC_ALL": "C", "LANG": "zh_CN.UTF-8"}, "en"),
+        ({"LANGUAGE": "zh_CN:en", "LANG": "en_US.UTF-8"}, "zh"),
+        ({"LANGUAGE": "en:zh_CN", "LANG": "zh_CN.UTF-8"}, "en"),
+        ({"LANGUAGE": "de:zh_CN", "LANG": "de_DE.UTF-8"}, "zh"),
+        ({"LANGUAGE": "zh_CN", "LC_ALL": "C.UTF-8"}, "en"),
+        ({"LANGUAGE": "zh_CN"}, "zh"),
+    ],
+)
+def test_the_language_follows_the_locale(monkeypatch, variables, expected):
+    set_locale(monkeypatch, **variables)
+    assert language() == expected
+
+
+def test_the_table_is_not_imported_without_a_chinese_locale():
+    code = "import sys, utils.cli as cli; cli.tr('error: '); print('utils.messages_zh' in sys.modules)"
+    assert run("-c", code, LANG="en_US.UTF-8").stdout.strip() == b"False"
+    assert run("-c", code, LANG="zh_CN.UTF-8").stdout.strip() == b"True"
+
+
+# Help
+
+
+def parser_of(script: str, monkeypatch) -> argparse.ArgumentParser:
+    """The parser that a script builds."""
+    found = []
+    monkeypatch.setattr(argparse.ArgumentParser, "print_help", lambda self, file=None: found.append(self))
+    monkeypatch.setattr(sys, "argv", [f"{script}.py", "--help"])
+    with pytest.raises(SystemExit):
+        importlib.import_module(script).parse_args()
+    return found[0]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_every_help_text_has_a_chinese_entry(script, monkeypatch):
+    parser = parser_of(script, monkeypatch)
+    table = catalogue("zh")
+    texts = [action.help for action in parser._actions if action.help not in (None, argparse.SUPPRESS)]
+    texts += [group.title for group in parser._action_groups if group._group_actions]
+    assert [text for text in texts if table.find(text) is None] == []
+    paragraphs = [" ".join(paragraph.split()) for paragraph in parser.description.strip().split("\n\n")]
+    assert [p for p in paragraphs if table.find(p) is None and not p.startswith(("python ", "bash "))] == []
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help_is_chinese_in_a_chinese_locale_and_english_elsewhere(script):
+    english, chinese = (run(f"{script}.py", "--help", LANG=lang) for lang in ("en_US.UTF-8", "zh_CN.UTF-8"))
+    assert english.returncode == chinese.returncode == 0 and not english.stderr and not chinese.stderr
+    before, after = english.stdout.decode(), chinese.stdout.decode()
+    assert not CHINESE.search(before) and "show this help message and exit" in before
+    assert after.startswith("用法：") and "选项:" in after and "显示本帮助并退出" in after
+    flags = re.compile(r"--\w+")
+    assert set(flags.findall(before)) >= set(flags.findall(after)) >= set(re.findall(r"^  .*?(--\w+)", before, re.M))
+    assert all(columns(line) <= 120 for line in after.splitlines()[1:] if CHINESE.search(line))
+
+
+def test_lines_are_cut_by_the_columns_of_a_terminal():
+    lines = wrap("每段视频的片段数 x 裁剪数，例如 10x3（默认：按 INFER.num_test_clips 取 Nx3）；或 whole：整帧。", 20)
+    assert all(columns(line) <= 23 for line in lines)  # one word of 23 columns cannot be cut
+    assert "INFER.num_test_clips" in " ".join(lines)
+    assert not any(line[0] in "，。；：）" for line in lines)
+    assert wrap("", 20) == [""]
+
+
+# Errors
+
+
+def literals_of_the_program() -> set[str]:
+    """Every string and f-string in the program's code, each value of an f-string as {}."""
+    found = set()
+    folders = ("configs", "data", "datareader", "inference", "metrics", "models", "tasks", "tools", "training", "utils")
+    files = [*ROOT.glob("*.py"), *(path for name in (*folders, "weights") for path in (ROOT / name).rglob("*.py"))]
+    for path in files:
+        if path.name.startswith("messages_"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                found.add("".join(v.value if isinstance(v, ast.Constant) else "{}" for v in node.values))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.add(node.value)
+                found.add(" ".join(node.value.split()))
+                found.update(" ".join(paragraph.split()) for paragraph in node.value.split("\n\n"))
+    return found
+
+
+def test_the_english_of_every_entry_stands_in_the_code():
+    literals = literals_of_the_program()
+    stale = []
+    for english in {**messages_zh.HELP, **messages_zh.ERRORS}:
+        plain = "".join(text + ("" if field is None else "{}") for text, field, *_ in string.Formatter().parse(english))
+        if plain not in literals:
+            stale.append(english)
+    assert stale == []
+
+
+def test_entries_keep_their_placeholders_and_are_chinese():
+    for english, chinese in messages_zh.MESSAGES.items():
+        fields, kept = ({f for _, f, *_ in string.Formatter().parse(text) if f} for text in (english, chinese))
+        assert kept == fields, english
+        assert sorted(re.findall(r"%\(\w+\)s", english)) == sorted(re.findall(r"%\(\w+\)s", chinese)), english
+        assert CHINESE.search(chinese) or "：" in chinese or "；" in chinese, english
+    assert len(messages_zh.ERRORS) >= 60
+
+
+def test_placeholders_keep_their_values(chinese):
+    assert tr("/data/视频 1.mp4: no such file or directory") == "/data/视频 1.mp4：没有该文件或目录"
+    assert tr("cannot read the list a b.txt: Permission denied") == "无法读取列表 a b.txt：权限不足"
+    assert tr("x.yaml: unknown key TRAIN.epochs; did you mean epoch?") == (
+        "x.yaml：未知的配置项 TRAIN.epochs；您是否想写 epoch？"
+    )
+    assert tr("{odd}: {} {0} no such file or directory") == "{odd}: {} {0} no such file or directory"
+    assert tr("{odd}{}: no such file or directory") == "{odd}{}：没有该文件或目录"
+    assert tr("something nobody has translated") == "something nobody has translated"
+
+
+def test_of_several_templates_the_most_specific_is_taken():
+    table = Catalogue({"{a}: {cause}": "[{a}] {cause}", "{a}: no {b}": "[{a}] kein {b}", "twice {a} {a}": "2 {a}"})
+    assert table.find("x: no y") == "[x] kein y"
+    assert table.find("x: y: no z") == "[x: y] kein z"
+    assert table.find("x: y") == "[x] y"
+    assert table.find("twice 1 1") == "2 1" and table.find("twice 1 2") is None
+
+
+@pytest.mark.parametrize(
+    ("command", "english", "chinese"),
+    [
+        (("predict.py", "--video_path=/no/such.mp4"), "no such file", "/no/such.mp4：没有该文件或目录"),
+        (("train.py", "--config=/no/such.yaml"), "cannot read the configuration", "无法读取配置文件 /no/such.yaml"),
+        (("train.py", "-o", "TRAIN.epochs=1"), "did you mean epoch?", "未知的配置项 TRAIN.epochs；您是否想写 epoch？"),
+        (("eval.py", "-o", "TEST.batch_size=0"), "must be at least 1", "TEST.batch_size: 0 须不小于 1"),
+        (("predict.py", "--infer_topk=0"), "whole number above 0", "参数 --infer_topk：应为大于 0 的整数，实际为 '0'"),
+        (("predict.py", "--no_such_flag"), "unrecognized arguments", "无法识别的参数：--no_such_flag"),
+        (("export.py", "--format=tf"), "invalid choice", "参数 --format：取值 'tf' 无效（可选："),
+        (("train.py", "--config"), "expected one argument", "参数 --config：需要一个值"),
+    ],
+)
+def test_errors_are_chinese_with_the_same_exit_status(command, english, chinese):
+    before, after = (run(*command, LANG=lang) for lang in ("en_US.UTF-8", "zh_CN.UTF-8"))
+    assert before.returncode == after.returncode == 2
+    assert english in before.stderr.decode() and "error: " in before.stderr.decode()
+    assert not CHINESE.search(before.stderr.decode())
+    assert chinese in after.stderr.decode() and "错误：" in after.stderr.decode()
+    assert len(before.stderr.splitlines()) == len(after.stderr.splitlines()) or "用法" in after.stderr.decode()
+
+
+def test_a_terminal_that_cannot_show_chinese_gets_english():
+    for command in (("predict.py", "--help"), ("predict.py", "--video_path=/no/such.mp4")):
+        result = run(*command, LANG="zh_CN.UTF-8", PYTHONIOENCODING="ascii")
+        text = (result.stdout + result.stderr).decode("ascii")
+        assert result.returncode == (0 if "--help" in command else 2)
+        assert "Traceback" not in text and "\\u" not in text and ("usage: " in text or "error: " in text)
+
+
+def test_a_gb18030_terminal_gets_its_own_encoding():
+    result = run("predict.py", "--video_path=/no/such.mp4", LANG="zh_CN.GB18030", PYTHONIOENCODING="gb18030")
+    assert "错误：" in result.stderr.decode("gb18030")
+
+
+# Pages
+
+
+def pages() -> list[Path]:
+    return sorted(page for page in (ROOT / "docs").glob("*.md") if (ROOT / "docs" / "zh" / page.name).exists())
+
+
+COMMAND = re.compile(r"(python|bash|pip|git|source|docker|[A-Z_]+=\S+ +python) ")
+
+
+def code_of(text: str) -> list[str]:
+    """The lines of a page's code blocks that are the same in every language: commands, code, keys; without comments."""
+    found, language_of_block = [], None
+    for line in text.split("\n"):
+        fence = re.match(r"\s*```(.*)", line)
+        if fence:
+            language_of_block = None if language_of_block is not None else fence[1].strip()
+            continue
+        is_indented = line.startswith("    ")
+        line = re.sub(r"(^|\s)#.*", "", line).strip()
+        in_code = language_of_block in ("bash", "sh", "console", "python", "yaml")
+        is_command = COMMAND.match(line) and (language_of_block is not None or is_indented)
+        if line and (in_code or is_command):
+            found.append(line)
+    return found
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
+def test_a_page_and_its_chinese_one_have_the_same_commands_and_sections(page):
+    other = ROOT / "docs" / "zh" / page.name
+    assert other.exists(), f"docs/zh/{page.name} is missing"
+    english, chinese = page.read_text(encoding="utf-8"), other.read_text(encoding="utf-8")
+    assert CHINESE.search(chinese)
+    assert code_of(chinese) == code_of(english)
+    assert len(re.findall(r"^## ", chinese, re.M)) == len(re.findall(r"^## ", english, re.M))
+
+
+@pytest.mark.parametrize(
+    "page", sorted((ROOT / "docs" / "zh").glob("*.md")), ids=lambda page: str(page.relative_to(ROOT))
+)
+def test_links_between_pages_lead_somewhere(page):
+    text = page.read_text(encoding="utf-8")
+    for target, anchor in re.findall(r"\]\(([^)#:\s]*)(#[^)\s]*)?\)", text):
+        file = page if not target else page.parent / target
+        assert file.exists(), f"{page.name} links to {target}"
+        if anchor and file.suffix == ".md":
+            titles = re.findall(r"^#+ (.*)", file.read_text(encoding="utf-8"), re.M)
+            slugs = {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+            assert anchor[1:] in slugs, f"{page.name} links to {target}{anchor}"

@@ -1,0 +1,431 @@
+"""The program's help texts and most common errors in Chinese; utils/i18n.py looks them up.
+
+English, as it stands in the code -> Chinese. `{name}` stands for what changes from case to case. Three names mean
+something: {cause} and {hint} are messages of their own and are translated too, a {hint} begins with "; " or is empty, a
+{number} has no spaces. tests/test_i18n.py compares the English with the code: an entry whose English has changed, and a
+help text without an entry, fail there.
+"""
+
+from __future__ import annotations
+
+# What argparse itself prints.
+ARGPARSE = {
+    "usage: ": "用法：",
+    "options": "选项",
+    "optional arguments": "选项",
+    "positional arguments": "位置参数",
+    "show this help message and exit": "显示本帮助并退出",
+    "argument {argument}: {cause}": "参数 {argument}：{cause}",
+    "the following arguments are required: {names}": "缺少必需的参数：{names}",
+    "one of the arguments {names} is required": "参数 {names} 必须给出其中一个",
+    "unrecognized arguments: {names}": "无法识别的参数：{names}",
+    "invalid choice: {value} (choose from {choices})": "取值 {value} 无效（可选：{choices}）",
+    "invalid {kind} value: {value}": "{value} 不是有效的 {kind} 值",
+    "expected one argument": "需要一个值",
+    "expected at least one argument": "至少需要一个值",
+    "expected at most one argument": "最多一个值",
+    "expected {number} arguments": "需要 {number} 个值",
+    "not allowed with argument {argument}": "不能与参数 {argument} 同时使用",
+    "ignored explicit argument {value}": "该参数不带值，不能写成 {value}",
+    "ambiguous option: {option} could match {matches}": "参数 {option} 有歧义，可能是 {matches}",
+}
+
+# --help of train.py, eval.py, predict.py and export.py.
+HELP = {
+    # shared flags
+    "family of networks: {names} (default: %(default)s)": "网络家族：{names}（默认：%(default)s）",
+    "YAML file (default: {path})": "YAML 配置文件（默认：{path}）",
+    "clips in a step; overrides the configuration": "每步的片段数；覆盖配置文件中的值",
+    "True or False; auto-detected when omitted": "True 或 False；省略时自动判断",
+    "output folder (default: %(default)s)": "输出目录（默认：%(default)s）",
+    "steps between two progress lines; 0 disables them (default: %(default)s)": (
+        "每隔多少步打印一行进度；0 表示不打印（默认：%(default)s）"
+    ),
+    "override a key of the configuration; may be repeated": "覆盖一个配置项；可多次使用",
+    "file of weights (default: TEST.checkpoint_dir's, else the zoo's download)": (
+        "权重文件（默认：TEST.checkpoint_dir 中的权重，没有时下载模型库发布的权重）"
+    ),
+    "file of weights (default: INFER.checkpoint_dir's, else the zoo's download)": (
+        "权重文件（默认：INFER.checkpoint_dir 中的权重，没有时下载模型库发布的权重）"
+    ),
+    "file of weights (default: the one in INFER.checkpoint_dir, else the published one; with no --config either, the "
+    "example network)": (
+        "权重文件（默认：INFER.checkpoint_dir 中的权重，没有时下载公开发布的权重；若也未给 --config，则使用示例网络）"
+    ),
+    # train.py
+    "Train a NONLOCAL network on a list of videos.": "用视频列表训练 NONLOCAL 网络。",
+    "overrides the configuration's": "覆盖配置文件中的值",
+    "overrides the configuration's; at least 1": "覆盖配置文件中的值；至少为 1",
+    "file of weights to begin from, or `imagenet` to download ImageNet's for the depth": (
+        "初始权重文件；或写 `imagenet`，按网络深度下载 ImageNet 预训练权重"
+    ),
+    "a checkpoint, a folder (its newest good one) or `auto` (--save_dir's)": (
+        "检查点、目录（取其中最新的完好检查点）或 `auto`（即 --save_dir 目录）"
+    ),
+    "start a failed run again, with --resume=auto, up to so many times": (
+        "训练失败后以 --resume=auto 重新启动，最多重启这么多次"
+    ),
+    "delete the run that --save_dir holds, and start anew": "删除 --save_dir 中已有的训练结果，从头开始",
+    "epochs between two validations; 0: none (default: %(default)s)": "每隔多少轮验证一次；0 表示不验证（默认：%(default)s）",
+    "True: TRAIN.seed; False: a new seed each run": "True：使用 TRAIN.seed；False：每次运行换新的随机种子",
+    "mixed precision on a GPU (TRAIN.amp)": "GPU 上的混合精度训练（TRAIN.amp）",
+    "static: a compiled graph (TRAIN.graph)": "static：编译为静态图（TRAIN.graph）",
+    "profile the first steps": "对最初若干步做性能分析",
+    "folder for the profile (default: %(default)s)": "性能分析结果的目录（默认：%(default)s）",
+    "accepted for the zoo's scripts; Paddle no longer has the pass": "为兼容模型库脚本而保留；Paddle 已不再提供此优化",
+    # eval.py
+    "Score the videos of a list with several views each and report the accuracy.": (
+        "对列表中的每段视频取多个视图打分，并报告准确率。"
+    ),
+    "in place of TEST.filelist": "代替 TEST.filelist",
+    "clips x crops of a video, such as 10x3 (default: TEST.num_test_clips as Nx3)": (
+        "每段视频的片段数 x 裁剪数，例如 10x3（默认：按 TEST.num_test_clips 取 Nx3）"
+    ),
+    "play each clip backwards, to see whether the network uses time": "把每个片段倒放，用来检验网络是否利用了时间信息",
+    "who computes: Paddle's network as it is, or an export of it to Paddle Inference, ONNX Runtime or OpenVINO; auto "
+    "takes the fastest that is installed (default: %(default)s)": (
+        "推理后端：原样使用 Paddle 网络，或将其导出到 Paddle Inference、ONNX Runtime、OpenVINO；"
+        "auto 选用已安装的最快后端（默认：%(default)s）"
+    ),
+    "bfloat16 needs a processor that has it (inference, openvino) or a GPU, float16 a GPU (default: %(default)s)": (
+        "bfloat16 需要支持它的处理器（inference、openvino）或 GPU；float16 需要 GPU（默认：%(default)s）"
+    ),
+    # predict.py
+    "Say what happens in a video, in the videos of a folder or of a list: its classes, its segments, or its features.": (
+        "预测一段视频、一个目录或一个列表中的视频里发生了什么：输出类别、时间段或特征。"
+    ),
+    "videos to predict, one a line, in place of INFER.filelist": "待预测视频的列表，每行一个，代替 INFER.filelist",
+    "a video or a folder of videos; goes before --filelist": "视频文件或视频目录；优先于 --filelist",
+    "classes shown (default: %(default)s)": "显示前几个类别（默认：%(default)s）",
+    "clips x crops of a video, as 10x3 (default: INFER.num_test_clips as Nx3), or whole: uncropped frames of as many "
+    "clips. With sliding windows the crops of each: 1x1, 1x3 or whole (default)": (
+        "每段视频的片段数 x 裁剪数，例如 10x3（默认：按 INFER.num_test_clips 取 Nx3）；或 whole：同样多的片段，整帧不裁剪。"
+        "使用滑动窗口时指每个窗口的裁剪方式：1x1、1x3 或 whole（默认）"
+    ),
+    "videos of any length: what happens when, as files": "任意长度的视频：输出何时发生何事，写成文件",
+    "seconds between two windows (default: half a window)": "相邻窗口的间隔，秒（默认：窗口的一半）",
+    "segments drawn on the video; a folder for several": "把时间段标注画在视频上；多个视频时给目录",
+    "a stage's mean output, as npz": "输出某一阶段的平均特征，存为 npz",
+    "one row of features a video, a clip of --views, or a window that slides (default: %(default)s)": (
+        "每段视频、--views 的每个片段或每个滑动窗口输出一行特征（默认：%(default)s）"
+    ),
+    # export.py
+    "Write the network as a static graph for other programs, and compare its scores with the network's before saying so.": (
+        "把网络导出为供其他程序使用的静态图；导出后先与原网络比较得分，一致才算完成。"
+    ),
+    "Writes net.json (Paddle 2.6: net.pdmodel) and net.pdiparams, or with --format=onnx net.onnx, and net.yaml: what "
+    "goes in and comes out, class names, where the weights came from. Input: frames float32 [N*T, 3, H, W], the T "
+    "frames of a clip in a row, RGB, (x - mean) / std; outputs: scores float32 [N, K] and logits [N, P, K]. N, H and W "
+    "are free unless --batch_size or --crop_size fixes them.": (
+        "写出 net.json（Paddle 2.6 为 net.pdmodel）与 net.pdiparams；--format=onnx 时写出 net.onnx。另有 net.yaml，\n"
+        "说明输入输出、类别名与权重来源。输入：frames float32 [N*T, 3, H, W]，同一片段的 T 帧连续排列，RGB，(x - mean) / std；\n"
+        "输出：scores float32 [N, K] 与 logits [N, P, K]。N、H、W 可变，除非用 --batch_size 或 --crop_size 固定。"
+    ),
+    "(default: %(default)s)": "（默认：%(default)s）",
+    "fixes height and width, pixels (default: free)": "固定高和宽，像素（默认：可变）",
+    "frames of a clip (default: INFER.video_length)": "每个片段的帧数（默认：INFER.video_length）",
+    "video or folder whose clips are compared; left out: a drawn one": "用于比较得分的视频或目录；省略时使用绘制的视频",
+}
+
+# Error lines: what UserError, RunError and the parsers' checks of values say.
+ERRORS = {
+    "error: ": "错误：",
+    # command line
+    "expected True or False, found {value}": "应为 True 或 False，实际为 {value}",
+    "expected a whole number above 0, found {value}": "应为大于 0 的整数，实际为 {value}",
+    "expected seconds above 0, found {value}": "应为大于 0 的秒数，实际为 {value}",
+    "--features and --segments (or --draw) are two runs; leave one out": (
+        "--features 与 --segments（或 --draw）须分两次运行；请去掉其中一个"
+    ),
+    "--feature_pooling goes with --features": "--feature_pooling 须与 --features 一起使用",
+    "--hop goes with --segments or --feature_pooling=window": (
+        "--hop 须与 --segments 或 --feature_pooling=window 一起使用"
+    ),
+    "out of memory; choose a smaller batch_size or fewer num_reader_threads": (
+        "内存不足；请减小 batch_size 或 num_reader_threads"
+    ),
+    "stopped by Ctrl-C": "已被 Ctrl-C 中止",
+    "{script}.py {name}: there are {names}": "{script}.py {name}：可选的有 {names}",
+    # environment and device
+    "Paddle cannot be imported ({cause}); run `bash run.sh setup`": (
+        "无法导入 Paddle（{cause}）；请运行 `bash run.sh setup`"
+    ),
+    "--use_gpu=True, but {cause}; install paddlepaddle-gpu or leave --use_gpu out": (
+        "指定了 --use_gpu=True，但{cause}；请安装 paddlepaddle-gpu 或去掉 --use_gpu"
+    ),
+    "this Paddle is built without CUDA": "当前的 Paddle 不带 CUDA",
+    "no GPU is visible": "看不到 GPU",
+    "pictures need matplotlib: pip install matplotlib": "绘图需要 matplotlib：pip install matplotlib",
+    "cannot write {path}: {cause}; free space or choose another folder": (
+        "无法写入 {path}：{cause}；请释放磁盘空间或换一个目录"
+    ),
+    "cannot write {path}: {cause}; free space and --resume": "无法写入 {path}：{cause}；请释放磁盘空间后用 --resume 续训",
+    "cannot write {path}: {cause}; choose another folder": "无法写入 {path}：{cause}；请换一个目录",
+    "--save_dir={path}: {cause}; choose another folder": "--save_dir={path}：{cause}；请换一个目录",
+    "another process of this run has ended or is out of reach; its own message says why": (
+        "本次运行的另一个进程已结束或无法连接；原因见该进程自己的报错"
+    ),
+    # configuration
+    "cannot read the configuration {path}: {cause}; pass --config=FILE.yaml": (
+        "无法读取配置文件 {path}：{cause}；请用 --config=FILE.yaml 指定"
+    ),
+    "{source}: write SECTION.key=value, for example -o TRAIN.batch_size=8": (
+        "{source}：请写成 SECTION.key=value，例如 -o TRAIN.batch_size=8"
+    ),
+    "--model_name={name}: {path} describes {other}": "--model_name={name}：{path} 描述的是 {other}",
+    "{source}: MODEL.depth {depth} contradicts MODEL.video_arc_choice {arc}, which has depth {other}; remove `depth` or "
+    "choose another arc": (
+        "{source}：MODEL.depth {depth} 与 MODEL.video_arc_choice {arc}（深度 {other}）矛盾；请删除 `depth` 或更换 arc"
+    ),
+    "{source}: NONLOCAL.use_affine needs NONLOCAL.use_bn: True (it takes the norm's place)": (
+        "{source}：NONLOCAL.use_affine 需要 NONLOCAL.use_bn: True（它取代归一化层的位置）"
+    ),
+    "{source}: {section}.jitter_scales is [smallest, largest] short side, not {value}": (
+        "{source}：{section}.jitter_scales 应为 [最小, 最大] 短边，而不是 {value}"
+    ),
+    "{source}: {section}.jitter_scales {value}: a test uses one short side; write it twice": (
+        "{source}：{section}.jitter_scales {value}：测试只用一种短边，请把同一个数写两次"
+    ),
+    "{source}: {section}.crop_size {value} is larger than the smallest short side {side} ({other}.jitter_scales)": (
+        "{source}：{section}.crop_size {value} 大于最小短边 {side}（{other}.jitter_scales）"
+    ),
+    "{source}: {section}.num_test_clips {value}: three crops a clip make it a multiple of 3": (
+        "{source}：{section}.num_test_clips {value}：每个片段三个裁剪，故须为 3 的倍数"
+    ),
+    "{path}: `base` leads back to the same file": "{path}：`base` 形成了循环引用",
+    "{path}: expected sections such as MODEL: and TRAIN:, found {kind}": (
+        "{path}：应由 MODEL:、TRAIN: 等小节组成，实际为 {kind}"
+    ),
+    "{source}: more than {number} characters once its YAML aliases are written out": (
+        "{source}：展开 YAML 别名后超过 {number} 个字符"
+    ),
+    "{source}{line}: not valid YAML: {cause}": "{source}{line}：不是有效的 YAML：{cause}",
+    "{source}: unknown section {name}{hint}": "{source}：未知的小节 {name}{hint}",
+    "{source}: section {name} must hold `key: value` lines": "{source}：小节 {name} 应由 `key: value` 行组成",
+    "{source}: unknown key {section}.{name}{hint}": "{source}：未知的配置项 {section}.{name}{hint}",
+    "; did you mean {name}?": "；您是否想写 {name}？",
+    "; there are: {names}": "；可选的有：{names}",
+    "; it belongs to {section}": "；它属于 {section}",
+    "{where}: expected dict, found {kind} {value}": "{where}：应为 dict，实际为 {kind} {value}",
+    "{where}: expected a list of {kind}, found {value}": "{where}：应为 {kind} 的列表，实际为 {value}",
+    "{where}: expected {kind}, found {other} {value}": "{where}：应为 {kind}，实际为 {other} {value}",
+    "{where}: {value} is none of {choices}": "{where}：{value} 不在可选值之中：{choices}",
+    "{where}: {value} must be {cause} {number}": "{where}：{value} 须{cause} {number}",
+    "at least": "不小于",
+    "at most": "不大于",
+    # lists and class names
+    "pass --video_path=VIDEO (a file or folder) or --filelist=LIST; {path} does not exist": (
+        "请用 --video_path=VIDEO（文件或目录）或 --filelist=LIST 指定视频；{path} 不存在"
+    ),
+    "{path}: no such file or directory": "{path}：没有该文件或目录",
+    "cannot read the list {path}: {cause}": "无法读取列表 {path}：{cause}",
+    "the list {path} holds no video; write `path label` lines into it": (
+        "列表 {path} 中没有视频；请写入 `路径 标签` 形式的行"
+    ),
+    "the list holds no video": "列表中没有视频",
+    "{where}: no label after the path; write `path label`": "{where}：路径后没有标签；请写成 `路径 标签`",
+    "{path}:{line}: a NUL byte; this is no text file": "{path}:{line}：含有 NUL 字节，不是文本文件",
+    "{path} has the four columns `path video_index clip crop`, which need a list of labels: set TEST.filename_gt, or "
+    "write `path label` lines": (
+        "{path} 是四列格式 `path video_index clip crop`，需要另外的标签列表：请设置 TEST.filename_gt，或改写成 `路径 标签` 行"
+    ),
+    "{path}:{line}: video {index} is {name} here and {other} above": "{path}:{line}：视频 {index} 此处为 {name}，前面为 {other}",
+    "{where}: video {index}, but {path} holds {number} (counted from 0)": (
+        "{where}：视频序号为 {index}，但 {path} 只有 {number} 个（从 0 数起）"
+    ),
+    "{where}: video {index} is {name}, but {path}:{line} is {other}; the two lists do not belong together": (
+        "{where}：视频 {index} 为 {name}，但 {path}:{line} 为 {other}；两个列表不配套"
+    ),
+    "{where}: label {label} is outside 0{last}": "{where}：标签 {label} 超出范围 0{last}",
+    "label {label} is outside 0..{last}: the list has more classes than MODEL.num_classes": (
+        "标签 {label} 超出范围 0..{last}：列表中的类别多于 MODEL.num_classes"
+    ),
+    "the class names {path} do not exist; set MODEL.class_names (-o MODEL.class_names=FILE)": (
+        "类别名文件 {path} 不存在；请设置 MODEL.class_names（-o MODEL.class_names=FILE）"
+    ),
+    "cannot read the class names {path}: {cause}": "无法读取类别名文件 {path}：{cause}",
+    "the class names {path} are not UTF-8 text": "类别名文件 {path} 不是 UTF-8 文本",
+    "{path}: the name of class {label} is empty": "{path}：类别 {label} 的名称为空",
+    "{path}: classes {label} and {other} are both called {name}": "{path}：类别 {label} 与 {other} 同名：{name}",
+    "{path} names {number} classes, but MODEL.num_classes is {other}": (
+        "{path} 有 {number} 个类别，而 MODEL.num_classes 为 {other}"
+    ),
+    "{path} is no json file: {cause}": "{path} 不是 json 文件：{cause}",
+    "{path}: expected {{name: label}}, {{label: name}} or a list of names": (
+        "{path}：应为 {{名称: 标签}}、{{标签: 名称}} 或名称列表"
+    ),
+    "{path}: the labels are not 0 to {last}, each once": "{path}：标签应为 0 到 {last}，各出现一次",
+    "the folder {path} holds no video": "目录 {path} 中没有视频",
+    "there is no folder {path}; give the one that holds the videos": "没有目录 {path}；请给出存放视频的目录",
+    "there is no folder {path}; give the one that holds a sub-folder a class": (
+        "没有目录 {path}；请给出每个类别一个子目录的目录"
+    ),
+    "there is no video file below {path}; known are {suffixes}": "{path} 之下没有视频文件；支持的扩展名：{suffixes}",
+    "{path} has {number} sub-folders; at least two are needed, one a class": (
+        "{path} 有 {number} 个子目录；至少需要两个，每个类别一个"
+    ),
+    "{path} holds no video; add some or remove the folder": "{path} 中没有视频；请加入视频或删除该目录",
+    "{path} is the only video of its class; two are needed, or pass --valid_dir": (
+        "{path} 是该类唯一的视频；每类至少需要两段，或用 --valid_dir 指定验证集"
+    ),
+    "cannot read {path}: {cause}": "无法读取 {path}：{cause}",
+    "{path} is not UTF-8 text": "{path} 不是 UTF-8 文本",
+    "{path} is empty": "{path} 是空文件",
+    # reading
+    "views {value}: write clips x crops, as 10x3 or 1x1, or whole (10xwhole)": (
+        "视图 {value}：请写成 片段数x裁剪数，例如 10x3、1x1，或 whole（10xwhole）"
+    ),
+    "views {value}: a window is one clip; write 1x3, 1x1 or whole": (
+        "视图 {value}：一个窗口就是一个片段；请写 1x3、1x1 或 whole"
+    ),
+    "TRAIN.batch_size {value} is no multiple of the {number} processes": (
+        "TRAIN.batch_size {value} 不是进程数 {number} 的倍数"
+    ),
+    "{name}.jitter_scales {value}: write [smallest, largest] short side": (
+        "{name}.jitter_scales {value}：请写成 [最小, 最大] 短边"
+    ),
+    "{number} training videos in a row cannot be read, the last: {path}: {cause}; tools/check_videos.py names all of "
+    "them": "连续 {number} 段训练视频无法读取，最后一段：{path}：{cause}；可用 tools/check_videos.py 找出全部损坏的视频",
+    "a reading process did not start ({cause}); try num_reader_threads: 0": (
+        "读取进程未能启动（{cause}）；可试 num_reader_threads: 0"
+    ),
+    "unknown decoder {name}; READER.decoder is one of {choices}": "未知的解码器 {name}；READER.decoder 可选 {choices}",
+    "READER.decoder {name} needs a package: pip install {package} ({cause})": (
+        "READER.decoder {name} 需要安装软件包：pip install {package}（{cause}）"
+    ),
+    "{number} of {total} videos could not be predicted; they are named above": (
+        "{total} 段视频中有 {number} 段无法预测，名称见上文"
+    ),
+    "no video in {path}; looked for {suffixes}": "{path} 中没有视频；查找的扩展名：{suffixes}",
+    # weights
+    "pass --weights=FILE: {cause} and nobody published weights for this network": (
+        "请用 --weights=FILE 指定权重：{cause}，且该网络没有公开发布的权重"
+    ),
+    "{path}: there is not enough memory to read it": "{path}：内存不足，无法读取",
+    "{path} cannot be read as weights: {cause}": "无法把 {path} 作为权重读取：{cause}",
+    "it is damaged": "文件已损坏",
+    "it is cut off": "文件不完整",
+    "it is cut off or damaged": "文件不完整或已损坏",
+    "it is empty": "文件为空",
+    "it is no regular file": "不是普通文件",
+    "it is no weight file of a known kind": "不是已知格式的权重文件",
+    "it holds no tensors by name": "其中没有按名称存放的张量",
+    "no published weights {name}; there are {names}": "没有名为 {name} 的已发布权重；可选的有 {names}",
+    "nobody published weights for video_arc_choice {arc}; pass a file of your own": (
+        "video_arc_choice {arc} 没有公开发布的权重；请指定自己的权重文件"
+    ),
+    "no ImageNet weights are published for {kind}{widths}; pass --pretrain=FILE or leave it out": (
+        "{kind}{widths} 没有已发布的 ImageNet 权重；请用 --pretrain=FILE 指定文件，或去掉该参数"
+    ),
+    "cannot download {url} ({cause}); fetch it by hand: {command}": "无法下载 {url}（{cause}）；请手动下载：{command}",
+    "{path} is not the published file (sha256 {digest}... in place of {other}...): damaged, or another one of that name; "
+    "delete or rename it, then it is downloaded again": (
+        "{path} 不是发布的文件（sha256 为 {digest}...，应为 {other}...）：文件已损坏，或是另一个同名文件；"
+        "请将其删除或改名，随后会重新下载"
+    ),
+    # training
+    "--restarts supervises the launcher, not its processes; give it to `bash run.sh train`": (
+        "--restarts 监管的是启动器而不是各进程；请交给 `bash run.sh train`"
+    ),
+    "--overwrite starts anew and --resume goes on; leave one of them out": (
+        "--overwrite 从头开始，--resume 接着训练；请去掉其中一个"
+    ),
+    "{path} holds an earlier run ({found}): {cause}, another --save_dir keeps it, --overwrite deletes it": (
+        "{path} 中已有训练结果（{found}）：{cause}；要保留它，请换一个 --save_dir；要删除它，请加 --overwrite"
+    ),
+    "--resume=auto goes on with it": "用 --resume=auto 可接着训练",
+    "no good checkpoint to go on from": "其中没有可用于续训的完好检查点",
+    "--resume={path}: no good checkpoint in that folder; leave --resume out to start anew": (
+        "--resume={path}：该目录中没有完好的检查点；去掉 --resume 即可从头训练"
+    ),
+    "{path}.json is missing, so {prefix} is no checkpoint to resume from": "缺少 {path}.json，无法从 {prefix} 续训",
+    "{path}.json cannot be read as a checkpoint's state; choose another checkpoint": (
+        "无法把 {path}.json 作为检查点状态读取；请换一个检查点"
+    ),
+    "{path}.json is not the state of a checkpoint; choose another checkpoint": "{path}.json 不是检查点状态；请换一个检查点",
+    "{path}: {cause}; choose another checkpoint": "{path}：{cause}；请换一个检查点",
+    "{path} is damaged (its checksum is not the one in {prefix}.json)": "{path} 已损坏（校验和与 {prefix}.json 不符）",
+    "{path}.pdparams is of another network ({number} tensors differ, first {name}); resume with the run's own config.yaml": (
+        "{path}.pdparams 属于另一个网络（{number} 个张量不同，第一个是 {name}）；请用该次训练自己的 config.yaml 续训"
+    ),
+    "process {pid} of another run writes into {path}; end it or choose another --save_dir": (
+        "另一次运行的进程 {pid} 正在写入 {path}；请结束它或更换 --save_dir"
+    ),
+    "{path}: {free} MB free, one checkpoint needs {number} MB; free space first": (
+        "{path}：剩余 {free} MB，一个检查点需要 {number} MB；请先释放磁盘空间"
+    ),
+    "the loss became {loss} at iteration {iteration} (videos {names} ...); lower learning_rate; the last checkpoint is "
+    "{last}": "损失在第 {iteration} 次迭代变为 {loss}（视频 {names} ...）；请降低 learning_rate；最后一个检查点：{last}",
+    "{number} of {total} training videos are broken, more than READER.max_broken_share allows; {list} needs repair; the "
+    "last checkpoint is {last}": (
+        "{total} 段训练视频中有 {number} 段损坏，超过 READER.max_broken_share 的限度；请修复 {list}；最后一个检查点：{last}"
+    ),
+    "TRAIN.amp {name} needs a GPU: Paddle's CPU kernels are float32; leave --amp out": (
+        "TRAIN.amp {name} 需要 GPU：Paddle 的 CPU 算子只支持 float32；请去掉 --amp"
+    ),
+    "TRAIN.recompute works in the dynamic graph only; leave --graph=static out": (
+        "TRAIN.recompute 只支持动态图；请去掉 --graph=static"
+    ),
+    "TRAIN.sync_bn on CPUs works in the dynamic graph only; leave --graph=static out": (
+        "CPU 上的 TRAIN.sync_bn 只支持动态图；请去掉 --graph=static"
+    ),
+    "TRAIN.label_smoothing is for one class a video; leave it out with MODEL.multi_label": (
+        "TRAIN.label_smoothing 只用于单标签分类；使用 MODEL.multi_label 时请去掉"
+    ),
+    "TRAIN.freeze: no layer is called {name}; there are {names} and those inside them": (
+        "TRAIN.freeze：没有名为 {name} 的层；可选 {names} 及其内部的层"
+    ),
+    "TRAIN.freeze leaves nothing to train": "TRAIN.freeze 冻结了全部参数，没有可训练的参数",
+    "{where}; --restarts={number} are used up": "{where}；--restarts={number} 次重启已用完",
+    "stopped by {signal}; {hint}": "被 {signal} 中止；{hint}",
+    # inference and export
+    "--engine={name} needs {packages}: {hint}": "--engine={name} 需要 {packages}：{hint}",
+    "--engine={name} computes on CPUs here; add --use_gpu=False or choose another engine": (
+        "--engine={name} 在此只支持 CPU；请加 --use_gpu=False 或换一个后端"
+    ),
+    "--precision=float16 needs a GPU; leave --precision out on a CPU": (
+        "--precision=float16 需要 GPU；在 CPU 上请去掉 --precision"
+    ),
+    "--engine={name} has no bfloat16 on CPUs; choose --engine=inference or openvino": (
+        "--engine={name} 在 CPU 上不支持 bfloat16；请选择 --engine=inference 或 openvino"
+    ),
+    "--precision=bfloat16: this processor has no bfloat16 instructions (avx512_bf16, amx_bf16); leave --precision out": (
+        "--precision=bfloat16：该处理器没有 bfloat16 指令（avx512_bf16、amx_bf16）；请去掉 --precision"
+    ),
+    "--engine={name} failed: {cause}; choose --engine=paddle": "--engine={name} 运行失败：{cause}；请选择 --engine=paddle",
+    "--engine={name} cannot load the exported network: {cause}": "--engine={name} 无法加载导出的网络：{cause}",
+    "Paddle {version} cannot export this network: {cause}": "Paddle {version} 无法导出该网络：{cause}",
+    "paddle2onnx cannot convert this network: {cause}": "paddle2onnx 无法转换该网络：{cause}",
+    "cannot keep an exported network in {path} ({cause}); free space, or set PADDLE_NONLOCAL_HOME to a folder that can "
+    "be written": (
+        "无法在 {path} 中保存导出的网络（{cause}）；请释放磁盘空间，或把 PADDLE_NONLOCAL_HOME 设为可写的目录"
+    ),
+    "--draw={path} is the video itself; choose another file": "--draw={path} 就是视频本身；请换一个文件",
+    "--draw={path} is one file for {number} videos; name a folder": "--draw={path} 是一个文件，而视频有 {number} 段；请给出目录",
+    "cannot encode {path}: {cause}": "无法编码 {path}：{cause}",
+    "clips of {frames} x {height} x {width} need a fixed size: add --crop_size={side}": (
+        "{frames} x {height} x {width} 的片段需要固定尺寸：请加 --crop_size={side}"
+    ),
+    "--video_path: {path}: {cause}": "--video_path：{path}：{cause}",
+    "the exported network computes something else (allowed: {limits}); nothing is kept": (
+        "导出的网络计算结果与原网络不一致（允许误差：{limits}）；未保留任何文件"
+    ),
+}
+
+# What the operating system says, as Python's errors hold it.
+SYSTEM = {
+    "No such file or directory": "没有该文件或目录",
+    "Permission denied": "权限不足",
+    "Is a directory": "是一个目录",
+    "Not a directory": "不是目录",
+    "File exists": "文件已存在",
+    "File name too long": "文件名过长",
+    "No space left on device": "磁盘空间不足",
+    "Read-only file system": "文件系统只读",
+    "Disk quota exceeded": "超出磁盘配额",
+    "Too many open files": "打开的文件过多",
+    "Input/output error": "输入输出错误",
+    "Cannot allocate memory": "无法分配内存",
+}
+
+MESSAGES = {**ARGPARSE, **HELP, **ERRORS, **SYSTEM}
