@@ -161,8 +161,8 @@ def write_facts(folder: Path, config, args: argparse.Namespace, weights: str, na
             "frame_stride": infer.sample_rate,
             "short_side_px": infer.jitter_scales[0],
             "crop_px": infer.crop_size,
-            "image_mean": config.MODEL.image_mean,
-            "image_std": config.MODEL.image_std,
+            "image_mean": config.INPUT.mean,
+            "image_std": config.INPUT.std,
         },
         "outputs": [
             {"shape": "[clips, classes]", "meaning": "probabilities, the mean over output positions"},

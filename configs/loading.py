@@ -11,43 +11,46 @@ import sys
 import typing
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
-from configs.schema import KEYS_WITHOUT_EFFECT, Config
+from configs.schema import KEYS_WITHOUT_EFFECT, NONLOCAL_SECTIONS, OLD_KEYS, PHASE_KEYS, PHASES, Config, limits_of
 from utils.errors import UserError
 
-DEPTH_OF_ARC = {1: 50, 2: 50, 3: 101, 4: 101}
 MAX_CHARACTERS = 100_000  # of a file or an override with its aliases written out; configurations have some thousands
+SECTIONS = {name: kind for name, kind in typing.get_type_hints(Config).items()}
+KEPT_APART = tuple(name for name, old in OLD_KEYS.items() if old.target is None)  # MODEL.depth
+_CONFIG_CLASSES: dict[str, type[Config]] = {}  # family -> `Config` with its sections
 SHORT = reprlib.Repr()
 SHORT.maxstring = SHORT.maxother = 100
+
+
+class Entry(NamedTuple):
+    """A value that a file, an override or a flag gives to a key; `source` names it in messages.
+
+    key: None for an empty section of a file.
+    """
+
+    section: str
+    key: str | None
+    value: Any
+    source: str
 
 
 def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
     """Read a YAML file (and the files its `base` key names, relative to it), then the overrides `SECTION.key=value`.
 
-    Keys of `KEYS_WITHOUT_EFFECT` are checked and not kept; a value other than the default is noted on stderr.
+    Later values replace earlier ones: the outermost base, the file, all overrides together. A key of INPUT sets those
+    of the phases, too; within one file the phases' own keys override it. A file that gives TRAIN's keys and not
+    INPUT's sets INPUT's to them. Keys of `OLD_KEYS` are stored under their new names. Keys of `KEYS_WITHOUT_EFFECT`
+    are checked and not kept; a value other than the default is noted on stderr.
 
     Raises UserError with file, key and the nearest right key on an unknown key, a wrong type or a value out of range,
-    and for YAML that is larger than MAX_CHARACTERS once its aliases are written out.
+    for values that contradict each other, and for YAML that is larger than MAX_CHARACTERS once its aliases are
+    written out.
     """
-    config, ignored = Config(), []
-    for source, sections in _file_chain(Path(path)):
-        for section, values in sections.items():
-            ignored += _merge(config, section, values, str(source))
-    for override in overrides:
-        name, equals, text = override.partition("=")
-        section, dot, option = name.strip().partition(".")
-        source = f"-o {_shown(override)}"
-        if not (equals and dot):
-            raise UserError(f"{source}: write SECTION.key=value, for example -o TRAIN.batch_size=8")
-        ignored += _merge(config, section, {option: _parse_yaml(text, source)}, source)
-    if ignored:
-        keys = ", ".join(dict.fromkeys(ignored))
-        _tell(f"note: {path}: {keys}: accepted for the zoo's configurations; has no effect")
-    check_consistency(config, str(path))
-    return config
+    return _resolve([*_layers_of_file(Path(path)), [_override(text) for text in overrides]], str(path))
 
 
 def config_from_args(args: argparse.Namespace, sections: tuple[str, ...]) -> Config:
@@ -59,13 +62,14 @@ def config_from_args(args: argparse.Namespace, sections: tuple[str, ...]) -> Con
 
     Raises UserError as `load_config`, and when --model_name is not the configuration's.
     """
-    config = load_config(args.config, args.override)
-    for section in sections:
-        for field in dataclasses.fields(getattr(config, section)):
-            value = getattr(args, field.name, None)
-            if value is not None:
-                _merge(config, section, {field.name: value}, f"--{field.name}")
-    check_consistency(config, args.config)
+    flags = [
+        Entry(section, field.name, getattr(args, field.name), f"--{field.name}")
+        for section in sections
+        for field in dataclasses.fields(SECTIONS[section])
+        if getattr(args, field.name, None) is not None
+    ]
+    layers = [*_layers_of_file(Path(args.config)), [_override(text) for text in args.override], flags]
+    config = _resolve(layers, args.config)
     if args.model_name.upper() != config.MODEL.name:
         raise UserError(f"--model_name={args.model_name}: {args.config} describes {config.MODEL.name}")
     _warn_of_other_clips(config, ("VALID", "TEST", "INFER") if "TRAIN" in sections else sections, args.config)
@@ -74,23 +78,155 @@ def config_from_args(args: argparse.Namespace, sections: tuple[str, ...]) -> Con
 
 def save_config(config: Config) -> str:
     """The resolved configuration as YAML text that `load_config` reads back to an equal one."""
-    return yaml.safe_dump(dataclasses.asdict(config), sort_keys=False, allow_unicode=True)
+    foreign = _foreign_sections(config.MODEL.name)
+    sections = {name: keys for name, keys in dataclasses.asdict(config).items() if name not in foreign}
+    return yaml.safe_dump(sections, sort_keys=False, allow_unicode=True)
 
 
 def check_consistency(config: Config, source: str) -> None:
-    """Refuse combinations of legal values that contradict each other; fills in MODEL.depth from the arc."""
-    model, nonlocal_ = config.MODEL, config.NONLOCAL
-    depth = DEPTH_OF_ARC[model.video_arc_choice]
-    if model.depth not in (None, depth):
-        raise UserError(
-            f"{source}: MODEL.depth {model.depth} contradicts MODEL.video_arc_choice {model.video_arc_choice}, "
-            f"which has depth {depth}; remove `depth` or choose another arc"
-        )
-    model.depth = depth
-    if nonlocal_.use_affine and not nonlocal_.use_bn:
+    """Raise UserError for combinations of legal values that contradict each other."""
+    if config.NONLOCAL.use_affine and not config.NONLOCAL.use_bn:
         raise UserError(f"{source}: NONLOCAL.use_affine needs NONLOCAL.use_bn: True (it takes the norm's place)")
-    for name in ("TRAIN", "VALID", "TEST", "INFER"):
+    for name in PHASES:
         _check_scales(name, getattr(config, name), source)
+    if len(config.INPUT.scales) != 2 or config.INPUT.scales[0] > config.INPUT.scales[1]:
+        raise UserError(f"{source}: INPUT.scales is [smallest, largest] short side, not {config.INPUT.scales}")
+    for name, values in (("mean", config.INPUT.mean), ("std", config.INPUT.std)):
+        if len(values) != config.INPUT.channels:
+            raise UserError(
+                f"{source}: INPUT.{name} has {len(values)} numbers for {config.INPUT.channels} channels "
+                "(INPUT.channels); write one for each, or one for all"
+            )
+
+
+def config_class(family: str) -> type[Config]:
+    """`Config` with the sections of a family of `models.FAMILIES`."""
+    sections = _families()[family].configuration_sections()
+    if not sections:
+        return Config
+    if family not in _CONFIG_CLASSES:
+        fields = [(name, kind, dataclasses.field(default_factory=kind)) for name, kind in sections.items()]
+        _CONFIG_CLASSES[family] = dataclasses.make_dataclass("Config", fields, bases=(Config,))
+    return _CONFIG_CLASSES[family]
+
+
+def _families() -> dict:
+    from models import FAMILIES  # here: models/ imports configs.schema
+
+    return FAMILIES
+
+
+def _foreign_sections(family: str) -> tuple[str, ...]:
+    """Sections that the networks of `family` do not read; they keep their defaults and are not saved."""
+    return () if family == "NONLOCAL" else NONLOCAL_SECTIONS
+
+
+def _resolve(layers: list[list[Entry]], source: str) -> Config:
+    """The checked configuration of the layers, later ones over earlier ones."""
+    names = [e for layer in layers for e in layer if (e.section, e.key) == ("MODEL", "name")]
+    families, family = _families(), "NONLOCAL"
+    if names:
+        limits = limits_of("", choices=tuple(families))
+        family = _checked(names[-1].value, str, limits, f"{names[-1].source}: MODEL.name")
+    config = config_class(family)()
+    config.MODEL.name, config.MODEL.arch = family, families[family].archs[0]
+    depths, ignored = [], []
+    for layer in layers:
+        stored = _stored_entries(config, layer)
+        for entry, value in stored:
+            if entry.section == "INPUT":
+                _set_input(config, entry.key, value)
+        given = {(entry.section, entry.key) for entry, _ in stored}
+        for entry, value in stored:
+            if (entry.section, entry.key) in KEPT_APART:
+                depths += [value] if value is not None else []
+            elif entry.key in KEYS_WITHOUT_EFFECT.get(entry.section, {}):
+                ignored += [f"{entry.section}.{entry.key}"] if value is not None else []
+            elif entry.section != "INPUT":
+                setattr(getattr(config, entry.section), entry.key, value)
+        for name, phase_name in PHASE_KEYS.items():
+            if ("TRAIN", phase_name) in given and ("INPUT", name) not in given:
+                setattr(config.INPUT, name, _copied(getattr(config.TRAIN, phase_name)))
+    for name in ("mean", "std"):
+        values = getattr(config.INPUT, name)
+        if len(set(values)) == 1:
+            setattr(config.INPUT, name, values[:1] * config.INPUT.channels)
+    for name in _foreign_sections(family):
+        setattr(config, name, SECTIONS[name]())
+    if config.MODEL.arch not in families[family].archs:
+        choices = ", ".join(families[family].archs)
+        raise UserError(f"{source}: MODEL.arch: {_shown(config.MODEL.arch)} is none of {choices}")
+    if depths and depths[-1] != config.MODEL.depth:
+        raise UserError(
+            f"{source}: MODEL.depth {depths[-1]} contradicts MODEL.arch {config.MODEL.arch} (video_arc_choice "
+            f"{config.MODEL.video_arc_choice}), which has depth {config.MODEL.depth}; remove `depth` or choose another"
+        )
+    if ignored:
+        keys = ", ".join(dict.fromkeys(ignored))
+        _tell(f"note: {source}: {keys}: accepted for the zoo's configurations; has no effect")
+    check_consistency(config, source)
+    return config
+
+
+def _set_input(config: Config, name: str, value: Any) -> None:
+    """Set a key of INPUT, and what follows it in the phases."""
+    setattr(config.INPUT, name, value)
+    for phase in PHASES if name in PHASE_KEYS else ():
+        section = getattr(config, phase)
+        is_test = phase in ("TEST", "INFER")
+        if name == "scales" and is_test:  # the paper's test: crops as large as the short side
+            section.jitter_scales, section.crop_size = [value[0]] * 2, value[0]
+        elif not (name == "crop_size" and is_test):
+            setattr(section, PHASE_KEYS[name], _copied(value))
+
+
+def _stored_entries(config: Config, layer: list[Entry]) -> list[tuple[Entry, Any]]:
+    """The layer's entries, checked, under the names they are stored under; the last of several of a key."""
+    found: dict[tuple[str, str], tuple[Entry, Any]] = {}
+    for entry in layer:
+        value = _checked_entry(config, entry)
+        if entry.key is None:
+            continue
+        old = OLD_KEYS.get((entry.section, entry.key))
+        place = (entry.section, entry.key) if old is None or old.target is None else old.target
+        if old is not None and old.target is not None:
+            value = old.convert(value)
+            if place[0] == "INPUT":
+                value = [value]
+        before = found.get(place)
+        if before and before[0].key != entry.key and before[1] != value:
+            names = " and ".join(f"{e.section}.{e.key}" for e in (before[0], entry))
+            raise UserError(f"{entry.source}: {names} contradict each other; leave one of them out")
+        found[place] = (entry, value)
+    return [(Entry(*place, entry.value, entry.source), value) for place, (entry, value) in found.items()]
+
+
+def _checked_entry(config: Config, entry: Entry) -> Any:
+    """The entry's value as its key's type; for a key without effect None when it is the usual one."""
+    section, name, value, source = entry
+    where = f"{source}: {section}.{name}"
+    if name in KEYS_WITHOUT_EFFECT.get(section, {}):
+        usual, limits = KEYS_WITHOUT_EFFECT[section][name]
+        return None if _checked(value, type(usual), limits, where) == usual else value
+    if (section, name) in OLD_KEYS:
+        old = OLD_KEYS[section, name]
+        return _checked(value, old.kind, old.limits, where)
+    sections = [field.name for field in dataclasses.fields(config)]
+    if section not in sections:
+        raise UserError(f"{source}: unknown section {_shown(section)!r}{_nearest(str(section), sections)}")
+    if name is None:
+        return None
+    target = getattr(config, section)
+    fields = {field.name: field for field in dataclasses.fields(target)}
+    if name not in fields:
+        homes = [other for other in sections if hasattr(getattr(config, other), str(name)) or (other, name) in OLD_KEYS]
+        hint = f"; it belongs to {' or '.join(homes)}" if homes else _nearest(str(name), list(fields))
+        raise UserError(f"{source}: unknown key {section}.{_shown(name)}{hint}")
+    return _checked(value, typing.get_type_hints(type(target))[name], fields[name].metadata, where)
+
+
+def _copied(value: Any) -> Any:
+    return list(value) if isinstance(value, list) else value
 
 
 def _warn_of_other_clips(config: Config, names: Iterable[str], source: str) -> None:
@@ -123,8 +259,8 @@ def _check_scales(name: str, section: Any, source: str) -> None:
         )
 
 
-def _file_chain(path: Path, seen: tuple[Path, ...] = ()) -> list[tuple[Path, dict]]:
-    """The file's sections after those of its bases, outermost base first."""
+def _layers_of_file(path: Path, seen: tuple[Path, ...] = ()) -> list[list[Entry]]:
+    """The file's values after those of its bases, outermost base first."""
     if path.resolve() in seen:
         raise UserError(f"{path}: `base` leads back to the same file")
     try:
@@ -136,8 +272,23 @@ def _file_chain(path: Path, seen: tuple[Path, ...] = ()) -> list[tuple[Path, dic
     if not isinstance(sections, dict):
         raise UserError(f"{path}: expected sections such as MODEL: and TRAIN:, found {type(sections).__name__}")
     base = sections.pop("base", None)
-    chain = [] if base is None else _file_chain(path.parent / str(base), (*seen, path.resolve()))
-    return [*chain, (path, sections)]
+    layers = [] if base is None else _layers_of_file(path.parent / str(base), (*seen, path.resolve()))
+    entries = []
+    for section, values in sections.items():
+        if values is not None and not isinstance(values, dict):
+            raise UserError(f"{path}: section {_shown(section)} must hold `key: value` lines")
+        entries += [Entry(section, name, value, str(path)) for name, value in (values or {None: None}).items()]
+    return [*layers, entries]
+
+
+def _override(text: str) -> Entry:
+    """-o SECTION.key=value"""
+    name, equals, value = text.partition("=")
+    section, dot, option = name.strip().partition(".")
+    source = f"-o {_shown(text)}"
+    if not (equals and dot):
+        raise UserError(f"{source}: write SECTION.key=value, for example -o TRAIN.batch_size=8")
+    return Entry(section, option, _parse_yaml(value, source), source)
 
 
 def _parse_yaml(text: str, source: str) -> Any:
@@ -180,34 +331,6 @@ def _written_out(root: yaml.Node) -> int:
     return size(root)
 
 
-def _merge(config: Config, section: str, values: Any, source: str) -> list[str]:
-    """Set a section's values in `config`; returns those keys without effect that have another than the usual value."""
-    sections = [field.name for field in dataclasses.fields(config)]
-    if section not in sections:
-        raise UserError(f"{source}: unknown section {_shown(section)!r}{_nearest(str(section), sections)}")
-    if values is None:
-        return []
-    if not isinstance(values, dict):
-        raise UserError(f"{source}: section {section} must hold `key: value` lines")
-    target = getattr(config, section)
-    fields = {field.name: field for field in dataclasses.fields(target)}
-    types = typing.get_type_hints(type(target))
-    without_effect = KEYS_WITHOUT_EFFECT.get(section, {})
-    ignored = []
-    for name, value in values.items():
-        if name in without_effect:
-            default, limits = without_effect[name]
-            if _checked(value, type(default), limits, f"{source}: {section}.{name}") != default:
-                ignored.append(f"{section}.{name}")
-            continue
-        if name not in fields:
-            homes = [other for other in sections if hasattr(getattr(config, other), str(name))]
-            hint = f"; it belongs to {' or '.join(homes)}" if homes else _nearest(str(name), list(fields))
-            raise UserError(f"{source}: unknown key {section}.{_shown(name)}{hint}")
-        setattr(target, name, _checked(value, types[name], fields[name].metadata, f"{source}: {section}.{name}"))
-    return ignored
-
-
 def _tell(line: str) -> None:
     """Print a line on stderr, once for all processes of a launcher."""
     if os.environ.get("PADDLE_TRAINER_ID", "0") in ("", "0"):
@@ -245,6 +368,8 @@ def _checked(value: Any, kind: Any, limits: Any, where: str) -> Any:
             for name, item in value.items()
         }
     if typing.get_origin(kind) is list:
+        if limits["may_be_scalar"] and not isinstance(value, (list, tuple)):
+            value = [value]
         if not isinstance(value, (list, tuple)) or not (value or limits["may_be_empty"]):
             raise UserError(f"{where}: expected a list of {arguments[0].__name__}, found {_shown(value)}")
         return [_checked(item, arguments[0], limits, where) for item in value]

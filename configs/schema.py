@@ -1,11 +1,14 @@
 """Every configuration key with its type, default, meaning and range. The zoo's keys keep the zoo's names and defaults.
 
 Sections are dataclasses: `config.TRAIN.batch_size` is a plain attribute. configs/loading.py reads files into them.
+A family of networks other than NONLOCAL brings its own sections (see `models.FAMILIES`).
+docs/configuration.md is written from this file by `python -m tools.configuration_reference`.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Optional
 
@@ -19,10 +22,14 @@ def limits_of(
     high: float | None = None,
     choices: tuple = (),
     may_be_empty: bool = False,
+    may_be_scalar: bool = False,
 ) -> dict[str, Any]:
-    """What a key means, its closed range (of each item, for lists and dicts), its legal values, and whether a list may
-    be empty."""
-    return {"doc": doc, "low": low, "high": high, "choices": choices, "may_be_empty": may_be_empty}
+    """What a key means, its closed range (of each item, for lists and dicts), its legal values, whether a list may be
+    empty, and whether a single value is accepted for a list of one."""
+    return {
+        "doc": doc, "low": low, "high": high, "choices": choices, "may_be_empty": may_be_empty,
+        "may_be_scalar": may_be_scalar,
+    }  # fmt: skip
 
 
 def key(default: Any, doc: str, **rest: Any) -> Any:
@@ -33,21 +40,36 @@ def key(default: Any, doc: str, **rest: Any) -> Any:
     return dataclasses.field(default=default, metadata=limits)
 
 
+@dataclass(frozen=True)
+class Arch:
+    """An architecture of the NONLOCAL family: a ResNet of `depth` layers, C2D or, `inflated`, I3D."""
+
+    inflated: bool
+    depth: int
+
+
+# The architectures of the NONLOCAL family, in the order of the zoo's numbers: MODEL.video_arc_choice is 1 to 4.
+ARCHS = {
+    "c2d_r50": Arch(inflated=False, depth=50),
+    "i3d_r50": Arch(inflated=True, depth=50),
+    "c2d_r101": Arch(inflated=False, depth=101),
+    "i3d_r101": Arch(inflated=True, depth=101),
+}
+
+
 @dataclass
 class Model:
-    name: str = key("NONLOCAL", "the model's name; NONLOCAL is the only one", choices=("NONLOCAL",))
+    """The network: its family, architecture, classes and head."""
+
+    name: str = key("NONLOCAL", "the family of networks")  # choices: models.FAMILIES
+    arch: str = key("c2d_r50", f"the architecture; of NONLOCAL: {', '.join(ARCHS)}")  # choices: the family's
     num_classes: int = key(400, "number of classes", low=2)
-    image_mean: float = key(114.75, "subtracted from RGB values in 0..255")
-    image_std: float = key(57.375, "the difference is divided by it", low=1e-6)
-    depth: Optional[int] = key(
-        None, "50 or 101; follows from video_arc_choice, must not contradict it", low=50, high=101
-    )
     dataset: str = key("kinetics400", "names the class-name file data/dataset/nonlocal/<dataset>_labels.txt")
     class_names: str = key("", "file of class names (txt or the zoo's json); empty: by dataset")
-    video_arc_choice: int = key(1, "1 C2D-R50, 2 I3D-R50, 3 C2D-R101, 4 I3D-R101", low=1, high=4)
     use_affine: bool = key(False, "frozen scale and shift in place of batch norm, in the trunk")
+    dropout_rate: float = key(0.5, "fraction of features dropped in front of the classifier", low=0.0, high=0.999)
     fc_init_std: float = key(0.01, "standard deviation of the classifier's first weights", low=0.0)
-    bn_momentum: float = key(0.9, "share of the old running statistics kept at each step", low=0.0, high=1.0)
+    bn_momentum: float = key(0.9, "fraction of the old running statistics kept at each step", low=0.0, high=1.0)
     bn_epsilon: float = key(1.0e-5, "added to the variance", low=0.0)
     bn_init_gamma: float = key(0.0, "first scale of the last norm of each residual branch")
     stem_temporal_stride: int = key(1, "temporal stride of conv1 (2 in the 32x2 and 128x1 models)", low=1)
@@ -56,16 +78,47 @@ class Model:
     stem_pool_padding: int = key(0, "spatial padding of pool1 (1 in PySlowFast, torchvision)", low=0, high=1)
     temporal_pool: bool = key(True, "pool2, which halves the frames after res2")
     head_pool_size: Optional[int] = key(
-        None, "side of the last average pool; none: res5's side for TRAIN.crop_size; 0: all", low=0
+        None, "side of the last average pool; none: res5's side for INPUT.crop_size; 0: the whole map", low=0
     )
     multi_label: bool = key(False, "several classes a video: sigmoid, binary cross-entropy, mean average precision")
     head_average: str = key(
         "probabilities", "what is averaged over output positions", choices=("probabilities", "logits")
     )
 
+    @property
+    def video_arc_choice(self) -> int | None:
+        """The zoo's number of `arch`; None for the architectures of other families."""
+        return [*ARCHS].index(self.arch) + 1 if self.arch in ARCHS else None
+
+    @property
+    def depth(self) -> int | None:
+        """Layers of the ResNet that `arch` names; None for the architectures of other families."""
+        return ARCHS[self.arch].depth if self.arch in ARCHS else None
+
+
+@dataclass
+class Input:
+    """What a clip is. The sections of the phases (TRAIN, VALID, TEST, INFER) follow these keys and may override
+    them."""
+
+    num_frames: int = key(8, "frames of a clip", low=1)
+    frame_stride: int = key(8, "frames of the video from one sampled frame to the next", low=1)
+    crop_size: int = key(224, "side of the crops of TRAIN and VALID, pixels", low=16)
+    scales: list[int] = key(
+        [256, 320],
+        "range of the short side, pixels, both ends included; TEST and INFER take the first number as their short "
+        "side and crop_size",
+        low=16,
+    )
+    channels: int = key(3, "channels of a clip: 3 for RGB", low=1)
+    mean: list[float] = key([114.75] * 3, "subtracted, per channel (one number: all channels)", may_be_scalar=True)
+    std: list[float] = key([57.375] * 3, "the difference is divided by it, per channel", low=1e-6, may_be_scalar=True)
+
 
 @dataclass
 class Resnets:
+    """Widths and depths of the residual trunk (family NONLOCAL)."""
+
     num_groups: int = key(1, "groups of conv_b (ResNeXt when above 1)", low=1)
     width_per_group: int = key(64, "channels of a group inside res2's bottlenecks; doubles with each stage", low=1)
     stem_channels: int = key(64, "channels of conv1", low=1)
@@ -75,7 +128,9 @@ class Resnets:
 
 @dataclass
 class Nonlocal:
-    bn_momentum: float = key(0.9, "share of the old running statistics kept at each step", low=0.0, high=1.0)
+    """The non-local blocks and where they stand (family NONLOCAL)."""
+
+    bn_momentum: float = key(0.9, "fraction of the old running statistics kept at each step", low=0.0, high=1.0)
     bn_epsilon: float = key(1.0e-5, "added to the variance", low=0.0)
     bn_init_gamma: float = key(0.0, "first scale of the block's norm; 0: the block starts as the identity")
     layer_mod: int = key(2, "a block after each i where i mod layer_mod = layer_mod - 1 (R101, res4: 7)", low=1)
@@ -115,6 +170,8 @@ class Nonlocal:
 
 @dataclass
 class Train:
+    """Training: its list and clips, the recipe, checkpoints."""
+
     epoch: int = key(120, "passes over the training list at most", low=1)
     num_reader_threads: int = key(8, "reading processes; never more than the machine's cores", low=0)
     batch_size: int = key(64, "clips in a step, over all processes together", low=1)
@@ -124,7 +181,6 @@ class Train:
     video_length: int = key(8, "frames of a clip", low=1)
     jitter_scales: list[int] = key([256, 320], "range of the short side, pixels, both ends included", low=16)
     mirror: bool = key(True, "mirror half of the clips; False where left and right are the label")
-    dropout_rate: float = key(0.5, "share of features dropped in front of the classifier", low=0.0, high=0.999)
     learning_rate: float = key(0.01, "first learning rate", low=0.0)
     learning_rate_decay: float = key(0.1, "factor of the learning rate between two phases", low=0.0)
     step_sizes: list[int] = key([150000, 150000, 100000], "lengths of the phases in iterations", low=1)
@@ -144,15 +200,15 @@ class Train:
     clip_gradient_norm: Optional[float] = key(
         None, "a longer gradient (norm over all parameters) is cut to it", low=0.0
     )
-    label_smoothing: float = key(0.0, "share of each target spread evenly over all classes", low=0.0, high=0.999)
-    mixup_alpha: float = key(0.0, "clips are blended in pairs, the share from Beta(alpha, alpha); 0: not", low=0.0)
-    cutmix_alpha: float = key(0.0, "a box of another clip is pasted, area from Beta(alpha, alpha); 0: not", low=0.0)
+    label_smoothing: float = key(0.0, "fraction of each target spread evenly over all classes", low=0.0, high=0.999)
+    mixup_alpha: float = key(0.0, "clips are blended in pairs, the ratio from Beta(alpha, alpha); 0 disables", low=0.0)
+    cutmix_alpha: float = key(0.0, "a box of another clip is pasted, area from Beta(alpha, alpha); 0 disables", low=0.0)
     ema_decay: float = key(0.0, "of the weights' average, which is evaluated and published; 0: none", low=0.0, high=1.0)
     precise_bn_batches: int = key(
         0, "training batches for norm statistics before an evaluation; 0: running ones", low=0
     )
     sync_bn: bool = key(False, "norm statistics over the clips of all GPUs in place of each GPU's own")
-    freeze: Optional[list[str]] = key(None, "layers that are not trained, by the start of their names: [stem, stage2]")
+    freeze: Optional[list[str]] = key(None, "layers that are not trained, by the start of their names: [stem, res2]")
     freeze_norms: bool = key(False, "norms keep their statistics, scale and shift")
     trunk_learning_rate_factor: float = key(1.0, "of the learning rate, for all but the classifier", low=0.0)
     recompute: bool = key(False, "activations of a block are computed again for its gradients: less memory, more time")
@@ -165,6 +221,8 @@ class Train:
 
 @dataclass
 class Valid:
+    """The evaluation during training: one centre crop a video."""
+
     num_reader_threads: int = key(8, "reading processes; never more than the machine's cores", low=0)
     batch_size: int = key(64, "clips in a step, over all processes together", low=1)
     filelist: str = key("./data/dataset/nonlocal/vallist.txt", "validation list, `path label` a line")
@@ -178,7 +236,7 @@ class Valid:
 class Views:
     """What TEST and INFER share."""
 
-    checkpoint_dir: str = key(CHECKPOINT_DIR, "searched for NONLOCAL.pdparams when --weights is left out")
+    checkpoint_dir: str = key(CHECKPOINT_DIR, "searched for NONLOCAL.pdparams when --weights is omitted")
     crop_size: int = key(256, "side of a view, pixels", low=16)
     sample_rate: int = key(8, "frames between two sampled frames", low=1)
     video_length: int = key(8, "frames of a clip", low=1)
@@ -189,32 +247,41 @@ class Views:
 
 @dataclass
 class Test(Views):
+    """The test protocol of eval.py."""
+
     num_reader_threads: int = key(8, "reading processes; never more than the machine's cores", low=0)
     batch_size: int = key(4, "views in a step", low=1)
     filelist: str = key("./data/dataset/nonlocal/testlist.txt", "`path label` a line, or the zoo's four columns")
     filename_gt: str = key("./data/dataset/nonlocal/vallist.txt", "labels of the four columns, by line number")
-    dataset_size: Optional[int] = key(None, "videos expected in the list; a difference is told", low=1)
+    dataset_size: Optional[int] = key(None, "videos expected in the list; another number prints a warning", low=1)
 
 
 @dataclass
 class Infer(Views):
+    """The clips of predict.py and export.py."""
+
     num_reader_threads: int = key(1, "reading processes; never more than the machine's cores", low=0)
     batch_size: int = key(1, "views in a step", low=1)
     filelist: str = key("./data/dataset/nonlocal/inferlist.txt", "videos to predict, one a line")
-    video_path: str = key("", "a video or a folder to predict; --video_path goes before it")
+    video_path: str = key("", "a video or a folder to predict; --video_path overrides it")
     kinetics_labels: str = key("", "the zoo's key for MODEL.class_names; used for prediction when set")
 
 
 @dataclass
 class Reader:
-    decoder: str = key("pyav", "who decodes; pyav is the exact one", choices=("pyav", "decord", "opencv"))
-    seconds_per_video: float = key(60.0, "a video that takes longer is given up and named", low=0.1)
-    max_broken_share: float = key(0.05, "a larger share of broken videos stops training", low=0.0, high=1.0)
+    """How video files are read."""
+
+    decoder: str = key("pyav", "decoder; pyav is the exact one", choices=("pyav", "decord", "opencv"))
+    seconds_per_video: float = key(60.0, "time limit for reading a video, after which it counts as broken", low=0.1)
+    max_broken_share: float = key(0.05, "a larger fraction of broken videos stops training", low=0.0, high=1.0)
 
 
 @dataclass
 class Config:
+    """A resolved configuration: every key holds the value that is used."""
+
     MODEL: Model = dataclasses.field(default_factory=Model)
+    INPUT: Input = dataclasses.field(default_factory=Input)
     RESNETS: Resnets = dataclasses.field(default_factory=Resnets)
     NONLOCAL: Nonlocal = dataclasses.field(default_factory=Nonlocal)
     TRAIN: Train = dataclasses.field(default_factory=Train)
@@ -223,6 +290,46 @@ class Config:
     INFER: Infer = dataclasses.field(default_factory=Infer)
     READER: Reader = dataclasses.field(default_factory=Reader)
 
+
+# What INPUT's keys are called in the sections of the phases, which the zoo's configurations fill.
+PHASES = ("TRAIN", "VALID", "TEST", "INFER")
+PHASE_KEYS = {
+    "num_frames": "video_length",
+    "frame_stride": "sample_rate",
+    "crop_size": "crop_size",
+    "scales": "jitter_scales",
+}
+# Sections that only one family of networks reads; those of other families stand in models.FAMILIES.
+NONLOCAL_SECTIONS = ("RESNETS", "NONLOCAL")
+
+
+@dataclass(frozen=True)
+class OldKey:
+    """A key of the zoo's, or of an earlier version's, that now has another name: its value is stored there.
+
+    target: (section, key); None: the value must agree with the others and is not stored. kind, limits: what is legal.
+    """
+
+    target: tuple[str, str] | None
+    kind: Any
+    limits: dict[str, Any]
+    convert: Callable[[Any], Any] = lambda value: value
+
+
+OLD_KEYS = {
+    ("MODEL", "video_arc_choice"): OldKey(
+        ("MODEL", "arch"), int,
+        limits_of(f"1 to 4: {', '.join(ARCHS)}", low=1, high=4), lambda number: [*ARCHS][number - 1],
+    ),
+    ("MODEL", "depth"): OldKey(
+        None, Optional[int], limits_of("50 or 101; must not contradict MODEL.arch", low=50, high=101)
+    ),
+    ("MODEL", "image_mean"): OldKey(("INPUT", "mean"), float, limits_of("the mean of all channels")),
+    ("MODEL", "image_std"): OldKey(("INPUT", "std"), float, limits_of("the deviation of all channels", low=1e-6)),
+    ("TRAIN", "dropout_rate"): OldKey(
+        ("MODEL", "dropout_rate"), float, limits_of("the same", low=0.0, high=0.999)
+    ),
+}  # fmt: skip
 
 # section -> key -> (the usual value, its limits). Keys of the zoo's configurations that change nothing here: they are
 # accepted and checked, but are no part of a `Config` and are not saved.

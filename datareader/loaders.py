@@ -77,7 +77,7 @@ class Loader:
         if not items:
             raise UserError("the list holds no video")
         self.items, self.rank, self.world_size = list(items), rank, world
-        self.mean, self.std = config.MODEL.image_mean, config.MODEL.image_std
+        self.mean, self.std = config.INPUT.mean, config.INPUT.std
         self.reader = ReaderSettings(config.READER.decoder, Limits(seconds=config.READER.seconds_per_video))
         if num_workers is None:
             num_workers = min(section.num_reader_threads, _available_cores())

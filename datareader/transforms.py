@@ -70,12 +70,18 @@ def crop(frames: np.ndarray, offset: tuple[int, int], height: int, width: int, m
     return part[..., ::-1, :] if mirror else part
 
 
-def normalise(frames: np.ndarray, mean: float, std: float, out: np.ndarray | None = None) -> np.ndarray:
-    """(x - mean) / std with the channels in front: uint8 [T, H, W, 3] -> float32 [3, T, H, W], into `out` if given."""
+def normalise(
+    frames: np.ndarray, mean: float | list[float], std: float | list[float], out: np.ndarray | None = None
+) -> np.ndarray:
+    """(x - mean) / std with the channels in front: uint8 [T, H, W, 3] -> float32 [3, T, H, W], into `out` if given.
+
+    mean, std: a number for each channel, or one for all.
+    """
     if out is None:
         out = np.empty((3, *frames.shape[:3]), np.float32)
-    table = (np.arange(256, dtype=np.float32) - np.float32(mean)) / np.float32(std)
+    mean, std = (np.broadcast_to(np.array(values, np.float32).reshape(-1, 1), (3, 1)) for values in (mean, std))
+    tables = (np.arange(256, dtype=np.float32) - mean) / std  # [3, 256]
     for t, frame in enumerate(frames):
         for channel, plane in enumerate(cv2.split(frame)):
-            cv2.LUT(plane, table, out[channel, t])  # cheaper than arithmetic on each pixel
+            cv2.LUT(plane, tables[channel], out[channel, t])  # cheaper than arithmetic on each pixel
     return out

@@ -64,8 +64,8 @@ class VideoViews:
     frame_numbers: np.ndarray
     clip_indices: np.ndarray
     crops: tuple[Crop, ...]
-    mean: float
-    std: float
+    mean: list[float]
+    std: list[float]
     labels: tuple[int, ...] = ()
     complaint: str = ""
     clip_positions: np.ndarray = field(init=False)

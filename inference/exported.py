@@ -166,7 +166,7 @@ def origin(config, weights: str) -> dict[str, Any]:
     return {
         "weights": cache.file_digest(weights),
         "sections": sections,
-        "crop_size": config.TRAIN.crop_size,  # decides the head's pool where MODEL.head_pool_size is none
+        "crop_size": config.INPUT.crop_size,  # decides the head's pool where MODEL.head_pool_size is none
         "paddle": paddle.__version__,
         "sources": sources.hexdigest(),
     }

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from configs import config_from_args, load_config, loading, save_config
-from configs.schema import KEYS_WITHOUT_EFFECT, Config
+from configs.schema import ARCHS, KEYS_WITHOUT_EFFECT, OLD_KEYS, PHASES, Config
 from utils.errors import UserError
 
 ZOO = "configs/nonlocal.yaml"
@@ -56,6 +56,15 @@ def write(path, content) -> str:
     return str(path)
 
 
+def value_of(config: Config, section: str, name: str):
+    """A key's value, also of one that now has another name."""
+    old = OLD_KEYS.get((section, name))
+    if old is None or old.target is None or old.target == ("MODEL", "arch"):
+        return getattr(getattr(config, section), name)
+    value = getattr(getattr(config, old.target[0]), old.target[1])
+    return value[0] if isinstance(value, list) and value == value[:1] * 3 else value
+
+
 def arguments(**flags) -> argparse.Namespace:
     return argparse.Namespace(**{"config": ZOO, "override": [], "model_name": "NONLOCAL", **flags})
 
@@ -65,7 +74,7 @@ def test_a_copy_of_the_zoos_file_is_read_key_by_key(tmp_path, capsys):
     for section, values in ZOO_SECTIONS.items():
         for name, value in values.items():
             if name not in KEYS_WITHOUT_EFFECT.get(section, {}):
-                assert getattr(getattr(config, section), name) == value, f"{section}.{name}"
+                assert value_of(config, section, name) == value, f"{section}.{name}"
     assert capsys.readouterr().err == ""
 
 
@@ -77,9 +86,7 @@ def test_our_file_means_the_same_as_the_zoos(tmp_path):
 
 
 def test_the_defaults_are_the_file():
-    default = dataclasses.asdict(Config())
-    default["MODEL"]["depth"] = 50
-    assert dataclasses.asdict(load_config(ZOO)) == default
+    assert dataclasses.asdict(load_config(ZOO)) == dataclasses.asdict(Config())
 
 
 @pytest.mark.parametrize(
@@ -300,11 +307,90 @@ def test_keys_without_effect_are_checked_like_the_others(override):
 
 def test_a_configuration_saved_by_an_earlier_version_loads_without_a_line(tmp_path, capsys):
     sections = dataclasses.asdict(load_config(ZOO))
+    del sections["INPUT"], sections["MODEL"]["arch"], sections["MODEL"]["dropout_rate"]
+    sections["MODEL"].update(video_arc_choice=2, depth=50, image_mean=100.0, image_std=50.0)
+    sections["TRAIN"].update(dropout_rate=0.25, video_length=16)
     for section, keys in KEYS_WITHOUT_EFFECT.items():
         sections[section].update({name: usual for name, (usual, _) in keys.items()})
     sections["TEST"]["checkpoint_dir"] = "./output"
-    assert (
-        config_from_args(arguments(config=write(tmp_path / "saved.yaml", sections)), ("TEST",)).TEST.checkpoint_dir
-        == "./output"
-    )
+    for name in PHASES:
+        sections[name]["video_length"] = 16
+    config = config_from_args(arguments(config=write(tmp_path / "saved.yaml", sections)), ("TEST",))
+    assert config.TEST.checkpoint_dir == "./output"
     assert capsys.readouterr().err == ""
+    assert (config.MODEL.arch, config.MODEL.dropout_rate, config.INPUT.num_frames) == ("i3d_r50", 0.25, 16)
+    assert (config.INPUT.mean, config.INPUT.std) == ([100.0] * 3, [50.0] * 3)
+
+
+def clip_of(config: Config, phase: str) -> tuple:
+    section = getattr(config, phase)
+    return section.video_length, section.sample_rate, section.crop_size, section.jitter_scales
+
+
+def test_input_says_what_a_clip_is_and_the_phases_of_the_same_file_override_it(tmp_path):
+    sections = {
+        "INPUT": {"num_frames": 16, "frame_stride": 4, "crop_size": 112, "scales": [128, 160]},
+        "VALID": {"jitter_scales": [120, 120]},
+        "INFER": {"sample_rate": 2, "crop_size": 112},
+    }
+    config = load_config(write(tmp_path / "own.yaml", sections))
+    assert clip_of(config, "TRAIN") == (16, 4, 112, [128, 160])
+    assert clip_of(config, "VALID") == (16, 4, 112, [120, 120])
+    assert clip_of(config, "TEST") == (16, 4, 128, [128, 128])  # crops as large as the short side
+    assert clip_of(config, "INFER") == (16, 2, 112, [128, 128])
+
+
+def test_a_later_input_replaces_what_earlier_files_say_of_the_phases(tmp_path):
+    path = write(tmp_path / "own.yaml", ZOO_SECTIONS)
+    config = load_config(path, ["TRAIN.sample_rate=3", "INPUT.num_frames=32", "INPUT.frame_stride=2"])
+    assert [getattr(config, name).video_length for name in PHASES] == [32] * 4
+    assert [getattr(config, name).sample_rate for name in PHASES] == [3, 2, 2, 2]  # the order of -o does not matter
+    assert config.INPUT.frame_stride == 2
+    assert config.TEST.crop_size == 256
+
+
+def test_input_takes_trainings_clip_where_a_file_does_not_say_it(tmp_path):
+    config = load_config(ZOO, ["TRAIN.video_length=32", "TRAIN.crop_size=160", "TRAIN.jitter_scales=[180, 200]"])
+    assert (config.INPUT.num_frames, config.INPUT.crop_size, config.INPUT.scales) == (32, 160, [180, 200])
+    assert clip_of(config, "TEST") == clip_of(load_config(ZOO), "TEST")
+
+
+def test_mean_and_deviation_are_per_channel_and_one_number_serves_all():
+    config = load_config(ZOO, ["INPUT.channels=2", "INPUT.std=[10, 20]"])
+    assert (config.INPUT.mean, config.INPUT.std) == ([114.75, 114.75], [10.0, 20.0])
+    for override in ("INPUT.mean=[1, 2]", "INPUT.std=[1, 2, 0]", "INPUT.mean=a", "INPUT.mean={a: 1}"):
+        with pytest.raises(UserError, match="INPUT"):
+            load_config(ZOO, [override])
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_an_architecture_has_a_name_and_the_zoos_number(number):
+    config = load_config(ZOO, [f"MODEL.video_arc_choice={number}"])
+    name = list(ARCHS)[number - 1]
+    assert config == load_config(ZOO, [f"MODEL.arch={name}"])
+    assert (config.MODEL.arch, config.MODEL.video_arc_choice) == (name, number)
+    assert config.MODEL.depth == int(name.rpartition("_r")[2])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["MODEL.arch=r50"], ["MODEL.arch", "i3d_r50"]),
+        (["MODEL.arch=i3d_r50", "MODEL.video_arc_choice=1"], ["arch", "video_arc_choice", "contradict"]),
+        (["INPUT.mean=3", "MODEL.image_mean=4"], ["INPUT.mean", "MODEL.image_mean", "contradict"]),
+        (["INPUT.scales=[300, 200]"], ["jitter_scales"]),
+        (["INPUT.dropout_rate=0.1"], ["INPUT.dropout_rate", "MODEL"]),
+        (["TRAIN.dropout_rate=1.5"], ["TRAIN.dropout_rate", "at most"]),
+        (["TEST.image_mean=3"], ["TEST.image_mean", "MODEL"]),
+    ],
+)
+def test_old_and_new_names_are_checked_alike(overrides, words):
+    with pytest.raises(UserError) as caught:
+        load_config(ZOO, overrides)
+    assert all(word in str(caught.value) for word in words), caught.value
+
+
+def test_an_empty_section_is_allowed_and_an_unknown_one_is_not(tmp_path):
+    assert load_config(write(tmp_path / "own.yaml", "TRAIN:\nMODEL:\n")) == Config()
+    with pytest.raises(UserError, match="unknown section 'TRAN'"):
+        load_config(write(tmp_path / "own.yaml", "TRAN:\n"))

@@ -67,8 +67,8 @@ def test_an_export_computes_the_network_at_any_size_and_tells_its_input(monkeypa
     wanted = {
         "num_frames": 4,
         "frame_stride": 2,
-        "image_mean": 114.75,
-        "image_std": 57.375,
+        "image_mean": [114.75] * 3,
+        "image_std": [57.375] * 3,
         "crop_px": SIDE,
         "clips": "free",
     }

@@ -137,7 +137,7 @@ def test_the_crop_that_sets_the_head_s_pool_has_an_export_of_its_own(network, tm
     clips, expected = random_clips(2, 64, 64), []
     for crop_size in (32, 64):
         config = load_config(tiny_config(tmp_path, tmp_path / "list.txt", jitter_scales=[64, 64]))
-        config.TRAIN.crop_size = crop_size
+        config.INPUT.crop_size = crop_size
         expected.append(engine_of((config, network[1]), "paddle").scores(clips))
         np.testing.assert_allclose(engine_of((config, network[1]), "inference").scores(clips), expected[-1], atol=2e-6)
     assert np.abs(expected[0] - expected[1]).max() > 1e-4

@@ -16,7 +16,7 @@ PACKAGES = {
     "configs", "datareader", "inference", "metrics", "models", "tasks", "tools", "training", "utils", "weights",
 }  # fmt: skip
 MAY_IMPORT = {
-    "configs": {"utils"},
+    "configs": {"models", "utils"},  # models: the table of families only, when a file is loaded
     "datareader": {"configs", "utils"},
     "metrics": {"configs", "utils"},
     "models": {"configs", "utils"},

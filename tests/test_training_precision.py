@@ -8,7 +8,7 @@ import paddle.nn.functional as F
 import pytest
 
 from configs.loading import check_consistency
-from configs.schema import Config
+from configs.schema import ARCHS, Config
 from models import NonLocalModel, build_model
 from models.nonlocal_model.resnet_video import Norm
 from training.optimiser import build_optimizer
@@ -19,7 +19,8 @@ from utils.errors import UserError
 def losses(arc: int, graph: str, num_iterations: int = 20) -> list[float]:
     """Training losses of a narrow network of an arc, dropout included."""
     config = Config()
-    config.MODEL.video_arc_choice, config.MODEL.num_classes, config.TRAIN.crop_size = arc, 5, 32
+    config.MODEL.arch, config.MODEL.num_classes = list(ARCHS)[arc - 1], 5
+    config.INPUT.crop_size = config.TRAIN.crop_size = 32
     config.MODEL.bn_init_gamma = config.NONLOCAL.bn_init_gamma = 0.5
     check_consistency(config, "test")
     sizes = config.RESNETS

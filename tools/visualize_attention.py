@@ -106,7 +106,7 @@ def _read_clip(config, arguments: argparse.Namespace) -> tuple[np.ndarray, np.nd
     if isinstance(views, Failure):
         raise UserError(f"{views.path}: {views.cause}")
     clip = views.clips(np.array([arguments.clip]))
-    shown = clip[0].transpose(1, 2, 3, 0) * config.MODEL.image_std + config.MODEL.image_mean
+    shown = clip[0].transpose(1, 2, 3, 0) * np.array(config.INPUT.std) + np.array(config.INPUT.mean)
     across, down = read_pixel_aspect(loader.pool, arguments.video_path, loader.reader)
     return clip, np.clip(np.rint(shown), 0, 255).astype(np.uint8), across / down
 

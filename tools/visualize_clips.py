@@ -41,7 +41,7 @@ def main(argv: list[str]) -> None:
     ]
     aspects = [read_pixel_aspect(loader.pool, items[i].path, loader.reader) for i in batch.video_id]
     aspects = [across / down for across, down in aspects]
-    write_picture(args.output, clip_sheet(clips, model.image_mean, model.image_std, captions, aspects))
+    write_picture(args.output, clip_sheet(clips, config.INPUT.mean, config.INPUT.std, captions, aspects))
     print(f"{len(clips)} clips of {train.video_length} frames of {train.crop_size} px are in {args.output}")
 
 

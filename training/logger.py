@@ -61,9 +61,9 @@ class Watcher:
 
     def picture(self, iteration: int, epoch: int, clips, captions: list[str]) -> None:
         """save_dir/clips_epoch<n>.png and the same in VisualDL: the first clips of a batch as the network sees them."""
-        model = self.config.MODEL
+        clip_input = self.config.INPUT
         captions = captions[:CLIPS_OF_A_PICTURE]
-        sheet = clip_sheet(clips[: len(captions)], model.image_mean, model.image_std, captions)
+        sheet = clip_sheet(clips[: len(captions)], clip_input.mean, clip_input.std, captions)
         write_picture(self.save_dir / f"clips_epoch{epoch}.png", sheet)
         self.log.image("train/clips", iteration, sheet)
 

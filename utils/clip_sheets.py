@@ -12,17 +12,23 @@ CAPTION_PX, GAP_PX, MAX_FRAMES, MAX_SIDE_PX = 16, 2, 8, 112
 
 
 def clip_sheet(
-    clips: np.ndarray, mean: float, std: float, captions: Sequence[str], pixel_aspects: Sequence[float] | None = None
+    clips: np.ndarray,
+    mean: float | Sequence[float],
+    std: float | Sequence[float],
+    captions: Sequence[str],
+    pixel_aspects: Sequence[float] | None = None,
 ) -> np.ndarray:
     """Draw clips under each other with a caption above each.
 
-    clips: float [N, 3, T, H, W], normalised as (RGB - mean) / std. captions: N texts; signs beyond ASCII become "?".
+    clips: float [N, 3, T, H, W], normalised as (RGB - mean) / std, each of one number or of one a channel.
+    captions: N texts; signs beyond ASCII become "?".
     pixel_aspects: how many times as wide as high the pixels of each clip are shown (None: square); such clips are
     stretched along one side, shorter rows are filled with black.
     Returns uint8 RGB [height, width, 3]: at most 8 frames of a clip, evenly, with every so many pixels of large ones.
     """
     import cv2
 
+    mean, std = (np.reshape(values, (-1, 1, 1, 1)) for values in (mean, std))
     frames = np.clip(np.asarray(clips) * std + mean, 0, 255).round().astype(np.uint8).transpose(0, 2, 3, 4, 1)
     frames = frames[:, :: -(-frames.shape[1] // MAX_FRAMES)]
     step = -(-max(frames.shape[2:4]) // MAX_SIDE_PX)

@@ -162,7 +162,7 @@ def model_from_config(config) -> NonLocalModel:
             "inner_channels": resnets.num_groups * resnets.width_per_group,
             "groups": resnets.num_groups,
         },
-        dropout_rate=config.TRAIN.dropout_rate,
+        dropout_rate=config.MODEL.dropout_rate,
         fc_init_std=model.fc_init_std,
         head_pool_size=head_pool_side(config),
         head_average=model.head_average,
@@ -171,10 +171,10 @@ def model_from_config(config) -> NonLocalModel:
 
 
 def head_pool_side(config) -> int:
-    """MODEL.head_pool_size, or the side of res5 for training's crops; 0: the whole map."""
+    """MODEL.head_pool_size, or the side of res5 for INPUT.crop_size; 0: the whole map."""
     if config.MODEL.head_pool_size is not None:
         return config.MODEL.head_pool_size
-    return res5_side(config.TRAIN.crop_size, config.MODEL.stem_pool_padding)
+    return res5_side(config.INPUT.crop_size, config.MODEL.stem_pool_padding)
 
 
 def _instantiation(nonlocal_) -> str:
