@@ -17,7 +17,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
 }
 ENGINES = ("auto", *PACKAGES)
 PRECISIONS = ("float32", "bfloat16", "float16")
-FASTEST_FIRST = ("openvino", "onnxruntime", "inference", "paddle")  # on CPUs, measured: docs/engines.md
+FASTEST_FIRST = ("openvino", "onnxruntime", "inference", "paddle")  # on CPUs, measured: docs/backends.md
 BFLOAT16_UNITS = {"avx512_bf16", "amx_bf16", "bf16"}  # the last is ARM's name
 INSTALL_HINT = 'pip install ".[fast]"'
 

@@ -207,7 +207,12 @@ def test_bfloat16_goes_to_the_engines_that_have_it(monkeypatch):
     monkeypatch.setattr(choice, "processor_has_bfloat16", lambda: True)
     monkeypatch.setattr(choice, "missing_packages", lambda name: [])
     assert candidates("auto", "bfloat16", "cpu") == ["openvino", "inference"]
-    assert candidates("auto", "float32", "cpu") == ["openvino", "onnxruntime", "inference", "paddle"]  # docs/engines.md
+    assert candidates("auto", "float32", "cpu") == [
+        "openvino",
+        "onnxruntime",
+        "inference",
+        "paddle",
+    ]  # docs/backends.md
 
 
 def test_flags_have_working_defaults():

@@ -53,3 +53,14 @@ def test_weights_of_the_users_own_win(monkeypatch, tmp_path):
 
 def test_the_example_is_small():
     assert sum(path.stat().st_size for path in EXAMPLES.rglob("*") if path.is_file()) < 3e6
+
+
+def test_the_picture_of_the_readme_can_be_drawn_again(monkeypatch, tmp_path, capsys):
+    """python tools/visualize.py answer: played backwards, `rise` is `fall`."""
+    from tools.visualize_answer import main
+
+    monkeypatch.chdir(tmp_path)
+    main([f"--save_dir={tmp_path}"])
+    out = capsys.readouterr().out
+    assert "frames forwards: rise" in out and "frames reversed: fall" in out
+    assert (tmp_path / "clip_answer.png").stat().st_size > 10_000

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.axes import Axes
 
 from utils.errors import RunError
-from utils.plots import draw_bars, draw_confusion_matrix, draw_curves
+from utils.plots import draw_answers, draw_bars, draw_confusion_matrix, draw_curves
 
 
 def ink(path):
@@ -122,3 +122,14 @@ def test_bad_input(tmp_path):
     with pytest.raises(RunError, match="cannot write"):
         draw_curves(history(3), tmp_path / "file" / "curves.png")
     assert os.listdir(tmp_path) == ["file"]
+
+
+def test_an_answer_shows_frames_and_classes(tmp_path):
+    frames = [np.full((60, 80, 3), 40 * number, np.uint8) for number in range(4)]
+    classes = {"跳 $舞": 0.7, "b": 0.3}
+    draw_answers({"forwards": (frames, classes), "reversed": (frames[:2], classes)}, tmp_path / "a.png", "title")
+    draw_answers({"forwards": (frames, {"a": 1.0})}, tmp_path / "one.png")
+    assert ink(tmp_path / "a.png") > 0.1 and ink(tmp_path / "one.png") > 0.1
+    for rows in ({}, {"a": ([], classes)}, {"a": (frames, {})}):
+        with pytest.raises(ValueError):
+            draw_answers(rows, tmp_path / "b.png")

@@ -249,3 +249,42 @@ def draw_bars(
             axes.axvline(reference, color=INK, linewidth=1, linestyle="--")
         if len(series) > 1:
             figure.legend(loc="outside lower center", ncols=min(len(series), 4), frameon=False)
+
+
+def draw_answers(
+    rows: Mapping[str, tuple[Sequence[np.ndarray], Mapping[str, float]]], path_png: str | Path, title: str = ""
+) -> None:
+    """Draw frames of a video beside the probabilities of its classes, a row each.
+
+    Args:
+        rows: title of a row -> (frames, each uint8 RGB [H, W, 3]; class name -> probability from 0 to 1, best first).
+        path_png: where the picture goes.
+        title: above the picture.
+
+    Raises:
+        ValueError: there is nothing to draw.
+        RunError: the file cannot be written.
+    """
+    if not rows or not all(len(frames) and classes for frames, classes in rows.values()):
+        raise ValueError("a row needs frames and classes")
+    num_frames = max(len(frames) for frames, _ in rows.values())
+    with _figure(path_png, 1.35 * num_frames + 3.6, 1.75 * len(rows) + (0.4 if title else 0)) as figure:
+        ratios = [1.0] * num_frames + [1.9]
+        for (name, (frames, classes)), panels in zip(
+            rows.items(), figure.subplots(len(rows), num_frames + 1, squeeze=False, width_ratios=ratios)
+        ):
+            for panel in panels[:-1]:
+                panel.axis("off")
+            for panel, frame in zip(panels, frames):
+                panel.imshow(frame, interpolation="nearest")
+            panels[0].set_title(_text(name), loc="left", fontsize=10)
+            axes, values = panels[-1], list(classes.values())
+            bars = axes.barh(range(len(values)), values, 0.7, color=[SERIES_COLOURS[0], *[GRID] * (len(values) - 1)])
+            axes.bar_label(bars, [f"{value:.3f}" for value in values], padding=3, fontsize=9)
+            axes.set_yticks(range(len(values)), [_text(label, 24) for label in classes])
+            axes.invert_yaxis()
+            axes.set_xlim(0, 1.25)
+            axes.set_xticks([])
+            axes.tick_params(axis="y", length=0)
+            axes.spines["bottom"].set_visible(False)
+        figure.suptitle(_text(title)) if title else None
