@@ -34,7 +34,7 @@ ARGPARSE = {
 HELP = {
     # shared flags
     "family of networks: {names} (default: %(default)s)": "网络家族：{names}（默认：%(default)s）",
-    "YAML file (default: {path})": "YAML 配置文件（默认：{path}）",
+    "YAML file (default: ./configs/nonlocal.yaml)": "YAML 配置文件（默认：./configs/nonlocal.yaml）",
     "clips in a step; overrides the configuration": "每步的片段数；覆盖配置文件中的值",
     "True or False; auto-detected when omitted": "True 或 False；省略时自动判断",
     "output folder (default: %(default)s)": "输出目录（默认：%(default)s）",
