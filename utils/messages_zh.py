@@ -173,10 +173,16 @@ ERRORS = {
         "{source}：请写成 SECTION.key=value，例如 -o TRAIN.batch_size=8"
     ),
     "--model_name={name}: {path} describes {other}": "--model_name={name}：{path} 描述的是 {other}",
-    "{source}: MODEL.depth {depth} contradicts MODEL.video_arc_choice {arc}, which has depth {other}; remove `depth` or "
-    "choose another arc": (
-        "{source}：MODEL.depth {depth} 与 MODEL.video_arc_choice {arc}（深度 {other}）矛盾；请删除 `depth` 或更换 arc"
+    "{source}: MODEL.depth {depth} contradicts MODEL.arch {name} (video_arc_choice {arc}), which has depth {other}; "
+    "remove `depth` or choose another": (
+        "{source}：MODEL.depth {depth} 与 MODEL.arch {name}（video_arc_choice {arc}，深度 {other}）矛盾；"
+        "请删除 `depth` 或改为一致的值"
     ),
+    "{source}: {names} contradict each other; leave one of them out": "{source}：{names} 互相矛盾；请去掉其中一个",
+    "{source}: INPUT.scales is [smallest, largest] short side, not {value}": (
+        "{source}：INPUT.scales 应为 [最小, 最大] 短边，而不是 {value}"
+    ),
+    "{source}: MODEL.arch: {value} is none of {choices}": "{source}：MODEL.arch：{value} 不在可选值之中：{choices}",
     "{source}: NONLOCAL.use_affine needs NONLOCAL.use_bn: True (it takes the norm's place)": (
         "{source}：NONLOCAL.use_affine 需要 NONLOCAL.use_bn: True（它取代归一化层的位置）"
     ),
