@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 
 from configs import config_from_args
-from inference import add_engine_flags
+from inference import add_backend_flags
 from utils.cli import build_parser, run
 from utils.parallel import join_processes
 from utils.runtime import available_cores, choose_device, prepare_environment
@@ -25,7 +25,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--reverse_frames", action="store_true", help="play each clip backwards, to see whether the network uses time"
     )
-    add_engine_flags(parser)
+    add_backend_flags(parser)
     return parser.parse_args()
 
 
@@ -38,7 +38,7 @@ def main() -> None:
     print(f"evaluating on {device}" + (f", {processes.count} processes" if processes.count > 1 else ""))
     from datareader import build_view_loader, read_list
     from datareader.inputs import class_names_of
-    from inference import build_engine
+    from inference import build_backend
     from metrics.scores_file import list_checksum
 
     test, model = config.TEST, config.MODEL
@@ -54,14 +54,14 @@ def main() -> None:
         config, items, section="TEST", views=args.views, reverse_frames=args.reverse_frames,
         num_workers=min(test.num_reader_threads, available_cores()), rank=processes.rank, world_size=processes.count,
     )  # fmt: skip
-    engine = build_engine(
-        config, args.weights, test.checkpoint_dir, engine=args.engine, precision=args.precision, section="TEST"
+    backend = build_backend(
+        config, args.weights, test.checkpoint_dir, backend=args.backend, precision=args.precision, section="TEST"
     )
-    score_all(engine, loader, items, meter, test.batch_size, args.log_interval)
+    score_all(backend, loader, items, meter, test.batch_size, args.log_interval)
     for state in processes.gather(meter.state()):  # a process scores its share, each video once
         meter.merge(state)
     if processes.is_first:
-        write_report(meter, names, Path(args.save_dir), config, args, engine, checksum)
+        write_report(meter, names, Path(args.save_dir), config, args, backend, checksum)
 
 
 def build_meter(model, items, names: list[str]):
@@ -75,7 +75,7 @@ def build_meter(model, items, names: list[str]):
     return MultiViewMeter(model.num_classes, labels=[item.label for item in items], **shared)
 
 
-def score_all(engine, loader, items, meter, batch_size: int, log_interval: int) -> None:
+def score_all(backend, loader, items, meter, batch_size: int, log_interval: int) -> None:
     """Give the meter the scores of every video of the loader, or the cause of its failure."""
     import numpy as np
 
@@ -94,7 +94,7 @@ def score_all(engine, loader, items, meter, batch_size: int, log_interval: int) 
         else:
             if views.complaint:
                 progress.say(f"{views.path}: {views.complaint}")
-            scores = score_views(engine, views, batch_size)
+            scores = score_views(backend, views, batch_size)
             if is_single:
                 meter.add_video(views.video_id, views.label, scores, views.clip_of(np.arange(len(views))))
             else:
@@ -104,7 +104,7 @@ def score_all(engine, loader, items, meter, batch_size: int, log_interval: int) 
     progress.close()
 
 
-def write_report(meter, names: list[str], save_dir: Path, config, args, engine, list_sha256: str) -> None:
+def write_report(meter, names: list[str], save_dir: Path, config, args, backend, list_sha256: str) -> None:
     """results.json, results.txt, scores.npz, confusion_matrix.png and config.yaml in `save_dir`; the text to stdout."""
     from configs import save_config
     from metrics import save_scores
@@ -112,7 +112,7 @@ def write_report(meter, names: list[str], save_dir: Path, config, args, engine, 
     from utils.plots import draw_confusion_matrix
 
     result = {**meter.result(), "weights": args.weights, "views": args.views, "reverse_frames": args.reverse_frames}
-    result.update(engine=engine.name, precision=engine.precision)
+    result.update(backend=backend.name, precision=backend.precision)
     text = report_text(result)
     print(text)
     write_json(save_dir / "results.json", result)

@@ -1,4 +1,5 @@
-"""Exported networks kept on disk: written beside and renamed when whole, checked by checksum, the oldest dropped."""
+"""The cache of exported networks: entries are written to a temporary folder, renamed when complete and checked by
+SHA-256 when read; the least recently used ones are deleted."""
 
 from __future__ import annotations
 
@@ -9,16 +10,22 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from utils.errors import RunError
 from weights.download import weights_folder
 
 MANIFEST = "entry.json"
 MAX_ENTRIES = 8
-SECONDS_OF_A_LEFTOVER = 24 * 3600.0
+LEFTOVER_SECONDS = 24 * 3600.0
+
+
+class Exporter(Protocol):
+    """Makes an entry."""
+
+    def write(self, folder: Path) -> dict[str, Any]:
+        """Write the entry's files into an empty folder and return facts for JSON."""
 
 
 def cache_folder() -> Path:
@@ -27,35 +34,34 @@ def cache_folder() -> Path:
 
 
 def key_of(facts: dict[str, Any]) -> str:
-    """A folder name for what an entry was made from."""
+    """The name of the entry that follows from these facts."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
-def fetch(key: str, build: Callable[[Path], dict[str, Any]]) -> tuple[Path, dict[str, Any]]:
-    """The folder of an entry and the facts that its `build` returned; built when it is not there or damaged.
+def fetch(key: str, exporter: Exporter) -> tuple[Path, dict[str, Any]]:
+    """The folder of an entry and the facts that its exporter returned; made when it is missing or damaged.
 
-    build(folder) writes the entry's files into an empty folder and returns facts for JSON. Raises RunError when the
-    folder cannot be written.
+    Raises RunError when the folder cannot be written.
     """
     target = cache_folder() / key
     facts = _read(target)
     if facts is None:
         try:
-            facts = _build(target, build)
+            facts = _make(target, exporter)
         except OSError as error:
             cause = error.strerror or error
             raise RunError(
                 f"cannot keep an exported network in {target.parent} ({cause}); free space, or set "
-                "PADDLE_NONLOCAL_HOME to a folder that can be written"
+                "PADDLE_NONLOCAL_HOME to a writable folder"
             ) from error
     with contextlib.suppress(OSError):
-        os.utime(target / MANIFEST)  # the entries used last are kept
+        os.utime(target / MANIFEST)  # marks the entry as used
         _drop_old(target)
     return target, facts
 
 
 def _read(folder: Path) -> dict[str, Any] | None:
-    """The facts of a whole entry; None when there is none or a file is not what was written."""
+    """The facts of an entry; None when it is missing or a file is not what was written."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         whole = all(file_digest(folder / name) == digest for name, digest in manifest["sha256"].items())
@@ -64,11 +70,11 @@ def _read(folder: Path) -> dict[str, Any] | None:
         return None
 
 
-def _build(target: Path, build: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+def _make(target: Path, exporter: Exporter) -> dict[str, Any]:
     target.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=".part.", dir=target.parent))
     try:
-        facts = build(part)
+        facts = exporter.write(part)
         digests = {file.name: file_digest(file) for file in sorted(part.iterdir())}
         (part / MANIFEST).write_text(json.dumps({"sha256": digests, "facts": facts}), encoding="utf-8")
         umask = os.umask(0)
@@ -87,11 +93,11 @@ def _build(target: Path, build: Callable[[Path], dict[str, Any]]) -> dict[str, A
 
 
 def _drop_old(current: Path) -> None:
-    """Delete all but the MAX_ENTRIES entries used last, and what killed processes left."""
+    """Delete all but the MAX_ENTRIES most recently used entries, and leftovers of killed processes."""
     entries = []
     for folder in current.parent.iterdir():
         if folder.name.startswith(".part."):
-            if time.time() - folder.stat().st_mtime > SECONDS_OF_A_LEFTOVER:
+            if time.time() - folder.stat().st_mtime > LEFTOVER_SECONDS:
                 shutil.rmtree(folder, ignore_errors=True)
         elif (folder / MANIFEST).is_file() and folder != current:
             entries.append(((folder / MANIFEST).stat().st_mtime, folder))

@@ -1,40 +1,108 @@
-"""The most probable classes of each video."""
+"""The most probable classes of each video; and what all predictions share: which videos, names of results, failures."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 
-from datareader import Failure, VideoItem, build_view_loader
+from configs.schema import Config
+from datareader import NO_LABEL, Failure, VideoItem, build_view_loader, read_list
+from datareader.inputs import list_folder, skip_message
 from datareader.video import printable
-from inference import score_views
+from inference.backends import BackendSpec, score_views
+from utils.errors import UserError
 from utils.log import Progress
+
+MAX_NAME_BYTES = 180  # file systems take 255; suffixes are added, also those of files being written
+MAX_PROGRESS_LINES = 20  # of one video
+
+
+# ------------------------------------------------------------------------------------------- videos and results
+
+
+def find_videos(video_path: str, filelist: str) -> list[VideoItem]:
+    """The videos to predict: one file, a folder's videos in order of name, or those of a list. Raises UserError.
+
+    Prints how many files of the folder are skipped because they are not videos.
+    """
+    if not video_path:
+        if not os.path.exists(filelist):
+            raise UserError(f"pass --video_path=VIDEO (a file or folder) or --filelist=LIST; {filelist} does not exist")
+        return read_list(filelist, labels_required=False)
+    if os.path.isdir(video_path):
+        skipped: list[str] = []
+        items = list_folder(video_path, skipped)
+        if skipped:
+            print(skip_message(skipped))
+        return items
+    if not os.path.lexists(video_path):
+        raise UserError(f"{printable(video_path)}: no such file or directory")
+    return [VideoItem(video_path, NO_LABEL, 1)]
+
+
+def output_names(paths: Sequence[str]) -> list[Path]:
+    """A relative path, without suffix, for each video's results: no two videos share one.
+
+    It is the video's path from the folder that all videos have in common, without its extension; with the extension
+    where another video would get the same name (compared without case). A name too long for suffixes is cut, and a
+    checksum of the path is appended.
+    """
+    absolute = [os.path.abspath(path) for path in paths]
+    root = os.path.commonpath([os.path.dirname(path) for path in absolute])
+    full = {path: os.path.relpath(path, root) for path in absolute}
+    stems = {path: os.path.splitext(name)[0] for path, name in full.items()}
+    used = Counter(name.casefold() for path in full for name in {full[path], stems[path]})
+    chosen = [Path(stems[path] if used[stems[path].casefold()] == 1 else full[path]) for path in absolute]
+    return [name if len(os.fsencode(name.name)) <= MAX_NAME_BYTES else _shortened(name) for name in chosen]
+
+
+def _shortened(name: Path) -> Path:
+    kept = os.fsencode(name.name)[:MAX_NAME_BYTES].decode("utf-8", "ignore")
+    return name.with_name(f"{kept}~{hashlib.sha256(os.fsencode(name)).hexdigest()[:12]}")
+
+
+def failure_record(failure: Failure, progress: Progress) -> dict:
+    """The record of a video that cannot be read; prints the reason."""
+    progress.say(f"error: {printable(failure.path)}: {failure.cause}")
+    return {"path": failure.path, "error": failure.cause}
+
+
+def progress_in_video(total: int, interval: int, unit: str) -> Progress:
+    """A Progress that prints at most MAX_PROGRESS_LINES lines where it prints lines. interval: 0 disables them."""
+    return Progress(total, max(interval, -(-total // MAX_PROGRESS_LINES)) if interval > 0 else 0, unit)
+
+
+# ------------------------------------------------------------------------------------------- classes
 
 
 def predict_classes(
-    config,
+    config: Config,
     items: Sequence[VideoItem],
-    build: Callable,
+    backend: BackendSpec,
     names: list[str],
     topk: int,
     views: str | None,
     progress: Progress,
 ) -> Iterator[dict]:
-    """A record a video: its path and the `topk` classes of the mean over its views, or the cause of its failure.
+    """A record per video: its path and the `topk` classes of the mean over its views, or the reason of its failure.
 
-    build() gives the engine; it is called when the rest has been found right.
+    The backend is built after the other arguments have been checked.
     """
     loader = build_view_loader(config, items, section="INFER", views=views)
-    engine = build()
-    for views_of_video in loader:
-        if isinstance(views_of_video, Failure):
-            record = failure_record(views_of_video, progress)
+    built = backend.build()
+    for video in loader:
+        if isinstance(video, Failure):
+            record = failure_record(video, progress)
         else:
-            if views_of_video.complaint:
-                progress.say(f"{printable(views_of_video.path)}: {views_of_video.complaint}")
-            scores = score_views(engine, views_of_video, config.INFER.batch_size).mean(0)
-            record = {"path": views_of_video.path, "top": best_classes(scores, names, topk)}
+            if video.complaint:
+                progress.say(f"{printable(video.path)}: {video.complaint}")
+            scores = score_views(built, video, config.INFER.batch_size).mean(0)
+            record = {"path": video.path, "top": best_classes(scores, names, topk)}
             progress.say(_table(record))
         yield record
 
@@ -43,12 +111,6 @@ def best_classes(scores: np.ndarray, names: list[str], topk: int) -> list[dict]:
     """The `topk` most probable classes of scores [K], equal ones by index."""
     order = (-scores).argsort(kind="stable")[:topk]
     return [{"class": names[i], "index": int(i), "probability": float(scores[i])} for i in order]
-
-
-def failure_record(failure: Failure, progress: Progress) -> dict:
-    """What is told and kept about a video that cannot be read."""
-    progress.say(f"error: {printable(failure.path)}: {failure.cause}")
-    return {"path": failure.path, "error": failure.cause}
 
 
 def _table(record: dict) -> str:

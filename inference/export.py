@@ -1,24 +1,29 @@
-"""The network as a static graph on disk: Paddle's own format, or ONNX made from it.
+"""Exports of a network: a static graph in Paddle's own format, its conversion to ONNX, and their comparison.
 
-Input `frames` float32 [N*T, 3, H, W], the T frames of a clip in a row (four axes: oneDNN's bfloat16 pass stops at
-five); outputs scores float32 [N, K], as `class_scores` gives them, and logits float32 [N, P, K].
+The graph's input is `frames` float32 [N*T, C, H, W], the T frames of a clip in a row (four axes, because oneDNN's
+bfloat16 pass takes no more); its outputs are the class scores float32 [N, K] and the logits float32 [N, P, K].
+Importing this module does not import Paddle.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import os
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
-import paddle
-from paddle import nn
+import numpy as np
 
-from inference.folding import fold_norms
-from models.nonlocal_model.layers import to_volumes
-from models.nonlocal_model.nonlocal_model import head_pool_side
-from models.nonlocal_model.resnet_video import res5_side
+from configs.schema import Config
+from inference import cache
 from utils.errors import RunError
+from utils.runtime import release_memory
 
 STEM = "net"
 ONNX_FILE = f"{STEM}.onnx"
@@ -26,29 +31,67 @@ ONNX_OPSET = 17
 CONVERT = """
 import sys, paddle2onnx
 graph, weights, target, opset = sys.argv[1:]
-# engines fold constants themselves; polygraphy's folding takes 300 MB more
+# the runtimes fold constants themselves; polygraphy's folding takes 300 MB more
 paddle2onnx.export(graph, weights, target, opset_version=int(opset), optimize_tool="None")
 """
-MAX_FREE_VALUES = 1_500_000  # T * H * W up to which attention maps are kept whole, as free sizes need it
+# Largest allowed difference from the eager network: of a class probability, and of the logits relative to the largest.
+# Where one class has all the probability, wrong logits would not show in probabilities.
+SCORE_TOLERANCES = {"float32": 1e-4, "bfloat16": 0.05, "float16": 0.05}
+LOGIT_TOLERANCES = {"float32": 1e-3, "bfloat16": 0.1, "float16": 0.1}
+SOURCE_FOLDERS = ("inference", "models", "weights")  # whose text an export depends on
 
 
-class FramesToScores(nn.Layer):
-    """The exported graph: frames [N*T, 3, H, W] -> scores [N, K], logits [N, P, K]."""
+# ------------------------------------------------------------------------------------------- the network
 
-    def __init__(self, model, num_frames: int, volumes: bool):
-        super().__init__()
-        self.model, self.num_frames, self.volumes = fold_norms(model, volumes), num_frames, volumes
 
-    def forward(self, frames):
-        return self._traced(frames)
+@dataclass(frozen=True)
+class NetworkSource:
+    """What the eager network is loaded from: the whole configuration, and a file of weights."""
 
-    @paddle.jit.not_to_static  # what follows branches on sizes only, which tracing keeps
-    def _traced(self, frames):
-        if self.volumes:
-            logits = self.model.forward_volumes(to_volumes(frames, self.num_frames))
-        else:
-            logits = self.model.forward_frames(frames, self.num_frames)
-        return self.model.class_scores(logits), logits
+    config: Config
+    weights: str
+
+    def load(self):
+        """The network with its weights, in evaluation mode. Raises UserError when the file does not fit."""
+        from models import build_model
+        from weights.loading import load_weights
+
+        model = build_model(self.config)
+        print(load_weights(model, self.weights).summary())
+        model.eval()
+        return model
+
+    def origin(self) -> dict[str, Any]:
+        """Everything that the network's export follows from: weights, network, Paddle and this program's own text."""
+        import paddle
+
+        root, sources = Path(__file__).resolve().parents[1], hashlib.sha256()
+        for file in sorted(file for folder in SOURCE_FOLDERS for file in (root / folder).rglob("*.py")):
+            sources.update(file.read_bytes())
+        return {
+            "weights": cache.file_digest(self.weights),
+            "network": network_options(self.config),
+            "paddle": paddle.__version__,
+            "sources": sources.hexdigest(),
+        }
+
+
+def network_options(config: Config) -> dict[str, Any]:
+    """All that the network's builder reads."""
+    import dataclasses
+
+    sections = {name: dataclasses.asdict(getattr(config, name)) for name in ("MODEL", "RESNETS", "NONLOCAL")}
+    return {**sections, "crop_size": config.INPUT.crop_size}  # it decides the head's pool without MODEL.head_pool_size
+
+
+def needs_fixed_sizes(config: Config, num_frames: int, height: int, width: int) -> bool:
+    """Whether an export must be made for the sizes of these clips."""
+    from inference import folding
+
+    return folding.needs_fixed_sizes(config, num_frames, height, width)
+
+
+# ------------------------------------------------------------------------------------------- recording, converting
 
 
 def export_paddle(
@@ -62,30 +105,31 @@ def export_paddle(
 ) -> None:
     """Write net.json (Paddle 3) or net.pdmodel (2.6) and net.pdiparams into `folder`, norms folded.
 
-    model: a NonLocalModel with its weights. num_frames: T. height, width, batch (clips): fixed, or None: free.
-    volumes: computed by 3-D convolutions, in place of 2-D ones over frames.
+    model: a Recognizer with its weights. num_frames: T. height, width, batch (clips): fixed, or None: free.
+    volumes: compute with 3-D convolutions, in place of 2-D ones over frames.
     Raises RunError when Paddle cannot record the network.
     """
+    import paddle
+
+    from inference.folding import prepare_for_export
+
     sizes = [-1 if side is None else side for side in (height, width)]
     spec = paddle.static.InputSpec([-1 if batch is None else batch * num_frames, 3, *sizes], "float32", "frames")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of recording; the result is compared
-            _record(FramesToScores(model, num_frames, volumes), Path(folder) / STEM, spec)
+            warnings.simplefilter("ignore")  # about recording; the result is compared
+            layer = prepare_for_export(model, num_frames, volumes)
+            network = paddle.jit.to_static(layer, input_spec=[spec], full_graph=True)
+            network.eval()
+            paddle.jit.save(network, str(Path(folder) / STEM))
     except (RuntimeError, TypeError, ValueError, OSError) as error:
         raise RunError(f"Paddle {paddle.__version__} cannot export this network: {_last_line(str(error))}") from error
-
-
-def _record(layer: nn.Layer, prefix: Path, spec) -> None:
-    network = paddle.jit.to_static(layer, input_spec=[spec], full_graph=True)
-    network.eval()
-    paddle.jit.save(network, str(prefix))
 
 
 def convert_to_onnx(folder: Path, target: Path) -> None:
     """Write the ONNX form of the network that `export_paddle` wrote into `folder`. Raises RunError when it fails.
 
-    paddle2onnx runs in a process of its own: it talks much, and a crash of its native part must not end this one.
+    paddle2onnx runs in a process of its own: it prints much, and a crash of its native part must not end this one.
     """
     command = [sys.executable, "-c", CONVERT, str(graph_file(folder)), str(Path(folder) / f"{STEM}.pdiparams")]
     done = subprocess.run(
@@ -102,15 +146,110 @@ def graph_file(folder: Path) -> Path:
     return json_file if json_file.is_file() else Path(folder) / f"{STEM}.pdmodel"
 
 
-def needs_fixed_sizes(config, num_frames: int, height: int, width: int) -> bool:
-    """Whether an export must know the sizes of these clips.
+@dataclass(frozen=True)
+class PaddleExporter:
+    """Makes a cache entry of a network in Paddle's format, and of its results for one clip of the given size.
 
-    That is so where attention maps are too large to be kept whole, and where the features are smaller than the pools
-    of the head (which then shrink) and of the blocks (which a side of 1 passes by).
+    fixed: the export serves clips of this size only.
     """
-    smallest = max(2, head_pool_side(config))
-    sides = [res5_side(side, config.MODEL.stem_pool_padding) for side in (height, width)]
-    return num_frames * height * width > MAX_FREE_VALUES or min(sides) < smallest
+
+    network: NetworkSource
+    num_frames: int
+    height: int
+    width: int
+    fixed: bool
+    volumes: bool
+
+    def write(self, folder: Path) -> dict[str, Any]:
+        model = self.network.load()  # not kept: only exporting needs it, and its memory is needed afterwards
+        sizes = (self.height, self.width) if self.fixed else (None, None)
+        export_paddle(model, folder, self.num_frames, *sizes, volumes=self.volumes)
+        clips = check_clips(self.network.config, self.num_frames, self.height, self.width)
+        facts = {"expected": [array.tolist() for array in eager_outputs(model, clips)]}
+        del model
+        release_memory()  # a conversion that may follow needs it
+        return facts
+
+
+@dataclass(frozen=True)
+class OnnxExporter:
+    """Makes a cache entry of the ONNX form of an entry of a PaddleExporter, and of that entry's facts."""
+
+    paddle_folder: Path
+    facts: dict[str, Any]
+
+    def write(self, folder: Path) -> dict[str, Any]:
+        convert_to_onnx(self.paddle_folder, folder / ONNX_FILE)
+        return self.facts
+
+
+# ------------------------------------------------------------------------------------------- comparing
+
+
+class Difference(NamedTuple):
+    """The largest differences in scores, and in logits relative to the largest logit; NaN for other shapes."""
+
+    scores: float
+    logits: float
+
+    def is_within(self, precision: str) -> bool:
+        """Whether a backend of that precision may differ so much; never for NaN."""
+        return self.scores <= SCORE_TOLERANCES[precision] and self.logits <= LOGIT_TOLERANCES[precision]
+
+
+def compare(
+    session: Callable[[np.ndarray], list[np.ndarray]], clips: np.ndarray, expected: list[np.ndarray]
+) -> Difference:
+    """A session's results for the clips against the network's (scores, logits); it also warms the session up."""
+    frames = clips_to_frames(clips)
+    with quiet():
+        found = session(frames)
+    if [array.shape for array in found] != [array.shape for array in expected]:
+        return Difference(float("nan"), float("nan"))
+    scores, logits = (float(np.abs(a - b).max()) for a, b in zip(found, expected))
+    return Difference(scores, logits / max(float(np.abs(expected[1]).max()), 1e-6))
+
+
+def eager_outputs(model, clips: np.ndarray) -> list[np.ndarray]:
+    """Scores [N, K] and logits [N, P, K] of the network itself."""
+    import paddle
+
+    with paddle.no_grad():
+        logits = model(paddle.to_tensor(clips))
+        return [model.class_scores(logits).numpy(), logits.numpy()]
+
+
+def check_clips(config: Config, num_frames: int, height: int, width: int) -> np.ndarray:
+    """The random clip float32 [1, C, T, H, W] on which an export is compared with its network."""
+    return np.random.default_rng(0).standard_normal((1, config.INPUT.channels, num_frames, height, width), np.float32)
+
+
+def clips_to_frames(clips: np.ndarray) -> np.ndarray:
+    """float32 [N, C, T, H, W] -> [N*T, C, H, W], contiguous."""
+    return np.ascontiguousarray(clips.transpose(0, 2, 1, 3, 4)).reshape(-1, clips.shape[1], *clips.shape[3:])
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Drop what native libraries print past Python's streams; an exception still carries its message."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    kept = [os.dup(1), os.dup(2)]
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        for number in (1, 2):
+            os.dup2(nowhere, number)
+        yield
+    finally:
+        for number, copy in zip((1, 2), kept):
+            os.dup2(copy, number)
+        for descriptor in (nowhere, *kept):
+            os.close(descriptor)
+
+
+def one_line(error: BaseException) -> str:
+    """The end of an error's message, on one line."""
+    return " ".join(str(error).split())[-300:]
 
 
 def _last_line(text: str) -> str:

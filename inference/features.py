@@ -1,52 +1,55 @@
-"""Videos -> features: the mean output of a stage of the network, one npz file a video."""
+"""Videos -> features: the mean output of a stage of the network, one npz file per video."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from configs.schema import Config
 from datareader import Failure, VideoItem, VideoViews, VideoWindows, build_view_loader, build_window_loader
 from datareader.video import VideoError, printable
-from inference.classify import failure_record
-from inference.progress import long_progress
-from inference.videos import output_names
-from models.nonlocal_model.stage_features import pooled_features
+from inference.backends import BackendSpec
+from inference.classify import failure_record, output_names, progress_in_video
+from models.nonlocal_model.stage_features import STAGES, pooled_features
+from utils.errors import UserError
 from utils.files import write_atomically
 from utils.log import Progress
 
 
 @dataclass(frozen=True)
 class FeatureOptions:
-    """folder: where the files go. stage: "res2" to "res5". pooling: what one row stands for, "video", "clip" (of
-    --views) or "window" (clips that slide over the video). views: as --views. hop_seconds: from one window to the
-    next, None: half a window."""
+    """folder: where the files go. stage: a stage of the network, as res5. pooling: what a row of features describes:
+    "video", "clip" (of --views) or "window" (clips that slide over the video). views: as --views. stride_seconds: from
+    one window to the next, None: half a window."""
 
     folder: Path
     stage: str
     pooling: str
     views: str | None = None
-    hop_seconds: float | None = None
+    stride_seconds: float | None = None
     log_interval: int = 1
 
 
 def predict_features(
-    config, items: Sequence[VideoItem], build: Callable, options: FeatureOptions, progress: Progress
+    config: Config, items: Sequence[VideoItem], backend: BackendSpec, options: FeatureOptions, progress: Progress
 ) -> Iterator[dict]:
-    """A record a video: its path, its file and the shape of its features, or why it failed.
+    """A record per video: its path, its file and the shape of its features, or the reason of its failure.
 
-    build() gives the network; it is called when the rest has been found right.
+    Features come from the eager network, which is loaded after the other arguments have been checked.
     """
     outputs = output_names([item.path for item in items])
     if options.pooling == "window":
-        loader = build_window_loader(config, items, views=options.views, hop_seconds=options.hop_seconds)
+        loader = build_window_loader(config, items, views=options.views, hop_seconds=options.stride_seconds)
         compute = window_features
     else:
         loader = build_view_loader(config, items, section="INFER", views=options.views)
         compute = view_features
-    model = build()
+    model = replace(backend, backend="paddle").build().model
+    if options.stage not in STAGES:
+        raise UserError(f"--features={options.stage}: the network's stages are {', '.join(STAGES)}")
     for video in loader:
         if isinstance(video, Failure):
             yield failure_record(video, progress)
@@ -74,7 +77,7 @@ def _write_npz(file: Path, arrays: dict[str, np.ndarray]) -> None:
 def view_features(model, video: VideoViews, options: FeatureOptions, batch_size: int) -> dict[str, np.ndarray]:
     """Features of a video's views, averaged over the crops of each clip, and over the clips for "video".
 
-    Returns features float32 [C] or [clips, C] and clip_frames int64 [clips, T], the frames that were looked at.
+    Returns features float32 [C] or [clips, C] and clip_frames int64 [clips, T], the numbers of their frames.
     """
     rows = _clip_features(model, video, options.stage, batch_size)
     features = rows.mean(0) if options.pooling == "video" else rows
@@ -85,7 +88,7 @@ def window_features(model, video: VideoWindows, options: FeatureOptions, batch_s
     """Features float32 [windows, C] of clips that slide over a video of any length, each averaged over its crops, and
     start_seconds and end_seconds float64 [windows]."""
     rows = []
-    counter = long_progress(len(video), options.log_interval, "window")
+    counter = progress_in_video(len(video), options.log_interval, "window")
     for part, views in video.batches(max(1, batch_size // video.protocol.views_per_clip)):
         rows.append(_clip_features(model, views, options.stage, batch_size))
         for window in range(part.start, part.stop):

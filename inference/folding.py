@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 
 import numpy as np
+import paddle
 from paddle import nn
 
-from models.nonlocal_model.layers import FramesConv, FrozenAffine
+from models.nonlocal_model.layers import FramesConv, FrozenAffine, to_volumes
 from models.nonlocal_model.nonlocal_block import NonLocalBlock, Projection
-from models.nonlocal_model.resnet_video import ConvNorm
+from models.nonlocal_model.nonlocal_model import head_pool_side
+from models.nonlocal_model.resnet_video import ConvNorm, res5_side
 
 VECTOR_WIDTH = 8  # CPU kernels want a multiple of so many input channels; the I3D stem's 3 x 5 become 16
 
@@ -104,3 +106,43 @@ def _parameter(layer: nn.Layer, array: np.ndarray):
     """A float32 parameter that holds `array`, rounded once."""
     initializer = nn.initializer.Assign(np.ascontiguousarray(array, np.float32))
     return layer.create_parameter(list(array.shape), default_initializer=initializer)
+
+
+# ------------------------------------------------------------------------------------------- the exported layer
+
+MAX_FREE_VALUES = 1_500_000  # T * H * W up to which attention maps are kept whole, as free sizes need it
+
+
+class FramesToScores(nn.Layer):
+    """The exported graph: frames [N*T, 3, H, W] -> scores [N, K], logits [N, P, K]."""
+
+    def __init__(self, model, num_frames: int, volumes: bool):
+        super().__init__()
+        self.model, self.num_frames, self.volumes = fold_norms(model, volumes), num_frames, volumes
+
+    def forward(self, frames):
+        return self._traced(frames)
+
+    @paddle.jit.not_to_static  # what follows branches on sizes only, which tracing keeps
+    def _traced(self, frames):
+        if self.volumes:
+            logits = self.model.forward_volumes(to_volumes(frames, self.num_frames))
+        else:
+            logits = self.model.forward_frames(frames, self.num_frames)
+        return self.model.class_scores(logits), logits
+
+
+def prepare_for_export(model, num_frames: int, volumes: bool = False) -> nn.Layer:
+    """A layer frames [N*T, 3, H, W] -> (scores [N, K], logits [N, P, K]) with folded norms."""
+    return FramesToScores(model, num_frames, volumes)
+
+
+def needs_fixed_sizes(config, num_frames: int, height: int, width: int) -> bool:
+    """Whether an export must know the sizes of these clips.
+
+    That is so where attention maps are too large to be kept whole, and where the features are smaller than the pools
+    of the head (which then shrink) and of the blocks (which a side of 1 passes by).
+    """
+    smallest = max(2, head_pool_side(config))
+    sides = [res5_side(side, config.MODEL.stem_pool_padding) for side in (height, width)]
+    return num_frames * height * width > MAX_FREE_VALUES or min(sides) < smallest

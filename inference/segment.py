@@ -1,66 +1,81 @@
-"""Videos of any length -> segments with times: windows slide over each, equal neighbours become one."""
+"""Videos of any length -> segments with times: windows slide over each video, and equal neighbours are merged.
+
+Writes each video's segments as JSON, CSV and SRT (SubRip subtitles, which players show over the video).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import csv
+import io
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from configs.schema import Config
 from datareader import Failure, VideoItem, VideoWindows, build_window_loader
 from datareader.video import VideoError, printable
-from inference import score_views
-from inference.classify import failure_record
-from inference.merging import Segment, SegmentMerger
-from inference.overlay import film_path, write_film
-from inference.progress import long_progress
-from inference.segment_files import write_segments
-from inference.videos import output_names
+from inference.backends import Backend, BackendSpec, score_views
+from inference.classify import failure_record, output_names, progress_in_video
 from utils.errors import UserError
+from utils.files import write_together
 from utils.log import Progress
 
-SHOWN_SEGMENTS = 30
+SHOWN_SEGMENTS = 30  # rows of the printed table
+COLUMNS = ("start_seconds", "end_seconds", "class", "index", "probability")  # of the CSV file
 
 
 @dataclass(frozen=True)
 class SegmentOptions:
-    """folder: where the files go. topk: classes told of each segment. views: crops of each window, as 1x3 or whole.
-    hop_seconds: from one window to the next, None: half a window. film: a file for the one video, or a folder, "": no
-    film."""
+    """folder: where the files go. topk: classes listed for each segment. views: crops of each window, as 1x3 or whole.
+    stride_seconds: from one window to the next, None: half a window. overlay_video: an mp4 file for the one video, or a
+    folder; "" for none."""
 
     folder: Path
     topk: int
     views: str | None = None
-    hop_seconds: float | None = None
-    film: str = ""
+    stride_seconds: float | None = None
+    overlay_video: str = ""
     log_interval: int = 1
 
 
 def predict_segments(
-    config, items: Sequence[VideoItem], build: Callable, names: list[str], options: SegmentOptions, progress: Progress
+    config: Config,
+    items: Sequence[VideoItem],
+    backend: BackendSpec,
+    names: list[str],
+    options: SegmentOptions,
+    progress: Progress,
 ) -> Iterator[dict]:
-    """A record a video: its path, how many segments it has and the files that hold them, or why it failed.
+    """A record per video: its path, its number of segments and their files, or the reason of its failure.
 
-    build() gives the engine; it is called when the rest has been found right.
+    The backend is built after the other arguments have been checked.
     """
     outputs = output_names([item.path for item in items])
-    if options.film.lower().endswith(".mp4") and len(items) > 1:
-        raise UserError(f"--draw={options.film} is one file for {len(items)} videos; name a folder")
-    loader = build_window_loader(config, items, views=options.views, hop_seconds=options.hop_seconds)
-    engine = build()
+    if options.overlay_video.lower().endswith(".mp4") and len(items) > 1:
+        raise UserError(f"--draw={options.overlay_video} is one file for {len(items)} videos; name a folder")
+    loader = build_window_loader(config, items, views=options.views, hop_seconds=options.stride_seconds)
+    built = backend.build()
     for windows in loader:
         if isinstance(windows, Failure):
             record = failure_record(windows, progress)
         else:
-            record = _segment_video(config, windows, engine, names, options, outputs[windows.video_id], progress)
+            record = _segment_video(config, windows, built, names, options, outputs[windows.video_id], progress)
         yield record
 
 
 def _segment_video(
-    config, windows: VideoWindows, engine, names: list[str], options: SegmentOptions, output: Path, progress: Progress
+    config: Config,
+    windows: VideoWindows,
+    backend: Backend,
+    names: list[str],
+    options: SegmentOptions,
+    output: Path,
+    progress: Progress,
 ) -> dict:
-    segments, error = score_windows(config, windows, engine, options)
+    segments, error = score_windows(config, windows, backend, options)
     if error and not segments:
         return failure_record(Failure(windows.path, windows.video_id, error), progress)
     facts = video_facts(config, windows, options, error)
@@ -73,7 +88,7 @@ def _segment_video(
         record["error"] = error
     held = f"{printable(files[0])}, .csv and .srt hold all {len(segments)}"
     progress.say(f"\n{printable(windows.path)}\n{_table(segments, names)}\n{held}\n")
-    if options.film and not error:
+    if options.overlay_video and not error:
         record.update(_draw(windows, segments, names, options, output, progress))
     return record
 
@@ -81,26 +96,28 @@ def _segment_video(
 def _draw(
     windows: VideoWindows, segments: list[Segment], names: list[str], options: SegmentOptions, output: Path, progress
 ) -> dict:
-    film = film_path(options.film, output)
+    from inference.overlay import overlay_path, write_overlay
+
+    target = overlay_path(options.overlay_video, output)
     try:
-        said = write_film(film, windows, segments, names, options.log_interval)
+        notes = write_overlay(target, windows, segments, names, options.log_interval)
     except VideoError as error:
-        progress.say(f"error: {printable(windows.path)}: {error.cause}; it is not drawn")
+        progress.say(f"error: {printable(windows.path)}: {error.cause}; no overlay video is written")
         return {"error": error.cause}
-    progress.say(f"{printable(film)}: the video with its labels{said}")
-    return {"film": str(film)}
+    progress.say(f"{printable(target)}: the video with its labels{notes}")
+    return {"overlay_video": str(target)}
 
 
 def score_windows(
-    config, windows: VideoWindows, engine, options: SegmentOptions
-) -> tuple[list[Segment], str]:  # fmt: skip
-    """The segments of a video, and why they end before it does ("" where they do not)."""
+    config: Config, windows: VideoWindows, backend: Backend, options: SegmentOptions
+) -> tuple[list[Segment], str]:
+    """The segments of a video, and the reason why they end before it does ("" where they do not)."""
     merger, error = SegmentMerger(options.topk), ""
     batch_size = config.INFER.batch_size
-    counter = long_progress(len(windows), options.log_interval, "window")
+    counter = progress_in_video(len(windows), options.log_interval, "window")
     try:
         for part, views in windows.batches(max(1, batch_size // windows.protocol.views_per_clip)):
-            scores = score_views(engine, views, batch_size)
+            scores = score_views(backend, views, batch_size)
             scores = scores.reshape(part.stop - part.start, len(views.crops), -1).mean(1)
             for window, row in zip(range(part.start, part.stop), scores):
                 merger.add(windows.start_seconds[window], windows.end_seconds[window], row)
@@ -111,8 +128,8 @@ def score_windows(
     return merger.finish(), error
 
 
-def video_facts(config, windows: VideoWindows, options: SegmentOptions, error: str) -> dict:
-    """What a JSON file of segments tells about the video and how it was looked at."""
+def video_facts(config: Config, windows: VideoWindows, options: SegmentOptions, error: str) -> dict:
+    """The fields of a segments file beside the segments: the video, its windows and views."""
     timeline, infer = windows.timeline, config.INFER
     facts = {
         "path": windows.path,
@@ -121,9 +138,9 @@ def video_facts(config, windows: VideoWindows, options: SegmentOptions, error: s
         "duration_seconds": round(timeline.end_seconds, 6),
         "container_start_seconds": round(timeline.start_seconds, 6),
         "window": {"num_frames": infer.video_length, "frame_stride": infer.sample_rate, "count": len(windows)},
-        "hop_seconds": round(float(np.median(np.diff(windows.start_seconds))), 6) if len(windows) > 1 else None,
+        "stride_seconds": round(float(np.median(np.diff(windows.start_seconds))), 6) if len(windows) > 1 else None,
         "views": options.views or "whole",
-        "complaint": windows.complaint,
+        "warning": windows.complaint,
     }
     return {**facts, "error": error} if error else facts
 
@@ -134,3 +151,146 @@ def _table(segments: Sequence[Segment], names: list[str]) -> str:
     rows = [(s.start, s.end, names[s.indices[0]], s.probabilities[0]) for s in segments[:SHOWN_SEGMENTS]]
     more = f"\n... and {len(segments) - SHOWN_SEGMENTS} more" if len(segments) > SHOWN_SEGMENTS else ""
     return tabulate(rows, ("from s", "to s", "class", "probability"), floatfmt=(".2f", ".2f", "", ".4f")) + more
+
+
+# ------------------------------------------------------------------------------------------- merging windows
+
+
+@dataclass(frozen=True)
+class Segment:
+    """From `start` to `end` (seconds) the same class is the most probable one.
+
+    indices: int64 [topk], classes, the most probable first; probabilities: float64 [topk].
+    """
+
+    start: float
+    end: float
+    indices: np.ndarray
+    probabilities: np.ndarray
+
+
+class SegmentMerger:
+    """Scores of overlapping windows -> segments of one class each. Takes windows in order of their starts, and keeps
+    only those that overlap.
+
+    At time t the scores are p(t) = mean over the windows with start <= t < end of their scores; between two windows
+    that leave a gap, the nearer one's. A segment is a longest stretch [a, b) over which argmax p(t) stays the same; its
+    scores are the mean over time, 1 / (b - a) * integral from a to b of p(t) dt. topk: classes kept per segment.
+    """
+
+    def __init__(self, topk: int = 1):
+        self.topk = topk
+        self.windows: list[tuple[float, float, np.ndarray]] = []  # those that reach beyond `now`
+        self.last: tuple[float, np.ndarray] | None = None  # end and scores of the window that reaches furthest
+        self.now = 0.0
+        self.segments: list[Segment] = []
+        self.begin, self.best, self.total = 0.0, -1, np.zeros(0)
+
+    def add(self, start: float, end: float, scores: np.ndarray) -> None:
+        """A window, not before the last one's start. scores: [K]."""
+        scores = np.asarray(scores, np.float64)
+        if self.last is None:
+            self.now = self.begin = start
+        else:
+            self._advance(start)
+            if start > self.now:
+                middle = (self.now + start) / 2
+                self._extend(middle, self.last[1])
+                self._extend(start, scores)
+        self.windows.append((start, end, scores))
+        if self.last is None or end >= self.last[0]:
+            self.last = (end, scores)
+
+    def finish(self) -> list[Segment]:
+        """All segments, once no window follows; they touch each other and cover all windows."""
+        if self.last is not None:
+            self._advance(self.last[0])
+            self._close()
+        return self.segments
+
+    def _advance(self, until: float) -> None:
+        """No window that is to come covers the time before `until`."""
+        for stop in sorted({end for _, end, _ in self.windows if self.now < end < until} | {until}):
+            covering = [scores for _, end, scores in self.windows if end >= stop]
+            if not covering:
+                break
+            self._extend(stop, np.mean(covering, 0))
+        self.windows = [window for window in self.windows if window[1] > self.now]
+
+    def _extend(self, until: float, scores: np.ndarray) -> None:
+        """p(t) is `scores` from now until then."""
+        if until <= self.now:
+            return
+        best = int(scores.argmax())
+        if best != self.best:
+            self._close()
+            self.begin, self.best, self.total = self.now, best, np.zeros(len(scores))
+        self.total = self.total + scores * (until - self.now)
+        self.now = until
+
+    def _close(self) -> None:
+        if self.now <= self.begin or self.best < 0:
+            return
+        scores = self.total / (self.now - self.begin)
+        order = (-scores).argsort(kind="stable")[: self.topk]
+        self.segments.append(Segment(self.begin, self.now, order, scores[order]))
+
+
+# ------------------------------------------------------------------------------------------- files
+
+
+def write_segments(prefix: Path, facts: dict, segments: Sequence[Segment], names: list[str]) -> list[Path]:
+    """Write prefix.json, prefix.csv and prefix.srt, all or none; returns their paths.
+
+    facts: the JSON file's fields beside the segments.
+    """
+    rows = [segment_row(segment, names) for segment in segments]
+    texts = {
+        ".json": json.dumps({**facts, "segments": rows}, indent=2, allow_nan=False) + "\n",
+        ".csv": csv_text(rows),
+        ".srt": srt_text(rows),
+    }
+    files = {prefix.with_name(prefix.name + suffix): text for suffix, text in texts.items()}
+    write_together({path: _writer(text) for path, text in files.items()})
+    return list(files)
+
+
+def _writer(text: str):
+    return lambda stream: stream.write(text.encode("utf-8", "surrogateescape"))
+
+
+def segment_row(segment: Segment, names: list[str]) -> dict:
+    """A segment as plain values; times in seconds, to the microsecond."""
+    top = [
+        {"class": names[i], "index": int(i), "probability": round(float(p), 6)}
+        for i, p in zip(segment.indices, segment.probabilities)
+    ]
+    times = {"start_seconds": round(segment.start, 6), "end_seconds": round(segment.end, 6)}
+    return {**times, **top[0], "top": top}
+
+
+def csv_text(rows: Sequence[dict]) -> str:
+    """A header line, then a line per segment (RFC 4180)."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def srt_text(rows: Sequence[dict]) -> str:
+    """Subtitles: number, times, text and a blank line each; lines end in CR LF, as the format demands."""
+    blocks = []
+    for number, row in enumerate(rows, 1):
+        start = round(1000 * row["start_seconds"])
+        end = max(start + 1, round(1000 * row["end_seconds"]))
+        words = " ".join(row["class"].split())
+        text = f"{words} ({100 * row['probability']:.0f} %)"
+        blocks.append(f"{number}\r\n{srt_time(start)} --> {srt_time(end)}\r\n{text}\r\n\r\n")
+    return "".join(blocks)
+
+
+def srt_time(milliseconds: int) -> str:
+    """As 01:02:03,456."""
+    seconds, rest = divmod(milliseconds, 1000)
+    return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d},{rest:03d}"

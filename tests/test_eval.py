@@ -12,7 +12,7 @@ from sklearn.metrics import average_precision_score
 import datareader
 from configs import load_config
 from datareader import probe, read_frames
-from inference import find_weights
+from inference.default_weights import find_weights
 from metrics import load_scores
 from models import build_model
 from tests.plain_network import plain_logits, randomized

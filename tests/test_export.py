@@ -11,9 +11,8 @@ import pytest
 import yaml
 
 from configs import load_config
-from inference import export as exporting
-from inference.choice import PACKAGES, missing_packages
-from inference.exported import open_session
+from inference import folding
+from inference.backends import PACKAGES, missing_packages, open_session
 from models import build_model
 from tests.plain_network import randomized
 from tests.script_runs import ROOT, make_videos, run_script, tiny_config
@@ -58,7 +57,7 @@ def test_an_export_computes_the_network_at_any_size_and_tells_its_input(monkeypa
     assert export(monkeypatch, network, tmp_path / "out", f"--video_path={video}") == 0
     out = capsys.readouterr().out
     assert video.name in out and "random" in out and "largest difference" in out
-    session = open_session("inference", tmp_path / "out", "float32", "cpu")
+    session = open_session("paddle_inference", tmp_path / "out", "float32", "cpu")
     for shape in ((1, SIDE, SIDE), (3, SIDE, SIDE), (2, 96, 80)):
         assert compare(session, network[2], *shape) < 1e-5
     facts = yaml.safe_load((tmp_path / "out/net.yaml").read_text(encoding="utf-8"))
@@ -95,14 +94,14 @@ def test_onnx(monkeypatch, tmp_path, network):
 
 
 def test_an_export_that_computes_something_else_is_not_kept(monkeypatch, tmp_path, network, capsys):
-    right = exporting.fold_norms
+    right = folding.fold_norms
 
     def wrong(model, volumes):
         folded = right(model, volumes)
         folded.head.bias.set_value(folded.head.bias + paddle.to_tensor([0.0, 0.0, 1.0]))
         return folded
 
-    monkeypatch.setattr(exporting, "fold_norms", wrong)
+    monkeypatch.setattr(folding, "fold_norms", wrong)
     assert export(monkeypatch, network, tmp_path / "out") == 1
     assert "something else" in capsys.readouterr().err and list((tmp_path / "out").iterdir()) == []
 

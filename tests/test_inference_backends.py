@@ -1,4 +1,4 @@
-"""Every engine computes what the eager network computes, for any batch and size, or says why it cannot."""
+"""Every backend computes what the eager network computes, for any batch and size, or says why it cannot."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import paddle
 import pytest
 
 from configs import load_config
-from inference import add_engine_flags, build_engine, choice, exported, score_views
-from inference.choice import ENGINES, PACKAGES, candidates, missing_packages
+from inference import add_backend_flags, backends, build_backend, score_views
+from inference import export as exporting
+from inference.backends import BACKENDS, PACKAGES, candidates, missing_packages
 from inference.folding import FoldedConv, fold_norms
 from models import build_model
 from models.nonlocal_model.layers import FramesConv
@@ -41,20 +42,20 @@ def random_clips(num_clips, height=32, width=32, num_frames=4, seed=1) -> np.nda
     return np.random.default_rng(seed).standard_normal((num_clips, 3, num_frames, height, width), np.float32)
 
 
-def engine_of(network, name, **more):
-    return build_engine(*network, "", engine=name, **more)
+def backend_of(network, name, **more):
+    return build_backend(*network, "", backend=name, **more)
 
 
 @pytest.mark.parametrize("name", EXPORTED)
-def test_an_engine_agrees_with_the_eager_network(network, name):
+def test_a_backend_agrees_with_the_eager_network(network, name):
     if missing_packages(name):
         pytest.skip(f"{missing_packages(name)} are not installed")
-    engine, eager = engine_of(network, name), engine_of(network, "paddle")
-    assert (engine.name, engine.precision, eager.name) == (name, "float32", "paddle")
+    backend, eager = backend_of(network, name), backend_of(network, "paddle")
+    assert (backend.name, backend.precision, eager.name) == (name, "float32", "paddle")
     spread = 0.0
     for shape in ((1, 32, 32), (1, 64, 64), (5, 64, 64), (2, 64, 96)):
         clips = random_clips(*shape)
-        scores, expected = engine.scores(clips), eager.scores(clips)
+        scores, expected = backend.scores(clips), eager.scores(clips)
         assert scores.dtype == np.float32 and scores.shape == (shape[0], 3)
         np.testing.assert_allclose(scores, expected, atol=2e-6)
         spread = max(spread, float(np.ptp(expected)))
@@ -97,21 +98,21 @@ def test_stacked_frames_are_widened_to_what_processors_take_at_once():
 
 
 def test_large_clips_are_exported_for_their_size_and_agree(network, monkeypatch):
-    monkeypatch.setattr("inference.export.MAX_FREE_VALUES", 4 * 64 * 64)
+    monkeypatch.setattr("inference.folding.MAX_FREE_VALUES", 4 * 64 * 64)
     clips = random_clips(2, 64, 96)
-    engine = engine_of(network, "inference")
-    np.testing.assert_allclose(engine.scores(clips), engine_of(network, "paddle").scores(clips), atol=2e-6)
-    engine.scores(random_clips(1, 64, 64, num_frames=2))
-    assert set(engine._sessions) == {(4, 32, 32), (4, 64, 96), (2,)}  # features of 32 px are smaller than the pools
+    backend = backend_of(network, "paddle_inference")
+    np.testing.assert_allclose(backend.scores(clips), backend_of(network, "paddle").scores(clips), atol=2e-6)
+    backend.scores(random_clips(1, 64, 64, num_frames=2))
+    assert set(backend._sessions) == {(4, 32, 32), (4, 64, 96), (2,)}  # features of 32 px are smaller than the pools
 
 
 def test_batches_are_cut_to_what_suits_the_processor(network, monkeypatch):
-    engine = engine_of(network, "inference")
-    clips, sizes, session = random_clips(5, 64, 64), [], engine._open(4, 64, 64)
-    engine._sessions[(4,)] = lambda frames: sizes.append(len(frames) // 4) or session(frames)
-    expected = engine.scores(clips)
-    monkeypatch.setattr(exported, "CPU_VALUES_PER_CALL", 2 * 4 * 64 * 64)
-    np.testing.assert_allclose(engine.scores(clips), expected, atol=1e-6)
+    backend = backend_of(network, "paddle_inference")
+    clips, sizes, session = random_clips(5, 64, 64), [], backend._session(4, 64, 64)
+    backend._sessions[(4,)] = lambda frames: sizes.append(len(frames) // 4) or session(frames)
+    expected = backend.scores(clips)
+    monkeypatch.setattr(backends, "CPU_VALUES_PER_CALL", 2 * 4 * 64 * 64)
+    np.testing.assert_allclose(backend.scores(clips), expected, atol=1e-6)
     assert sizes == [5, 2, 2, 1]
 
 
@@ -128,8 +129,8 @@ def test_weights_trained_anew_into_the_same_file_are_exported_anew(network, tmp_
     expected = []
     for seed in (0, 1):
         save_network(config, file, seed)
-        expected.append(engine_of((config, str(file)), "paddle").scores(clips))
-        np.testing.assert_allclose(engine_of((config, str(file)), name).scores(clips), expected[-1], atol=2e-6)
+        expected.append(backend_of((config, str(file)), "paddle").scores(clips))
+        np.testing.assert_allclose(backend_of((config, str(file)), name).scores(clips), expected[-1], atol=2e-6)
     assert np.abs(expected[0] - expected[1]).max() > 0.01
 
 
@@ -138,21 +139,23 @@ def test_the_crop_that_sets_the_head_s_pool_has_an_export_of_its_own(network, tm
     for crop_size in (32, 64):
         config = load_config(tiny_config(tmp_path, tmp_path / "list.txt", jitter_scales=[64, 64]))
         config.INPUT.crop_size = crop_size
-        expected.append(engine_of((config, network[1]), "paddle").scores(clips))
-        np.testing.assert_allclose(engine_of((config, network[1]), "inference").scores(clips), expected[-1], atol=2e-6)
+        expected.append(backend_of((config, network[1]), "paddle").scores(clips))
+        np.testing.assert_allclose(
+            backend_of((config, network[1]), "paddle_inference").scores(clips), expected[-1], atol=2e-6
+        )
     assert np.abs(expected[0] - expected[1]).max() > 1e-4
 
 
-def test_an_export_of_volumes_does_not_serve_an_engine_of_frames(network, monkeypatch, empty_cache):
-    made, export = [], exported.export_paddle
+def test_an_export_of_volumes_does_not_serve_a_backend_of_frames(network, monkeypatch, empty_cache):
+    made, export = [], exporting.export_paddle
     monkeypatch.setattr(
-        exported, "export_paddle", lambda *args, **more: made.append(more["volumes"]) or export(*args, **more)
+        exporting, "export_paddle", lambda *args, **more: made.append(more["volumes"]) or export(*args, **more)
     )
     clips = random_clips(2)
-    for engines_of_volumes in ((), ("inference",), ()):
-        monkeypatch.setattr(exported, "VOLUME_ENGINES", engines_of_volumes)
-        found = engine_of(network, "inference").scores(clips)
-        np.testing.assert_allclose(found, engine_of(network, "paddle").scores(clips), atol=2e-6)
+    for backends_of_volumes in ((), ("paddle_inference",), ()):
+        monkeypatch.setattr(backends, "VOLUME_BACKENDS", backends_of_volumes)
+        found = backend_of(network, "paddle_inference").scores(clips)
+        np.testing.assert_allclose(found, backend_of(network, "paddle").scores(clips), atol=2e-6)
     assert made == [False, True]  # each once
 
 
@@ -162,66 +165,70 @@ def wrong_session(session, output):
 
 @pytest.mark.parametrize("output", [0, 1])
 def test_scores_that_differ_from_the_network_are_never_used(network, monkeypatch, capsys, output):
-    monkeypatch.setattr(choice, "FASTEST_FIRST", ("inference", "paddle"))
-    expected = engine_of(network, "paddle").scores(random_clips(1))
-    right = exported.open_session
-    monkeypatch.setattr(exported, "open_session", lambda *args: wrong_session(right(*args), output))
+    monkeypatch.setattr(backends, "FASTEST_FIRST", ("paddle_inference", "paddle"))
+    expected = backend_of(network, "paddle").scores(random_clips(1))
+    right = backends.open_session
+    monkeypatch.setattr(backends, "open_session", lambda *args: wrong_session(right(*args), output))
     with pytest.raises(RunError, match="other scores"):
-        engine_of(network, "inference")
-    engine = engine_of(network, "auto")
-    assert engine.name == "paddle" and (engine.scores(random_clips(1)) == expected).all()
+        backend_of(network, "paddle_inference")
+    backend = backend_of(network, "auto")
+    assert backend.name == "paddle" and (backend.scores(random_clips(1)) == expected).all()
     assert "other scores" in capsys.readouterr().out
 
 
 def test_auto_says_what_it_took_and_what_is_missing(network, monkeypatch, capsys):
     monkeypatch.setitem(PACKAGES, "openvino", ("openvino_that_nobody_has",))
     monkeypatch.setitem(PACKAGES, "onnxruntime", ("onnxruntime_that_nobody_has",))
-    assert engine_of(network, "auto").name == "inference"
+    assert backend_of(network, "auto").name == "paddle_inference"
     out = capsys.readouterr().out
-    assert "engine: inference, float32" in out and "openvino" in out and 'pip install ".[fast]"' in out
+    assert "backend: paddle_inference, float32" in out and "openvino" in out and 'pip install ".[fast]"' in out
     assert candidates("auto", "float32", "gpu") == ["paddle"]
 
 
 @pytest.mark.parametrize(
-    ("engine", "precision", "device", "words"),
+    ("backend", "precision", "device", "words"),
     [
         ("openvino", "float32", "cpu", ["openvino_that_nobody_has", "pip install"]),
         ("paddle", "float16", "cpu", ["float16", "GPU"]),
-        ("paddle", "bfloat16", "cpu", ["--engine=inference"]),
-        ("inference", "bfloat16", "cpu", ["bfloat16", "instructions"]),
+        ("paddle", "bfloat16", "cpu", ["--backend=paddle_inference"]),
+        ("paddle_inference", "bfloat16", "cpu", ["bfloat16", "instructions"]),
         ("auto", "bfloat16", "cpu", ["bfloat16", "instructions"]),
         ("auto", "float16", "cpu", ["float16", "GPU"]),
         ("onnxruntime", "float32", "gpu", ["--use_gpu=False"]),
     ],
 )
-def test_what_cannot_run_here_is_refused_in_a_line(monkeypatch, engine, precision, device, words):
+def test_what_cannot_run_here_is_refused_in_a_line(monkeypatch, backend, precision, device, words):
     monkeypatch.setitem(PACKAGES, "openvino", ("openvino_that_nobody_has",))
     monkeypatch.setitem(PACKAGES, "onnxruntime", ())
-    monkeypatch.setattr(choice, "processor_has_bfloat16", lambda: False)
+    monkeypatch.setattr(backends, "processor_has_bfloat16", lambda: False)
     with pytest.raises(UserError) as error:
-        candidates(engine, precision, device)
+        candidates(backend, precision, device)
     assert all(word in str(error.value) for word in words) and "\n" not in str(error.value)
 
 
-def test_bfloat16_goes_to_the_engines_that_have_it(monkeypatch):
-    monkeypatch.setattr(choice, "processor_has_bfloat16", lambda: True)
-    monkeypatch.setattr(choice, "missing_packages", lambda name: [])
-    assert candidates("auto", "bfloat16", "cpu") == ["openvino", "inference"]
+def test_bfloat16_goes_to_the_backends_that_have_it(monkeypatch):
+    monkeypatch.setattr(backends, "processor_has_bfloat16", lambda: True)
+    monkeypatch.setattr(backends, "missing_packages", lambda name: [])
+    assert candidates("auto", "bfloat16", "cpu") == ["openvino", "paddle_inference"]
     assert candidates("auto", "float32", "cpu") == [
         "openvino",
         "onnxruntime",
-        "inference",
+        "paddle_inference",
         "paddle",
     ]  # docs/backends.md
 
 
 def test_flags_have_working_defaults():
     parser = argparse.ArgumentParser()
-    add_engine_flags(parser)
+    add_backend_flags(parser)
     args = parser.parse_args([])
-    assert (args.engine, args.precision) == ("auto", "float32") and args.engine in ENGINES
-    with pytest.raises(SystemExit):
-        parser.parse_args(["--engine=tensorflow"])
+    assert (args.backend, args.precision) == ("auto", "float32") and args.backend in BACKENDS
+    for flag in ("--backend", "--engine"):
+        with pytest.raises(SystemExit):
+            parser.parse_args([f"{flag}=tensorflow"])
+        assert parser.parse_args([f"{flag}=openvino"]).backend == "openvino"
+        assert parser.parse_args([f"{flag}=inference"]).backend == "paddle_inference"  # earlier versions' name
+    assert "--engine" not in parser.format_help()
 
 
 def test_views_are_scored_in_batches_in_order(network):
@@ -232,5 +239,5 @@ def test_views_are_scored_in_batches_in_order(network):
         def clips(self, ids):
             return random_clips(5)[ids]
 
-    engine = engine_of(network, "paddle")
-    np.testing.assert_allclose(score_views(engine, Views(), 2), engine.scores(random_clips(5)), atol=1e-6)
+    backend = backend_of(network, "paddle")
+    np.testing.assert_allclose(score_views(backend, Views(), 2), backend.scores(random_clips(5)), atol=1e-6)

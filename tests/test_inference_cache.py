@@ -17,28 +17,28 @@ def home(tmp_path, monkeypatch):
     return tmp_path / "home/exported"
 
 
-class Builder:
+class Exporter:
     def __init__(self, text="net", facts=None):
         self.text, self.facts, self.calls = text, facts or {"n": 1}, 0
 
-    def __call__(self, folder):
+    def write(self, folder):
         self.calls += 1
         (folder / "net.bin").write_text(self.text)
         return self.facts
 
 
 def test_an_entry_is_built_once(home):
-    build = Builder()
+    exporter = Exporter()
     for _ in range(2):
-        folder, facts = cache.fetch("a", build)
+        folder, facts = cache.fetch("a", exporter)
         assert (folder, facts, (folder / "net.bin").read_text()) == (home / "a", {"n": 1}, "net")
-    assert build.calls == 1 and os.listdir(home) == ["a"]
+    assert exporter.calls == 1 and os.listdir(home) == ["a"]
 
 
 @pytest.mark.parametrize("damage", ["cut", "other bytes", "missing", "no manifest", "half a manifest", "odd manifest"])
 def test_a_damaged_entry_is_built_anew(home, damage):
-    build = Builder()
-    folder, _ = cache.fetch("a", build)
+    exporter = Exporter()
+    folder, _ = cache.fetch("a", exporter)
     file, manifest = folder / "net.bin", folder / cache.MANIFEST
     if damage == "cut":
         file.write_text("n")
@@ -50,42 +50,44 @@ def test_a_damaged_entry_is_built_anew(home, damage):
         manifest.unlink()
     else:
         manifest.write_text('{"sha256": ' if damage == "half a manifest" else '{"sha256": [1]}')
-    folder, facts = cache.fetch("a", build)
-    assert build.calls == 2 and (folder / "net.bin").read_text() == "net" and facts == {"n": 1}
+    folder, facts = cache.fetch("a", exporter)
+    assert exporter.calls == 2 and (folder / "net.bin").read_text() == "net" and facts == {"n": 1}
 
 
 def test_a_failed_build_leaves_nothing(home):
-    def build(folder):
-        (folder / "net.bin").write_text("half")
-        raise RunError("no")
+    class Failing:
+        def write(self, folder):
+            (folder / "net.bin").write_text("half")
+            raise RunError("no")
 
     with pytest.raises(RunError):
-        cache.fetch("a", build)
+        cache.fetch("a", Failing())
     assert os.listdir(home) == []
 
 
 def test_another_process_may_have_been_faster(home):
-    other = Builder()
+    other = Exporter()
 
-    def build(folder):
-        cache.fetch("a", other)
-        return Builder()(folder)
+    class Slower:
+        def write(self, folder):
+            cache.fetch("a", other)
+            return Exporter().write(folder)
 
-    folder, _ = cache.fetch("a", build)
+    folder, _ = cache.fetch("a", Slower())
     assert (folder / "net.bin").read_text() == "net" and os.listdir(home) == ["a"]
 
 
 def test_the_entries_used_last_are_kept(home, monkeypatch):
     monkeypatch.setattr(cache, "MAX_ENTRIES", 2)
     for name in "abc":
-        cache.fetch(name, Builder())
+        cache.fetch(name, Exporter())
         os.utime(home / name / cache.MANIFEST, (time.time() - 100 + ord(name),) * 2)
     leftover = home / ".part.x"
     leftover.mkdir()
     os.utime(leftover, (1, 1))
-    cache.fetch("b", Builder())
+    cache.fetch("b", Exporter())
     assert sorted(os.listdir(home)) == ["b", "c"]
-    cache.fetch("a", Builder())
+    cache.fetch("a", Exporter())
     assert sorted(os.listdir(home)) == ["a", "b"]  # c is newer than b, and was not used since
 
 
@@ -93,7 +95,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("PADDLE_NONLOCAL_HOME", str(tmp_path / "file"))
     with pytest.raises(RunError, match="PADDLE_NONLOCAL_HOME"):
-        cache.fetch("a", Builder())
+        cache.fetch("a", Exporter())
 
 
 def test_keys_follow_from_the_facts():

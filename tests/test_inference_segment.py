@@ -1,4 +1,4 @@
-"""Segments of videos whose content changes at known times, with an engine that sees colours."""
+"""Segments of videos whose content changes at known times, with a backend that sees colours."""
 
 from __future__ import annotations
 
@@ -16,11 +16,19 @@ import pytest
 
 from configs.schema import Config
 from datareader import VideoItem, build_window_loader, probe
-from inference.merging import Segment, SegmentMerger
-from inference.overlay import write_film
-from inference.segment import SegmentOptions, predict_segments
-from inference.segment_files import csv_text, segment_row, srt_text, srt_time, write_segments
-from inference.videos import output_names
+from inference.classify import output_names
+from inference.overlay import write_overlay
+from inference.segment import (
+    Segment,
+    SegmentMerger,
+    SegmentOptions,
+    csv_text,
+    predict_segments,
+    segment_row,
+    srt_text,
+    srt_time,
+    write_segments,
+)
 from tests.video_factory import (
     add_stream_like,
     copy_video,
@@ -37,10 +45,13 @@ COLOURS = np.array([[200, 40, 40], [40, 200, 40], [40, 40, 200]], np.uint8)
 NAMES = ["red, or \"rouge\"", "green 绿", "blue"]  # fmt: skip
 
 
-class ColourEngine:
-    """Scores the share of each primary colour in the brightness above the darkest one."""
+class ColourBackend:
+    """Scores the fraction of each primary colour in the brightness above the darkest one."""
 
     name, precision = "stub", "float32"
+
+    def build(self):
+        return self
 
     def scores(self, clips):
         sums = clips.mean((2, 3, 4)) * 57.375 + 114.75 - 39.0
@@ -66,7 +77,7 @@ def config():
 def run(config, paths, folder, **options):
     items = [VideoItem(str(path), -1, 1) for path in paths]
     options = SegmentOptions(folder, options.pop("topk", 2), log_interval=0, **options)
-    return list(predict_segments(config, items, ColourEngine, NAMES, options, Progress(len(items), 0, "video")))
+    return list(predict_segments(config, items, ColourBackend(), NAMES, options, Progress(len(items), 0, "video")))
 
 
 # ------------------------------------------------------------------------------------------------ merging
@@ -168,7 +179,7 @@ def test_all_three_files_or_none(tmp_path, monkeypatch):
     told = json.loads(files[0].read_text())
     assert told["path"] == "x" and told["segments"][1]["top"][1] == {"class": "blue", "index": 2, "probability": 0.25}
     before = files[0].read_bytes()
-    monkeypatch.setattr("inference.segment_files.srt_text", lambda rows: 1 / 0)
+    monkeypatch.setattr("inference.segment.srt_text", lambda rows: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write_segments(tmp_path / "deep/er/v.1", {"path": "y"}, segments(), NAMES)
     assert files[0].read_bytes() == before and len(list((tmp_path / "deep/er").iterdir())) == 3
@@ -202,7 +213,7 @@ def test_boundaries_lie_where_the_video_changes(tmp_path, config, num_workers):
     assert found == pytest.approx([1.28, 2.56], abs=4 / 25 + 1e-6)
     assert all(row["probability"] > 0.8 and len(row["top"]) == 2 for row in told["segments"])
     assert (told["num_frames"], told["fps"], told["duration_seconds"]) == (90, 25.0, 3.6)
-    assert told["window"] == {"num_frames": 4, "frame_stride": 2, "count": 22} and told["hop_seconds"] == 0.16
+    assert told["window"] == {"num_frames": 4, "frame_stride": 2, "count": 22} and told["stride_seconds"] == 0.16
 
 
 def test_a_window_s_scores_are_the_mean_over_its_crops(tmp_path, config):
@@ -254,17 +265,17 @@ def test_what_was_seen_before_the_reading_ends_is_kept(tmp_path, config, monkeyp
     assert 1.0 < told["segments"][-1]["end_seconds"] < 8.0
 
 
-# ------------------------------------------------------------------------------------------------ films
+# ------------------------------------------------------------------------------------------------ overlay videos
 
 
 def mean_colours(frames):
     return frames[:, frames.shape[1] // 2 :].reshape(len(frames), -1, 3).mean(1)
 
 
-def test_the_film_shows_the_video_with_its_labels(tmp_path, config):
+def test_the_overlay_shows_the_video_with_its_labels(tmp_path, config):
     path = colour_video(tmp_path / "v.mp4", [(0, 30), (2, 30)], size=(95, 121), pix_fmt="yuv444p")  # odd sides
-    (record,) = run(config, [path], tmp_path / "out", film=str(tmp_path / "film.mp4"))
-    frames, truth = ffmpeg_frames(record["film"]), ffmpeg_frames(path)
+    (record,) = run(config, [path], tmp_path / "out", overlay_video=str(tmp_path / "film.mp4"))
+    frames, truth = ffmpeg_frames(record["overlay_video"]), ffmpeg_frames(path)
     assert frames.shape == (60, 96, 122, 3)
     assert np.abs(mean_colours(frames) - mean_colours(truth)).max() < 6  # the colours stay
     corner = frames[:, 3:10, 3:40].astype(int) - truth[:, 3:10, 3:40]
@@ -278,7 +289,7 @@ def test_the_label_changes_with_the_frame_that_begins_the_segment(tmp_path, conf
     times = windows.timeline.times
     ends = (times[8], times[9] + 0.01, times[19])
     segments = [Segment(0.0, end, np.array([i, 0]), np.array([1.0, 0.0])) for i, end in enumerate(ends)]
-    write_film(tmp_path / "film.mp4", windows, segments, ["a", "WWWWWWWWWW", "c"])
+    write_overlay(tmp_path / "film.mp4", windows, segments, ["a", "WWWWWWWWWW", "c"])
     light = ffmpeg_frames(tmp_path / "film.mp4")[:, :14, 16:].reshape(20, -1).astype(int)
     jumps = np.abs(np.diff(light, axis=0)).mean(1)
     assert sorted(np.argsort(jumps)[-2:] + 1) == [8, 10]
@@ -288,19 +299,21 @@ def test_the_label_changes_with_the_frame_that_begins_the_segment(tmp_path, conf
 @pytest.mark.parametrize(
     ("ratio", "degrees", "shape"), [((5, 4), 0, (96, 160)), ((5, 4), 90, (160, 96)), ((3, 4), 0, (128, 128))]
 )
-def test_the_film_has_square_pixels_and_the_shape_that_players_show(
+def test_the_overlay_has_square_pixels_and_the_shape_that_players_show(
     tmp_path, config, num_workers, ratio, degrees, shape
 ):
     config.INFER.num_reader_threads = num_workers
     path = draw_video(tmp_path / "v.mp4", 20, height=96, width=128, sample_aspect_ratio=ratio)
     set_rotation(path, degrees)
-    (record,) = run(config, [path], tmp_path / "out", film=str(tmp_path / "film.mp4"))
-    film, stored = ffmpeg_frames(record["film"]), ffmpeg_frames(path)
-    assert film.shape == (20, *shape, 3) and probe(record["film"]).sample_aspect_ratio == (1, 1)
+    (record,) = run(config, [path], tmp_path / "out", overlay_video=str(tmp_path / "film.mp4"))
+    film, stored = ffmpeg_frames(record["overlay_video"]), ffmpeg_frames(path)
+    assert film.shape == (20, *shape, 3) and probe(record["overlay_video"]).sample_aspect_ratio == (1, 1)
     shown = [cv2.resize(frame, shape[::-1], interpolation=cv2.INTER_CUBIC) for frame in stored]
     below = slice(shape[0] // 3, None)  # the label is above
     assert np.abs(film[:, below].mean(-1) - np.array(shown)[:, below].mean(-1)).mean() < 8  # brightness
-    times = [[float(f.pts * f.time_base) for f in av.open(str(f)).decode(video=0)] for f in (path, record["film"])]
+    times = [
+        [float(f.pts * f.time_base) for f in av.open(str(f)).decode(video=0)] for f in (path, record["overlay_video"])
+    ]
     np.testing.assert_allclose(times[1], times[0], atol=1e-4)
 
 
@@ -322,7 +335,7 @@ def packet_times(path, kind: str) -> list[float]:
 
 
 @pytest.mark.parametrize(("suffix", "begin_seconds"), [("mp4", 0), ("mkv", 2)])
-def test_the_film_keeps_times_and_sound(tmp_path, config, suffix, begin_seconds):
+def test_the_overlay_keeps_times_and_audio(tmp_path, config, suffix, begin_seconds):
     silent, path = colour_video(tmp_path / "silent.mp4", [(0, 50)]), tmp_path / f"v.{suffix}"
     with av.open(str(silent)) as source, av.open(str(path), "w") as output:
         pictures = source.streams.video[0]
@@ -342,58 +355,60 @@ def test_the_film_keeps_times_and_sound(tmp_path, config, suffix, begin_seconds)
             delay = round(begin_seconds / packet.time_base)
             packet.pts, packet.dts = packet.pts + delay, packet.dts + delay
             output.mux(packet)
-    (record,) = run(config, [path], tmp_path / "out", film=str(tmp_path / "films") + "/")
-    assert Path(record["film"]) == tmp_path / "films/v.mp4"
-    with av.open(str(path)) as before, av.open(record["film"]) as after:
+    (record,) = run(config, [path], tmp_path / "out", overlay_video=str(tmp_path / "films") + "/")
+    assert Path(record["overlay_video"]) == tmp_path / "films/v.mp4"
+    with av.open(str(path)) as before, av.open(record["overlay_video"]) as after:
         times = [[float(f.pts * f.time_base) for f in c.decode(video=0)] for c in (before, after)]
         np.testing.assert_allclose(times[1], np.array(times[0]) - times[0][0], atol=2e-3)
-    heard = [packet_times(file, "audio")[0] - packet_times(file, "video")[0] for file in (path, record["film"])]
+    heard = [
+        packet_times(file, "audio")[0] - packet_times(file, "video")[0] for file in (path, record["overlay_video"])
+    ]
     assert heard[1] == pytest.approx(heard[0], abs=2e-3)
     sounds = []
-    for file in (path, record["film"]):
+    for file in (path, record["overlay_video"]):
         with av.open(str(file)) as container:
             sounds.append(np.concatenate([f.to_ndarray()[0] for f in container.decode(audio=0)]))
     np.testing.assert_array_equal(sounds[0], sounds[1])
 
 
-def test_the_film_s_last_frame_is_shown_as_long_as_it_was(tmp_path, config):
+def test_the_overlay_s_last_frame_is_shown_as_long_as_it_was(tmp_path, config):
     even = colour_video(tmp_path / "even.mp4", [(0, 20)], options={"preset": "ultrafast", "bf": "0"})
 
     def let_last(packets):
         packets[-1].duration = round(1 / packets[-1].time_base)
 
     path = copy_video(even, tmp_path / "v.mp4", let_last)
-    (record,) = run(config, [path], tmp_path / "out", film=str(tmp_path / "film.mp4"))
-    with av.open(record["film"]) as container:
+    (record,) = run(config, [path], tmp_path / "out", overlay_video=str(tmp_path / "film.mp4"))
+    with av.open(record["overlay_video"]) as container:
         last = max((p for p in container.demux(video=0) if p.size), key=lambda packet: packet.pts)
         assert float(last.duration * last.time_base) == pytest.approx(1.0, abs=1e-3)
 
 
-def test_a_film_does_not_replace_its_video(tmp_path, config):
+def test_an_overlay_does_not_replace_its_video(tmp_path, config):
     path = colour_video(tmp_path / "v.mp4", [(0, 20)])
     before = path.read_bytes()
     with pytest.raises(UserError, match="the video itself"):
-        run(config, [path], tmp_path / "out", film=str(path))
+        run(config, [path], tmp_path / "out", overlay_video=str(path))
     assert path.read_bytes() == before
 
 
 def test_a_font_of_boxes_does_not_stand_for_one_that_has_the_characters():
     from matplotlib import font_manager
 
-    from inference import labels
+    from inference import overlay
 
     boxes = {font.fname for font in font_manager.fontManager.ttflist if "Last Resort" in font.name}
-    assert not boxes & set(labels._known_fonts())
+    assert not boxes & set(overlay._known_fonts())
     nobody_has = "\U000e0fff"
-    assert labels.find_font(nobody_has) == "" and labels.drawable_names([nobody_has]) == {nobody_has: "?"}
+    assert overlay.find_font(nobody_has) == "" and overlay.drawable_names([nobody_has]) == {nobody_has: "?"}
 
 
 def test_names_that_no_font_has_are_told_and_still_drawn(tmp_path, config, monkeypatch):
-    from inference import labels
+    from inference import overlay
 
-    own = labels._known_fonts()[:1]
-    monkeypatch.setattr(labels, "_known_fonts", lambda: own)
-    assert labels.drawable_names(["green 绿", "blue"]) == {"green 绿": "green ?", "blue": "blue"}
-    assert labels.find_font("naïve Ж") == own[0]
-    wide = labels.draw_label(np.zeros((40, 60, 3), np.uint8), "a very long class name " * 5)
+    own = overlay._known_fonts()[:1]
+    monkeypatch.setattr(overlay, "_known_fonts", lambda: own)
+    assert overlay.drawable_names(["green 绿", "blue"]) == {"green 绿": "green ?", "blue": "blue"}
+    assert overlay.find_font("naïve Ж") == own[0]
+    wide = overlay.draw_label(np.zeros((40, 60, 3), np.uint8), "a very long class name " * 5)
     assert wide.shape == (40, 60, 3) and wide.max() > 100

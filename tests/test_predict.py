@@ -33,7 +33,7 @@ def flags(tmp_path, config):
     save_arrays(
         tmp_path / "w.pdparams", {n: t.numpy() for n, t in build_model(load_config(config)).state_dict().items()}
     )
-    run = [f"--weights={tmp_path / 'w.pdparams'}", f"--save_dir={tmp_path / 'out'}", "--engine=paddle"]
+    run = [f"--weights={tmp_path / 'w.pdparams'}", f"--save_dir={tmp_path / 'out'}", "--backend=paddle"]
     return [f"--config={config}", *run]
 
 
@@ -77,12 +77,12 @@ def view_scores(path, state, num_clips: int) -> np.ndarray:
     return np.array(rows)
 
 
-@pytest.mark.parametrize("engine", ["paddle", "inference"])
+@pytest.mark.parametrize("backend", ["paddle", "paddle_inference"])
 def test_the_answer_is_the_mean_over_all_views_of_the_network_s_softmax_under_the_names_of_the_list(
-    monkeypatch, tmp_path, videos, flags, state, engine
+    monkeypatch, tmp_path, videos, flags, state, backend
 ):
     names = (tmp_path / "class_names.txt").read_text(encoding="utf-8").split("\n")
-    flags = [*flags, f"--filelist={tmp_path / 'list.txt'}", f"--engine={engine}"]
+    flags = [*flags, f"--filelist={tmp_path / 'list.txt'}", f"--backend={backend}"]
     assert run_script(monkeypatch, "predict", *flags) == 0
     expected = []
     for record, (path, _) in zip(predictions(tmp_path), videos):
@@ -97,16 +97,16 @@ def test_the_answer_is_the_mean_over_all_views_of_the_network_s_softmax_under_th
     assert np.ptp(expected, axis=0).max() > 3e-3
 
 
-@pytest.mark.parametrize("engine", ["paddle", "inference"])
+@pytest.mark.parametrize("backend", ["paddle", "paddle_inference"])
 def test_after_retraining_into_the_same_file_the_answer_is_the_new_network_s(
-    monkeypatch, tmp_path, videos, flags, state, engine
+    monkeypatch, tmp_path, videos, flags, state, backend
 ):
     answers = []
     for turn in range(2):
         if turn:
             state["head.weight"].set_value(-state["head.weight"])
             save_arrays(tmp_path / "w.pdparams", {name: tensor.numpy() for name, tensor in state.items()})
-        assert run_script(monkeypatch, "predict", f"--video_path={videos[0][0]}", *flags, f"--engine={engine}") == 0
+        assert run_script(monkeypatch, "predict", f"--video_path={videos[0][0]}", *flags, f"--backend={backend}") == 0
         found = {row["index"]: row["probability"] for row in predictions(tmp_path)[0]["top"]}
         expected = view_scores(videos[0][0], state, num_clips=2).mean(0)
         np.testing.assert_allclose([found[i] for i in range(3)], expected, atol=2e-4)
@@ -176,14 +176,14 @@ def test_segments_of_a_folder_with_a_broken_video(monkeypatch, tmp_path, videos,
     folder.mkdir()
     (folder / "a broken.mp4").write_bytes(b"no video at all, only words")
     (folder / "v 1 视频.mp4").write_bytes(videos[1][0].read_bytes())
-    more = [f"--video_path={folder}", f"--draw={tmp_path / 'films'}", "--hop=0.2", "--infer_topk=2"]
+    more = [f"--video_path={folder}", f"--draw={tmp_path / 'overlays'}", "--hop=0.2", "--infer_topk=2"]
     assert run_script(monkeypatch, "predict", *more, *flags) == 2
     broken, good = predictions(tmp_path)
     assert "error" in broken and good["num_segments"] >= 1
     told = json.loads((tmp_path / "out/segments/v 1 视频.json").read_text())
     assert told["segments"][-1]["end_seconds"] == pytest.approx(23 / 25) and len(told["segments"][0]["top"]) == 2
     assert {path.suffix for path in (tmp_path / "out/segments").iterdir()} == {".json", ".csv", ".srt"}
-    assert (tmp_path / "films/v 1 视频.mp4").stat().st_size > 1000 and good["film"].endswith("视频.mp4")
+    assert (tmp_path / "overlays/v 1 视频.mp4").stat().st_size > 1000 and good["overlay_video"].endswith("视频.mp4")
     captured = capsys.readouterr()
     assert "a broken.mp4" in captured.out and "1 of 2" in captured.err
 
@@ -218,8 +218,9 @@ def test_what_is_done_is_kept_when_the_run_is_stopped(monkeypatch, tmp_path, fla
         ["--segments", "--features=res5"],
         ["--feature_pooling=clip"],
         ["--hop=1"],
+        ["--stride_seconds=1"],
         ["--hop=0", "--segments"],
-        ["--features=res6"],
+        ["--stride_seconds=0", "--segments"],
     ],
 )
 def test_flags_that_do_not_go_together_show_the_usage(monkeypatch, flags, capsys, more):
@@ -236,6 +237,7 @@ def test_flags_that_do_not_go_together_show_the_usage(monkeypatch, flags, capsys
         (["--video_path=README.md", "--weights=none.pdparams"], ["none.pdparams"]),
         (["--video_path=README.md", "--segments", "--views=10x3", "--weights=none.pdparams"], ["10x3", "one clip"]),
         (["--video_path=README.md", "--views=3", "--weights=none.pdparams"], ["'3'", "clips x crops"]),
+        (["--video_path=README.md", "--features=res6"], ["res6", "res2", "res5"]),
         (["--filelist={list}", "--draw=film.mp4"], ["film.mp4", "folder"]),
     ],
 )

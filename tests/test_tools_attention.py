@@ -70,7 +70,7 @@ def test_a_block_that_is_not_there_is_named_with_those_that_are(tools):
 
 
 @pytest.mark.parametrize("instantiation", ["embedded_gaussian", "dot_product"])
-def test_picture_and_film_are_written_whole(tools, instantiation, tmp_path):
+def test_picture_and_video_are_written_whole(tools, instantiation, tmp_path):
     model = network(instantiation)
     block = model.stage3.nl0
     if instantiation == "dot_product":
@@ -80,17 +80,17 @@ def test_picture_and_film_are_written_whole(tools, instantiation, tmp_path):
     tools[1].draw_look(FRAMES, looks[0], 5, str(tmp_path / "a.png"), "costs $5 and $6")
     picture = cv2.imread(str(tmp_path / "a.png"))
     assert picture.shape[0] > 300 and picture.shape[1] > 600 and picture.std() > 20
-    tools[1].write_film(FRAMES, looks[0], 5, str(tmp_path / "a.mp4"))
-    film = cv2.VideoCapture(str(tmp_path / "a.mp4"))
-    assert film.get(cv2.CAP_PROP_FRAME_COUNT) == 8 * tools[1].FRAMES_A_PICTURE
-    ok, first = film.read()
+    tools[1].write_video(FRAMES, looks[0], 5, str(tmp_path / "a.mp4"))
+    video = cv2.VideoCapture(str(tmp_path / "a.mp4"))
+    assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 8 * tools[1].FRAMES_A_PICTURE
+    ok, first = video.read()
     assert ok and first.shape == (384, 768, 3)
     shown = cv2.resize(first[:, :384, ::-1], (64, 64), interpolation=cv2.INTER_AREA).astype(int)
     assert np.abs(shown[:50] - FRAMES[0][:50].astype(int)).mean() < 25
 
 
 @pytest.mark.parametrize("pixel_aspect", [64 / 51, 0.75])
-def test_picture_and_film_have_the_shape_in_which_players_show_the_clip(tools, pixel_aspect, tmp_path):
+def test_picture_and_video_have_the_shape_in_which_players_show_the_clip(tools, pixel_aspect, tmp_path):
     _, (look,), _ = tools[0].find_looks(network(), CLIP, arguments(num_points=1, point=[(0.25, 0.75)]))
     black = np.zeros_like(FRAMES)
     look = dataclasses.replace(look, heat=look.heat * 0, targets=[])
@@ -100,12 +100,12 @@ def test_picture_and_film_have_the_shape_in_which_players_show_the_clip(tools, p
     assert len(boxes) == 8  # a panel a frame
     for _, _, width, height, _ in boxes:
         assert width / height == pytest.approx(pixel_aspect, rel=0.02)
-    tools[1].write_film(black, look, 5, str(tmp_path / "a.mp4"), pixel_aspect)
-    film = ffmpeg_frames(tmp_path / "a.mp4")
-    height, width = film.shape[1], film.shape[2] // 2
-    assert width / height == pytest.approx(pixel_aspect, rel=0.01) and min(height, width) == tools[1].FILM_PX
+    tools[1].write_video(black, look, 5, str(tmp_path / "a.mp4"), pixel_aspect)
+    video = ffmpeg_frames(tmp_path / "a.mp4")
+    height, width = video.shape[1], video.shape[2] // 2
+    assert width / height == pytest.approx(pixel_aspect, rel=0.01) and min(height, width) == tools[1].VIDEO_PX
     assert probe(tmp_path / "a.mp4").sample_aspect_ratio == (1, 1)
-    marked = film[5 * tools[1].FRAMES_A_PICTURE].astype(int)
+    marked = video[5 * tools[1].FRAMES_A_PICTURE].astype(int)
     ring = np.argwhere((marked[..., 1] > 180) & (marked[..., 2] > 200) & (marked[..., 0] < 90))
     x, y = ((place + 0.5) / 64 for place in look.point_px)
     for half in (0, 1):
@@ -121,6 +121,6 @@ def test_the_tool_takes_the_shape_of_pixels_from_the_video(tools, monkeypatch, t
     video = draw_video(tmp_path / "v.mp4", 20, 48, 64, sample_aspect_ratio=(64, 51))
     flags = [f"--config={config}", f"--video_path={video}", f"--weights={tmp_path / 'w.pdparams'}"]
     tools[0].main([*flags, f"--save_dir={tmp_path / 'out'}", "--num_points=1", "--use_gpu=False"])
-    (film,) = (tmp_path / "out").glob("*.mp4")
-    info = probe(film)
+    (video,) = (tmp_path / "out").glob("*.mp4")
+    info = probe(video)
     assert info.width / 2 / info.height == pytest.approx(64 / 51, rel=0.01)

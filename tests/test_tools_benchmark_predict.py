@@ -45,7 +45,7 @@ def tools(monkeypatch, tmp_path):
 
 
 def test_every_engine_is_timed_or_named_with_a_reason(tools, monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr("inference.choice.processor_has_bfloat16", lambda: False)
+    monkeypatch.setattr("inference.backends.processor_has_bfloat16", lambda: False)
     tools[0].main(
         ["--arcs", "c2d", "--sizes", "64", "--engines", "paddle", "inference", "--precisions", "float32", "bfloat16",
          "--repeats=1", f"--torch_python={tmp_path / 'python'}", f"--json={tmp_path / 'r.json'}",
@@ -54,11 +54,11 @@ def test_every_engine_is_timed_or_named_with_a_reason(tools, monkeypatch, tmp_pa
     result = json.loads((tmp_path / "r.json").read_text())
     sides = result["cases"]["c2d 64 px"]
     assert set(sides) == {
-        "PyTorch, float32", "PyTorch, bfloat16", "paddle, float32", "inference, float32", "matrix product"
+        "PyTorch, float32", "PyTorch, bfloat16", "paddle, float32", "paddle_inference, float32", "matrix product"
     }  # fmt: skip
     assert sides["PyTorch, float32"]["seconds"] == [0.25] and set(result["rates"]["c2d 64 px"]) == set(sides)
-    assert set(result["not_measured"]) == {"paddle, bfloat16", "inference, bfloat16"}
-    assert "not measured: inference, bfloat16" in capsys.readouterr().out
+    assert set(result["not_measured"]) == {"paddle, bfloat16", "paddle_inference, bfloat16"}
+    assert "not measured: paddle_inference, bfloat16" in capsys.readouterr().out
     assert (tmp_path / "r.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -113,7 +113,7 @@ def test_the_yardstick_in_pytorch_computes_our_network():
 def test_every_benchmark_and_tool_tells_its_flags_as_a_file_and_as_a_module():
     for form in (["tools/benchmark.py"], ["-m", "tools.benchmark"]):
         done = subprocess.run([sys.executable, *form], cwd=ROOT, capture_output=True, text=True)
-        assert done.returncode == 0 and "names: infer, engines, predict" in done.stdout, done.stderr
+        assert done.returncode == 0 and "names: infer, backends, predict" in done.stdout, done.stderr
     for job in JOBS:
         done = subprocess.run(
             [sys.executable, "tools/benchmark.py", job, "--help"], cwd=ROOT, capture_output=True, text=True

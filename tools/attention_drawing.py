@@ -1,4 +1,4 @@
-"""Draws what tools/visualize_attention.py finds: panels with heat and arrows, and a film."""
+"""Draws what tools/visualize_attention.py finds: panels with heat and arrows, and a video."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from utils.files import write_atomically
 
 COLUMNS, PANEL_INCHES = 4, 2.6
-FILM_PX, FILM_FPS, FRAMES_A_PICTURE = 384, 10, 5
+VIDEO_PX, VIDEO_FPS, FRAMES_A_PICTURE = 384, 10, 5
 POINT_COLOUR = "#00e5ff"
 
 
@@ -83,19 +83,19 @@ def _blend(frame: np.ndarray, heat: np.ndarray, low: float, high: float, colours
     return np.rint(grey * (1 - strength) + colours(shares)[..., :3] * 255 * strength).astype(np.uint8)
 
 
-def write_film(
+def write_video(
     frames: np.ndarray, look: Any, query_frame: int, path_mp4: str, pixel_aspect: float = 1.0
 ) -> None:  # fmt: skip
     """The frames beside themselves with heat, half a second each, as H.264; the point is marked on its frame.
-    pixel_aspect: as `draw_look` has it; the film's own pixels are square."""
+    pixel_aspect: as `draw_look` has it; the pixels written are square."""
     import av
 
     low, high, colours = _scale(look)
     buffer = io.BytesIO()
-    width = 2 * round(max(1.0, pixel_aspect) * FILM_PX / 2)
-    height = 2 * round(max(1.0, 1 / pixel_aspect) * FILM_PX / 2)
+    width = 2 * round(max(1.0, pixel_aspect) * VIDEO_PX / 2)
+    height = 2 * round(max(1.0, 1 / pixel_aspect) * VIDEO_PX / 2)
     with av.open(buffer, "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=FILM_FPS)
+        stream = container.add_stream("libx264", rate=VIDEO_FPS)
         stream.width, stream.height, stream.pix_fmt = 2 * width, height, "yuv420p"
         for number, frame in enumerate(frames):
             heat = _blend(frame, look.heat[number // look.frames_per_step], low, high, colours)

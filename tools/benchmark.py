@@ -17,7 +17,7 @@ from utils.cli import run  # noqa: E402
 
 JOBS = {
     "infer": "tools.benchmarks.infer",
-    "engines": "tools.benchmarks.engines",
+    "backends": "tools.benchmarks.backends",
     "predict": "tools.benchmarks.predict",
     "reader": "tools.benchmarks.reader",
     "nonlocal": "tools.benchmarks.block",
@@ -26,4 +26,6 @@ JOBS = {
 }
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["engines"]:  # the former name
+        sys.argv[1] = "backends"
     run(lambda: dispatch("benchmark", __doc__, JOBS))

@@ -43,18 +43,18 @@ def main(argv: list[str]) -> None:
     config = config_from_args(arguments, ())
     prepare_environment()
     choose_device(arguments.use_gpu)
-    from inference import build_engine
-    from tools.attention_drawing import draw_look, write_film
+    from inference import build_backend
+    from tools.attention_drawing import draw_look, write_video
 
     clip, frames, pixel_aspect = _read_clip(config, arguments)
-    engine = build_engine(config, arguments.weights, config.INFER.checkpoint_dir)
-    name, looks, scores = find_looks(engine.model, clip, arguments)
+    backend = build_backend(config, arguments.weights, config.INFER.checkpoint_dir)
+    name, looks, scores = find_looks(backend.model, clip, arguments)
     stem = f"{Path(arguments.video_path).stem}_{name}_frame{arguments.frame}"
-    caption = _caption(config, engine.model, name, scores)
+    caption = _caption(config, backend.model, name, scores)
     for number, look in enumerate(looks, 1):
         path = Path(arguments.save_dir) / f"{stem}_point{number}"
         draw_look(frames, look, arguments.frame, f"{path}.png", caption, pixel_aspect)
-        write_film(frames, look, arguments.frame, f"{path}.mp4", pixel_aspect)
+        write_video(frames, look, arguments.frame, f"{path}.mp4", pixel_aspect)
         t, h, w = look.position
         total = f"they add to {look.weights.sum():.4f}"
         print(f"{path}.png and .mp4: position {t}, {h}, {w}; {look.weights.size} weights, {total}")

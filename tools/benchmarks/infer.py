@@ -1,9 +1,9 @@
-"""One view's scores by every engine and precision, against a peer: python tools/benchmark.py infer
+"""One view's scores by every backend and precision, against a peer: python tools/benchmark.py infer
 
 C2D-R50 and I3D-R50 with five blocks, 8 frames, random weights, all sides in turn. The rate of multiplications and
-additions stands beside that of a bare matrix product in the same rounds; engines that cannot run here are named with
-the reason. On a machine that others use, --processor_time counts the processor seconds of both sides in place of the
-clock's; use it with OMP_NUM_THREADS=1.
+additions stands beside that of a bare matrix product in the same rounds; backends that cannot run here are named
+with the reason. On a machine that others use, --processor_time counts the processor seconds of both sides in place of
+the clock's; use it with OMP_NUM_THREADS=1.
 
 The same networks in eager PyTorch (torch_networks.py) are the first side where PyTorch is installed, here or in
 --torch_python.
@@ -24,6 +24,7 @@ import numpy as np
 
 from configs import load_config
 from tools.ablation import multiply_adds
+from tools.benchmarks.backends import add_backends_flag
 from tools.benchmarks.harness import TorchNetwork, add_torch_flag, alternate, report
 from utils.cli import positive_int
 from utils.errors import RunError, UserError
@@ -69,7 +70,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--arcs", nargs="+", choices=tuple(ARCS), default=list(ARCS))
     parser.add_argument("--sizes", nargs="+", type=positive_int, default=[224, 256])
-    parser.add_argument("--engines", nargs="+", default=["paddle", "inference", "onnxruntime", "openvino"])
+    add_backends_flag(parser)
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=["float32"])
     parser.add_argument("--processor_time", action="store_true", help="processor seconds in place of the clock's")
     parser.add_argument("--repeats", type=positive_int, default=5, help="timed rounds (default: %(default)s)")
@@ -80,10 +81,9 @@ def _parse(argv: list[str]) -> argparse.Namespace:
 
 
 def sides_of(args: argparse.Namespace, arc: str, size: int, network: tuple) -> tuple[dict, dict[str, str]]:
-    """What is timed: name -> seconds of a view; and the engines that do not run here with the reason."""
-    from inference.choice import check_engine
-    from inference.eager import EagerEngine
-    from inference.exported import ExportedEngine
+    """What is timed: name -> seconds of a view; and the backends that do not run here, with the reason."""
+    from inference.backends import EagerBackend, ExportedBackend, check_backend
+    from inference.export import NetworkSource
 
     config, model, weights = network
     clips = np.random.default_rng(0).standard_normal((1, 3, 8, size, size), np.float32)
@@ -94,14 +94,14 @@ def sides_of(args: argparse.Namespace, arc: str, size: int, network: tuple) -> t
         other = TorchNetwork(args.torch_python, "infer", args.processor_time)
         for precision in args.precisions:
             sides[f"PyTorch, {precision}"] = lambda precision=precision: other.seconds(arc, size, precision)
-    for precision, name in itertools.product(args.precisions, args.engines):
+    for precision, name in itertools.product(args.precisions, args.backends):
         try:
-            check_engine(name, precision, "cpu")
+            check_backend(name, precision, "cpu")
             if name == "paddle":
-                engine = EagerEngine(model, precision)
+                backend = EagerBackend(model, precision)
             else:
-                engine = ExportedEngine(name, precision, config, weights, lambda: model, 8, size)
-            sides[f"{name}, {precision}"] = lambda engine=engine: median_seconds(lambda: engine.scores(clips), clock)
+                backend = ExportedBackend(name, precision, NetworkSource(config, weights), 8, size)
+            sides[f"{name}, {precision}"] = lambda backend=backend: median_seconds(lambda: backend.scores(clips), clock)
         except (UserError, RunError) as error:
             refused[f"{name}, {precision}"] = str(error)
     sides[MATRIX] = matrix_product(clock)

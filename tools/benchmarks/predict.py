@@ -1,6 +1,6 @@
 """A whole video, file to top-5, against the old zoo's way: python tools/benchmark.py predict
 
-ours    decode once, cut the views, score them, name the best five; 10x3 and 10xwhole, the engine already loaded
+ours    decode once, cut the views, score them, name the best five; 10x3 and 10xwhole, the backend already built
 zoo     the old zoo's way, run whole: zoo_reader.py reads the 30 views, one after the other, and eager PyTorch
         (torch_networks.py, where PyTorch is installed, here or in --torch_python) computes 30 clips of 256 px
 
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tools.benchmarks import infer
 from tools.benchmarks.harness import ZOO_READER, TorchNetwork, add_torch_flag, alternate, call_other, report
-from utils.cli import positive_int
+from utils.cli import add_hidden_alias, positive_int
 from utils.runtime import prepare_environment
 
 NUM_VIEWS, CROP_PX, TOP = 30, 256, 5
@@ -28,7 +28,7 @@ NUM_VIEWS, CROP_PX, TOP = 30, 256, 5
 def main(argv: list[str]) -> None:
     args = _parse(argv)
     prepare_environment()
-    from inference import build_engine
+    from inference import build_backend
 
     results: dict[str, dict[str, list[float]]] = {}
     parts: dict[str, dict[str, float]] = {}
@@ -40,10 +40,10 @@ def main(argv: list[str]) -> None:
             taken: dict[str, list[float]] = {"zoo, reading": [], "zoo, network": []}
             if args.torch_python:
                 sides["the zoo's way"] = lambda arc=arc, taken=taken: zoo_seconds(args.torch_python, arc, video, taken)
-            engine = build_engine(config, weights, "", engine=args.engine)
+            backend = build_backend(config, weights, "", backend=args.backend)
             for views in args.views:
-                predict = Prediction(config, engine, video, views)
-                sides[f"ours, {engine.name}, {views}"] = predict
+                predict = Prediction(config, backend, video, views)
+                sides[f"ours, {backend.name}, {views}"] = predict
             results[f"{arc}, 30 views"] = alternate(sides, args.repeats)
             parts[arc] = {name: statistics.median(seconds) for name, seconds in taken.items() if seconds}
     report("predict", results, args.json, threads=os.environ["OMP_NUM_THREADS"], parts=parts)
@@ -58,7 +58,8 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--arcs", nargs="+", choices=tuple(infer.ARCS), default=["c2d"])
     parser.add_argument("--views", nargs="+", default=["10x3", "10xwhole"])
     parser.add_argument("--video", help="the file (default: one that is drawn)")
-    parser.add_argument("--engine", default="auto", help="as predict.py takes it (default: %(default)s)")
+    parser.add_argument("--backend", default="auto", help="as for predict.py (default: %(default)s)")
+    add_hidden_alias(parser, "--engine", "--backend")
     parser.add_argument("--repeats", type=positive_int, default=3, help="timed rounds (default: %(default)s)")
     add_torch_flag(parser)
     parser.add_argument("--json", help="write the results here")
@@ -74,19 +75,19 @@ def draw_video(folder: Path) -> str:
 
 
 class Prediction:
-    """One video's best classes, from the file, with the loader and engine as predict.py uses them."""
+    """One video's best classes, from the file, with the loader and backend as predict.py uses them."""
 
-    def __init__(self, config, engine, video: str, views: str):
+    def __init__(self, config, backend, video: str, views: str):
         from datareader import NO_LABEL, VideoItem, build_view_loader
 
-        self.engine, self.batch_size = engine, config.INFER.batch_size
+        self.backend, self.batch_size = backend, config.INFER.batch_size
         self.loader = build_view_loader(config, [VideoItem(video, NO_LABEL, 1)], section="INFER", views=views)
 
     def __call__(self) -> None:
         from inference import score_views
 
         for views in self.loader:
-            scores = score_views(self.engine, views, self.batch_size).mean(0)
+            scores = score_views(self.backend, views, self.batch_size).mean(0)
             self.best = (-scores).argsort(kind="stable")[:TOP]
 
 

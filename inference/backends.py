@@ -1,0 +1,431 @@
+"""Backends: clips in, class scores out. The network itself, or an export of it in one of three runtimes.
+
+    paddle             the eager network, on the CPU or a GPU
+    paddle_inference   an export in Paddle Inference: oneDNN on CPUs, cuDNN on GPUs
+    onnxruntime        an export in ONNX Runtime, on the CPU
+    openvino           an export in OpenVINO, on the CPU
+
+An exported backend computes one clip before it is used and is refused where its result is not the eager network's.
+Importing this module imports neither Paddle nor a runtime.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import importlib.util
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from configs.schema import Config
+from inference import cache
+from inference.export import (
+    ONNX_FILE,
+    STEM,
+    NetworkSource,
+    OnnxExporter,
+    PaddleExporter,
+    check_clips,
+    clips_to_frames,
+    compare,
+    graph_file,
+    needs_fixed_sizes,
+    one_line,
+    quiet,
+)
+from utils.cli import add_hidden_alias
+from utils.errors import RunError, UserError
+from utils.runtime import available_cores
+
+# backend -> packages that it needs beside Paddle
+PACKAGES: dict[str, tuple[str, ...]] = {
+    "paddle": (),
+    "paddle_inference": (),
+    "onnxruntime": ("onnxruntime", "paddle2onnx"),
+    "openvino": ("openvino", "paddle2onnx"),
+}
+BACKENDS = ("auto", *PACKAGES)
+FORMER_NAMES = {"inference": "paddle_inference"}
+PRECISIONS = ("float32", "bfloat16", "float16")
+FASTEST_FIRST = ("openvino", "onnxruntime", "paddle_inference", "paddle")  # on CPUs, as measured: docs/backends.md
+BFLOAT16_UNITS = {"avx512_bf16", "amx_bf16", "bf16"}  # the last is ARM's name
+INSTALL_HINT = 'pip install ".[fast]"'
+AMP_LEVEL = "O1"  # Paddle's own lists: conv2d, matmul and linear in the narrow type; softmax and means in float32
+VOLUME_BACKENDS = ("openvino",)  # its 3-D convolutions are as fast as 2-D ones, and I3D needs no copies of frames
+CPU_VALUES_PER_CALL = 400_000  # T * H * W of the clips given to a CPU at once; bounds memory
+GPU_MEMORY_MB = 1024  # Paddle Inference's initial pool; it grows
+
+
+class Backend(Protocol):
+    """What `build_backend` returns. name: a key of PACKAGES. precision: one of PRECISIONS."""
+
+    name: str
+    precision: str
+
+    def scores(self, clips: np.ndarray) -> np.ndarray:
+        """Class scores of clips: float32 [N, C, T, H, W], normalised -> float32 [N, K]."""
+
+
+# ------------------------------------------------------------------------------------------- choosing a backend
+
+
+def backend_name(text: str) -> str:
+    """The present name of a backend; earlier versions called paddle_inference `inference`."""
+    return FORMER_NAMES.get(text, text)
+
+
+def add_backend_flags(parser: argparse.ArgumentParser) -> None:
+    """Add --backend and --precision, the arguments of `build_backend`; --engine is accepted for --backend."""
+    parser.add_argument(
+        "--backend",
+        type=backend_name,
+        choices=BACKENDS,
+        default="auto",
+        help="what runs the network: Paddle itself, or an export to Paddle Inference, ONNX Runtime or OpenVINO; auto "
+        "uses the fastest one installed (default: %(default)s)",
+    )
+    add_hidden_alias(parser, "--engine", "--backend")
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="float32",
+        help="bfloat16 needs a GPU, or a CPU with bfloat16 instructions (paddle_inference, openvino); float16 needs a "
+        "GPU (default: %(default)s)",
+    )
+
+
+def missing_packages(backend: str) -> list[str]:
+    """The packages that the backend needs and that are not installed."""
+    return [package for package in PACKAGES[backend] if importlib.util.find_spec(package) is None]
+
+
+def not_installed() -> list[str]:
+    """The backends that lack a package."""
+    return [name for name in FASTEST_FIRST if missing_packages(name)]
+
+
+def check_backend(backend: str, precision: str, device: str) -> None:
+    """Raise UserError, with the remedy, when the backend cannot run here: package, device or precision.
+
+    device: "cpu" or "gpu".
+    """
+    missing = missing_packages(backend)
+    if missing:
+        raise UserError(f"--backend={backend} needs {' and '.join(missing)}: {INSTALL_HINT}")
+    if device == "gpu":
+        if backend in ("onnxruntime", "openvino"):
+            raise UserError(f"--backend={backend} runs on CPUs only; add --use_gpu=False or choose another backend")
+        return
+    if precision == "float16":
+        raise UserError("--precision=float16 needs a GPU; leave --precision out on a CPU")
+    if precision == "bfloat16":
+        if backend not in ("paddle_inference", "openvino"):
+            raise UserError(
+                f"--backend={backend} has no bfloat16 on CPUs; choose --backend=paddle_inference or openvino"
+            )
+        if not processor_has_bfloat16():
+            raise UserError(
+                "--precision=bfloat16: this processor has no bfloat16 instructions (avx512_bf16, amx_bf16); leave "
+                "--precision out"
+            )
+
+
+def candidates(backend: str, precision: str, device: str) -> list[str]:
+    """The backends to try, in order; for `auto` all that fit, each of which may still fail when it is built.
+
+    On a GPU `auto` is Paddle's own network. Raises UserError when none fits.
+    """
+    if backend != "auto":
+        check_backend(backend, precision, device)
+        return [backend]
+    if device == "gpu":
+        return ["paddle"]
+    refusals, fitting = [], []
+    for name in FASTEST_FIRST:
+        try:
+            check_backend(name, precision, device)
+            fitting.append(name)
+        except UserError as error:
+            refusals.append(error)
+    if not fitting:
+        raise next((error for error in refusals if "instructions" in str(error)), refusals[-1])
+    return fitting
+
+
+def processor_has_bfloat16() -> bool:
+    """Whether /proc/cpuinfo lists an instruction set that multiplies bfloat16; False where there is no such file."""
+    try:
+        words = set(Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").split())
+    except OSError:
+        return False
+    return bool(words & BFLOAT16_UNITS)
+
+
+# ------------------------------------------------------------------------------------------- building it
+
+
+@dataclass(frozen=True)
+class BackendSpec:
+    """The arguments of `build_backend`, for code that builds the backend after its other checks."""
+
+    config: Config
+    weights: str | None
+    checkpoint_dir: str
+    backend: str = "auto"
+    precision: str = "float32"
+    section: str = "INFER"
+
+    def build(self) -> Backend:
+        return build_backend(
+            self.config, self.weights, self.checkpoint_dir,
+            backend=self.backend, precision=self.precision, section=self.section,
+        )  # fmt: skip
+
+
+def build_backend(
+    config: Config,
+    weights: str | None,
+    checkpoint_dir: str,
+    *,
+    backend: str = "paddle",
+    precision: str = "float32",
+    section: str = "INFER",
+) -> Backend:
+    """The network of a configuration with its weights, ready for `scores(clips)`.
+
+    weights: a file, or None for `find_weights(config, checkpoint_dir)`. backend, precision: values of --backend and
+    --precision. section: "INFER" or "TEST", whose clip size is prepared.
+    Raises UserError for a backend that cannot run here; `auto` prints the reason and tries the next one instead.
+    """
+    import paddle
+
+    from inference.default_weights import find_weights
+
+    names = candidates(backend_name(backend), precision, paddle.device.get_device().partition(":")[0])
+    network = NetworkSource(config, weights or find_weights(config, checkpoint_dir))
+    clip = getattr(config, section)
+    for name in names:
+        try:
+            built = _build(name, precision, network, clip.video_length, clip.crop_size)
+            break
+        except RunError as error:
+            if name == names[-1]:
+                raise
+            print(f"backend {name}: {error}; trying the next one")
+    absent = not_installed() if backend == "auto" and len(names) > 1 else []
+    hint = f" (faster, but not installed: {', '.join(absent)}; {INSTALL_HINT})" if absent else ""
+    print(f"backend: {built.name}, {built.precision}{hint}")
+    return built
+
+
+def _build(name: str, precision: str, network: NetworkSource, num_frames: int, crop_px: int) -> Backend:
+    if name == "paddle":
+        return EagerBackend(network.load(), precision)
+    try:
+        open(network.weights, "rb").close()
+    except OSError:
+        network.load()  # raises with what is wrong with the file
+    return ExportedBackend(name, precision, network, num_frames, crop_px)
+
+
+def score_views(backend: Backend, views, batch_size: int) -> np.ndarray:
+    """Scores float32 [V, K] of a video's VideoViews, `batch_size` views at a time."""
+    ids = np.arange(len(views))
+    return np.concatenate([backend.scores(views.clips(ids[i : i + batch_size])) for i in ids[::batch_size]])
+
+
+# ------------------------------------------------------------------------------------------- the eager network
+
+
+class EagerBackend:
+    """The network itself, in evaluation mode.
+
+    model: a Recognizer with its weights. precision: "float32", or on a GPU "bfloat16" or "float16".
+    """
+
+    name = "paddle"
+
+    def __init__(self, model, precision: str = "float32"):
+        self.model, self.precision = model, precision
+        model.eval()
+
+    def scores(self, clips: np.ndarray) -> np.ndarray:
+        """float32 [N, C, T, H, W] -> float32 [N, K]."""
+        import paddle
+
+        narrow = self.precision != "float32"
+        dtype = self.precision if narrow else "float16"  # auto_cast demands a type even when disabled
+        with paddle.no_grad(), paddle.amp.auto_cast(enable=narrow, dtype=dtype, level=AMP_LEVEL):
+            logits = self.model(paddle.to_tensor(clips))
+        with paddle.no_grad():
+            return self.model.class_scores(logits.astype("float32")).numpy()
+
+
+# ------------------------------------------------------------------------------------------- exported networks
+
+Session = Callable[[np.ndarray], list[np.ndarray]]  # frames float32 [N*T, C, H, W] -> [scores [N, K], logits [N, P, K]]
+
+
+class ExportedBackend:
+    """An exported network, which is made when it is first needed and kept in the cache.
+
+    name: "paddle_inference", "onnxruntime" or "openvino". network: loaded only when something must be exported.
+    num_frames, crop_px: the clips to prepare for; other sizes are prepared when they come.
+
+    Raises RunError when the export fails, or when its scores are not those of the eager network.
+    """
+
+    def __init__(self, name: str, precision: str, network: NetworkSource, num_frames: int, crop_px: int):
+        import paddle
+
+        self.name, self.precision = name, precision
+        self.device = paddle.device.get_device().partition(":")[0]
+        self._network, self._origin = network, network.origin()
+        self._sessions: dict[tuple, Session] = {}
+        self._session(num_frames, crop_px, crop_px)
+
+    def scores(self, clips: np.ndarray) -> np.ndarray:
+        """float32 [N, C, T, H, W] -> float32 [N, K]."""
+        num_clips, _, num_frames, height, width = clips.shape
+        session = self._session(num_frames, height, width)
+        frames = clips_to_frames(clips)
+        step = num_clips
+        if self.device == "cpu":
+            step = max(1, CPU_VALUES_PER_CALL // (num_frames * height * width))
+        parts = [frames[i * num_frames : (i + step) * num_frames] for i in range(0, num_clips, step)]
+        try:
+            return np.concatenate([session(part)[0] for part in parts])
+        except Exception as error:  # onnxruntime's errors share no class of their own
+            raise RunError(f"--backend={self.name} failed: {one_line(error)}; choose --backend=paddle") from error
+
+    def _session(self, num_frames: int, height: int, width: int) -> Session:
+        """The session for clips of a size; one serves all sizes that an export may leave free."""
+        fixed = needs_fixed_sizes(self._network.config, num_frames, height, width)
+        key = (num_frames, height, width) if fixed else (num_frames,)
+        if key not in self._sessions:
+            self._sessions[key] = self._open(num_frames, height, width, fixed)
+        return self._sessions[key]
+
+    def _open(self, num_frames: int, height: int, width: int, fixed: bool) -> Session:
+        volumes = self.name in VOLUME_BACKENDS
+        origin: dict[str, Any] = {
+            **self._origin,
+            "num_frames": num_frames,
+            "sizes": (height, width) if fixed else (None, None),
+            "check": (height, width),
+            "volumes": volumes,
+        }
+        exporter = PaddleExporter(self._network, num_frames, height, width, fixed, volumes)
+        folder, facts = cache.fetch(cache.key_of(origin), exporter)
+        if self.name != "paddle_inference":
+            version = importlib.metadata.version("paddle2onnx")
+            folder, _ = cache.fetch(cache.key_of({**origin, "paddle2onnx": version}), OnnxExporter(folder, facts))
+        session = open_session(self.name, folder, self.precision, self.device)
+        expected = [np.array(array, np.float32) for array in facts["expected"]]
+        found = compare(session, check_clips(self._network.config, num_frames, height, width), expected)
+        if not found.is_within(self.precision):
+            raise RunError(
+                f"--backend={self.name} --precision={self.precision} computes other scores than the network itself "
+                f"(by {found.scores:.2g} of 1, its logits by {found.logits:.2g}); choose --backend=paddle"
+            )
+        return session
+
+
+def open_session(name: str, folder: Path, precision: str, device: str) -> Session:
+    """The session of the backend `name` for the export in `folder`. Raises RunError when it cannot be opened."""
+    try:
+        with quiet():
+            return SESSIONS[name](Path(folder), precision, device, num_threads())
+    except Exception as error:  # onnxruntime's errors share no class of their own
+        raise RunError(f"--backend={name} cannot load the exported network: {one_line(error)}") from error
+
+
+def num_threads() -> int:
+    """OMP_NUM_THREADS, else the number of cores."""
+    chosen = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    return int(chosen) if chosen.isdecimal() and int(chosen) else available_cores()
+
+
+class PaddleInferenceSession:
+    """A Session in Paddle Inference."""
+
+    def __init__(self, folder: Path, precision: str, device: str, threads: int):
+        import paddle
+        from paddle import inference
+        from paddle.base import core
+
+        config = inference.Config(str(graph_file(folder)), str(folder / f"{STEM}.pdiparams"))
+        config.disable_glog_info()
+        if device == "gpu":
+            kind = {"float32": "Float32", "float16": "Half", "bfloat16": "Bfloat16"}[precision]
+            config.enable_use_gpu(
+                GPU_MEMORY_MB,
+                int(paddle.device.get_device().partition(":")[2] or 0),
+                getattr(inference.PrecisionType, kind),
+            )
+        else:
+            config.disable_gpu()
+            config.enable_mkldnn()
+            config.set_cpu_math_library_num_threads(threads)
+            if precision == "bfloat16":
+                config.enable_mkldnn_bfloat16()
+        self.predictor = inference.create_predictor(config)
+        self.source = self.predictor.get_input_handle(self.predictor.get_input_names()[0])
+        self.results = [self.predictor.get_output_handle(name) for name in self.predictor.get_output_names()]
+        self.threads, self.core = threads, core
+
+    def __call__(self, frames: np.ndarray) -> list[np.ndarray]:
+        self.source.reshape(list(frames.shape))
+        self.source.copy_from_cpu(frames)
+        self.predictor.run()
+        self.core.set_num_threads(self.threads)  # a run leaves Paddle's maths library with one thread
+        return [np.asarray(result.copy_to_cpu(), np.float32) for result in self.results]
+
+
+class OnnxRuntimeSession:
+    """A Session in ONNX Runtime."""
+
+    def __init__(self, folder: Path, precision: str, device: str, threads: int):
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3  # errors
+        self.session = onnxruntime.InferenceSession(
+            str(folder / ONNX_FILE), options, providers=["CPUExecutionProvider"]
+        )
+        self.input_name = self.session.get_inputs()[0].name
+
+    def __call__(self, frames: np.ndarray) -> list[np.ndarray]:
+        return self.session.run(None, {self.input_name: frames})
+
+
+class OpenVinoSession:
+    """A Session in OpenVINO."""
+
+    def __init__(self, folder: Path, precision: str, device: str, threads: int):
+        import openvino
+
+        hint = {"float32": "f32", "bfloat16": "bf16"}[precision]  # by default it takes bfloat16 where it can
+        settings = {
+            "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": hint
+        }  # fmt: skip
+        core = openvino.Core()
+        self.compiled = core.compile_model(core.read_model(str(folder / ONNX_FILE)), "CPU", settings)
+        self.request = self.compiled.create_infer_request()
+
+    def __call__(self, frames: np.ndarray) -> list[np.ndarray]:
+        results = self.request.infer({0: frames})
+        return [np.array(results[output], np.float32) for output in self.compiled.outputs]
+
+
+SESSIONS: dict[str, Callable[[Path, str, str, int], Session]] = {
+    "paddle_inference": PaddleInferenceSession,
+    "onnxruntime": OnnxRuntimeSession,
+    "openvino": OpenVinoSession,
+}
