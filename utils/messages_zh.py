@@ -82,49 +82,49 @@ HELP = {
         "每段视频的片段数 x 裁剪数，例如 10x3（默认：按 TEST.num_test_clips 取 Nx3）"
     ),
     "play each clip backwards, to see whether the network uses time": "把每个片段倒放，用来检验网络是否利用了时间信息",
-    "who computes: Paddle's network as it is, or an export of it to Paddle Inference, ONNX Runtime or OpenVINO; auto "
-    "takes the fastest that is installed (default: %(default)s)": (
+    "what runs the network: Paddle itself, or an export to Paddle Inference, ONNX Runtime or OpenVINO; auto uses the "
+    "fastest one installed (default: %(default)s)": (
         "推理后端：原样使用 Paddle 网络，或将其导出到 Paddle Inference、ONNX Runtime、OpenVINO；"
         "auto 选用已安装的最快后端（默认：%(default)s）"
     ),
-    "bfloat16 needs a processor that has it (inference, openvino) or a GPU, float16 a GPU (default: %(default)s)": (
-        "bfloat16 需要支持它的处理器（inference、openvino）或 GPU；float16 需要 GPU（默认：%(default)s）"
+    "bfloat16 needs a GPU, or a CPU with bfloat16 instructions (paddle_inference, openvino); float16 needs a GPU "
+    "(default: %(default)s)": (
+        "bfloat16 需要 GPU 或带 bfloat16 指令的 CPU（paddle_inference、openvino）；float16 需要 GPU（默认：%(default)s）"
     ),
     # predict.py
-    "Say what happens in a video, in the videos of a folder or of a list: its classes, its segments, or its features.": (
-        "预测一段视频、一个目录或一个列表中的视频里发生了什么：输出类别、时间段或特征。"
-    ),
-    "videos to predict, one a line, in place of INFER.filelist": "待预测视频的列表，每行一个，代替 INFER.filelist",
-    "a video or a folder of videos; goes before --filelist": "视频文件或视频目录；优先于 --filelist",
-    "classes shown (default: %(default)s)": "显示前几个类别（默认：%(default)s）",
+    "Recognise what happens in a video, in the videos of a folder or of a list: classes, segments over time, or "
+    "features.": ("识别一段视频、一个目录或一个列表中的视频里发生了什么：输出类别、时间段或特征。"),
+    "videos to predict, one per line; overrides INFER.filelist": "待预测视频的列表，每行一个；覆盖 INFER.filelist",
+    "a video or a folder of videos; overrides --filelist": "视频文件或视频目录；优先于 --filelist",
+    "classes listed (default: %(default)s)": "显示前几个类别（默认：%(default)s）",
     "clips x crops of a video, as 10x3 (default: INFER.num_test_clips as Nx3), or whole: uncropped frames of as many "
     "clips. With sliding windows the crops of each: 1x1, 1x3 or whole (default)": (
         "每段视频的片段数 x 裁剪数，例如 10x3（默认：按 INFER.num_test_clips 取 Nx3）；或 whole：同样多的片段，整帧不裁剪。"
         "使用滑动窗口时指每个窗口的裁剪方式：1x1、1x3 或 whole（默认）"
     ),
-    "videos of any length: what happens when, as files": "任意长度的视频：输出何时发生何事，写成文件",
-    "seconds between two windows (default: half a window)": "相邻窗口的间隔，秒（默认：窗口的一半）",
-    "segments drawn on the video; a folder for several": "把时间段标注画在视频上；多个视频时给目录",
-    "a stage's mean output, as npz": "输出某一阶段的平均特征，存为 npz",
-    "one row of features a video, a clip of --views, or a window that slides (default: %(default)s)": (
+    "what happens when, in videos of any length, as files": "任意长度的视频：输出何时发生何事，写成文件",
+    "from one sliding window to the next (default: half a window)": "滑动窗口的步长，秒（默认：窗口的一半）",
+    "write the video with its segments drawn on it; a folder for several": "写出画有时间段标注的视频；多个视频时给目录",
+    "mean output of a stage, as res5, as npz files": "输出某一阶段（如 res5）的平均特征，存为 npz",
+    "one row of features per video, per clip of --views, or per sliding window (default: %(default)s)": (
         "每段视频、--views 的每个片段或每个滑动窗口输出一行特征（默认：%(default)s）"
     ),
     # export.py
-    "Write the network as a static graph for other programs, and compare its scores with the network's before saying so.": (
-        "把网络导出为供其他程序使用的静态图；导出后先与原网络比较得分，一致才算完成。"
+    "Write the network as a static graph for other programs, after comparing its scores with those of the network.": (
+        "把网络导出为供其他程序使用的静态图；先与原网络比较得分，一致才写出。"
     ),
-    "Writes net.json (Paddle 2.6: net.pdmodel) and net.pdiparams, or with --format=onnx net.onnx, and net.yaml: what "
-    "goes in and comes out, class names, where the weights came from. Input: frames float32 [N*T, 3, H, W], the T "
-    "frames of a clip in a row, RGB, (x - mean) / std; outputs: scores float32 [N, K] and logits [N, P, K]. N, H and W "
-    "are free unless --batch_size or --crop_size fixes them.": (
+    "Writes net.json (Paddle 2.6: net.pdmodel) and net.pdiparams, or with --format=onnx net.onnx, and net.yaml: input and "
+    "outputs, class names, origin of the weights. Input: frames float32 [N*T, C, H, W], the T frames of a clip in a row, "
+    "RGB, (x - mean) / std; outputs: scores float32 [N, K] and logits [N, P, K]. N, H and W are free unless --batch_size "
+    "or --crop_size fixes them.": (
         "写出 net.json（Paddle 2.6 为 net.pdmodel）与 net.pdiparams；--format=onnx 时写出 net.onnx。另有 net.yaml，\n"
-        "说明输入输出、类别名与权重来源。输入：frames float32 [N*T, 3, H, W]，同一片段的 T 帧连续排列，RGB，(x - mean) / std；\n"
+        "说明输入输出、类别名与权重来源。输入：frames float32 [N*T, C, H, W]，同一片段的 T 帧连续排列，RGB，(x - mean) / std；\n"
         "输出：scores float32 [N, K] 与 logits [N, P, K]。N、H、W 可变，除非用 --batch_size 或 --crop_size 固定。"
     ),
     "(default: %(default)s)": "（默认：%(default)s）",
     "fixes height and width, pixels (default: free)": "固定高和宽，像素（默认：可变）",
     "frames of a clip (default: INFER.video_length)": "每个片段的帧数（默认：INFER.video_length）",
-    "video or folder whose clips are compared; left out: a drawn one": "用于比较得分的视频或目录；省略时使用绘制的视频",
+    "video or folder whose clips are compared (default: a drawn video)": "用于比较得分的视频或目录；省略时使用绘制的视频",
 }
 
 # Error lines: what UserError, RunError and the parsers' checks of values say.
@@ -138,8 +138,8 @@ ERRORS = {
         "--features 与 --segments（或 --draw）须分两次运行；请去掉其中一个"
     ),
     "--feature_pooling goes with --features": "--feature_pooling 须与 --features 一起使用",
-    "--hop goes with --segments or --feature_pooling=window": (
-        "--hop 须与 --segments 或 --feature_pooling=window 一起使用"
+    "--stride_seconds goes with --segments or --feature_pooling=window": (
+        "--stride_seconds 须与 --segments 或 --feature_pooling=window 一起使用"
     ),
     "out of memory; choose a smaller batch_size or fewer num_reader_threads": (
         "内存不足；请减小 batch_size 或 num_reader_threads"
@@ -385,36 +385,35 @@ ERRORS = {
     "{where}; --restarts={number} are used up": "{where}；--restarts={number} 次重启已用完",
     "stopped by {signal}; {hint}": "被 {signal} 中止；{hint}",
     # inference and export
-    "--engine={name} needs {packages}: {hint}": "--engine={name} 需要 {packages}：{hint}",
-    "--engine={name} computes on CPUs here; add --use_gpu=False or choose another engine": (
-        "--engine={name} 在此只支持 CPU；请加 --use_gpu=False 或换一个后端"
+    "--backend={name} needs {packages}: {hint}": "--backend={name} 需要 {packages}：{hint}",
+    "--backend={name} runs on CPUs only; add --use_gpu=False or choose another backend": (
+        "--backend={name} 只支持 CPU；请加 --use_gpu=False 或换一个后端"
     ),
     "--precision=float16 needs a GPU; leave --precision out on a CPU": (
         "--precision=float16 需要 GPU；在 CPU 上请去掉 --precision"
     ),
-    "--engine={name} has no bfloat16 on CPUs; choose --engine=inference or openvino": (
-        "--engine={name} 在 CPU 上不支持 bfloat16；请选择 --engine=inference 或 openvino"
+    "--backend={name} has no bfloat16 on CPUs; choose --backend=paddle_inference or openvino": (
+        "--backend={name} 在 CPU 上不支持 bfloat16；请选择 --backend=paddle_inference 或 openvino"
     ),
     "--precision=bfloat16: this processor has no bfloat16 instructions (avx512_bf16, amx_bf16); leave --precision out": (
         "--precision=bfloat16：该处理器没有 bfloat16 指令（avx512_bf16、amx_bf16）；请去掉 --precision"
     ),
-    "--engine={name} failed: {cause}; choose --engine=paddle": "--engine={name} 运行失败：{cause}；请选择 --engine=paddle",
-    "--engine={name} cannot load the exported network: {cause}": "--engine={name} 无法加载导出的网络：{cause}",
+    "--backend={name} failed: {cause}; choose --backend=paddle": "--backend={name} 运行失败：{cause}；请选择 --backend=paddle",
+    "--backend={name} cannot load the exported network: {cause}": "--backend={name} 无法加载导出的网络：{cause}",
     "Paddle {version} cannot export this network: {cause}": "Paddle {version} 无法导出该网络：{cause}",
     "paddle2onnx cannot convert this network: {cause}": "paddle2onnx 无法转换该网络：{cause}",
-    "cannot keep an exported network in {path} ({cause}); free space, or set PADDLE_NONLOCAL_HOME to a folder that can "
-    "be written": (
-        "无法在 {path} 中保存导出的网络（{cause}）；请释放磁盘空间，或把 PADDLE_NONLOCAL_HOME 设为可写的目录"
-    ),
+    "cannot keep an exported network in {path} ({cause}); free space, or set PADDLE_NONLOCAL_HOME to a writable "
+    "folder": ("无法在 {path} 中保存导出的网络（{cause}）；请释放磁盘空间，或把 PADDLE_NONLOCAL_HOME 设为可写的目录"),
     "--draw={path} is the video itself; choose another file": "--draw={path} 就是视频本身；请换一个文件",
     "--draw={path} is one file for {number} videos; name a folder": "--draw={path} 是一个文件，而视频有 {number} 段；请给出目录",
     "cannot encode {path}: {cause}": "无法编码 {path}：{cause}",
     "clips of {frames} x {height} x {width} need a fixed size: add --crop_size={side}": (
         "{frames} x {height} x {width} 的片段需要固定尺寸：请加 --crop_size={side}"
     ),
+    "--features={name}: the network's stages are {names}": "--features={name}：该网络的阶段有 {names}",
     "--video_path: {path}: {cause}": "--video_path：{path}：{cause}",
-    "the exported network computes something else (allowed: {limits}); nothing is kept": (
-        "导出的网络计算结果与原网络不一致（允许误差：{limits}）；未保留任何文件"
+    "the exported network computes something else (allowed: {limits}); nothing is written": (
+        "导出的网络计算结果与原网络不一致（允许误差：{limits}）；未写出任何文件"
     ),
 }
 
