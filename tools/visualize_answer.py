@@ -21,14 +21,14 @@ def main(argv: list[str]) -> None:
     from configs import config_from_args
     from datareader import NO_LABEL, Failure, VideoItem, build_view_loader
     from datareader.inputs import class_names_of
-    from inference import build_engine, score_views
+    from inference import build_backend, score_views
     from utils.plots import draw_answers
 
     config = config_from_args(args, ("INFER",))
     prepare_environment()
     choose_device(args.use_gpu)
     names, item = class_names_of(config, "INFER"), VideoItem(args.video_path, NO_LABEL, 1)
-    network = build_engine(config, args.weights, config.INFER.checkpoint_dir)
+    network = build_backend(config, args.weights, config.INFER.checkpoint_dir)
     frames, rows = middle_clip(args.video_path, config.INFER, args.num_frames), {}
     for title in ("frames forwards", "frames reversed"):
         is_reversed = title == "frames reversed"
