@@ -146,8 +146,10 @@ def test_the_english_of_every_entry_stands_in_the_code():
     literals = literals_of_the_program()
     stale = []
     for english in {**messages_zh.HELP, **messages_zh.ERRORS}:
-        plain = "".join(text + ("" if field is None else "{}") for text, field, *_ in string.Formatter().parse(english))
-        if plain not in literals:
+        parts = [(text, field) for text, field, *_ in string.Formatter().parse(english)]
+        plain = "".join(text + ("" if field is None else "{}") for text, field in parts)
+        without_hint = "".join(text + ("" if field in (None, "hint") else "{}") for text, field in parts)
+        if plain not in literals and without_hint not in literals:
             stale.append(english)
     assert stale == []
 
@@ -173,11 +175,31 @@ def test_placeholders_keep_their_values(chinese):
 
 
 def test_of_several_templates_the_most_specific_is_taken():
-    table = Catalogue({"{a}: {cause}": "[{a}] {cause}", "{a}: no {b}": "[{a}] kein {b}", "twice {a} {a}": "2 {a}"})
+    table = Catalogue(
+        {"{a}: {cause}": "[{a}] {cause}", "{a}: no {b}": "[{a}] kein {b}", "twice {a} {a}": "2 {a}", "y": "z"}
+    )
     assert table.find("x: no y") == "[x] kein y"
     assert table.find("x: y: no z") == "[x: y] kein z"
-    assert table.find("x: y") == "[x] y"
+    assert table.find("x: y") == "[x] z" and table.find("x: unknown cause") is None
     assert table.find("twice 1 1") == "2 1" and table.find("twice 1 2") is None
+
+
+def test_messages_inside_a_message_are_translated_too(chinese):
+    assert tr("error: a.mp4: permission denied") == "错误：a.mp4：权限不足"
+    assert tr("argument --hop: expected seconds above 0, found 'x'") == "参数 --hop：应为大于 0 的秒数，实际为 'x'"
+    assert tr("the folder /v holds no video; skipped 3 files that are not videos") == (
+        "目录 /v 中没有视频；跳过了 3 个非视频文件"
+    )
+    assert tr("the folder /v holds no video") == "目录 /v 中没有视频"
+
+
+def test_a_broken_video_is_named_in_chinese_and_written_in_english(tmp_path):
+    (tmp_path / "空.mp4").write_bytes(b"")
+    flags = [f"--video_path={tmp_path / '空.mp4'}", f"--save_dir={tmp_path}"]
+    result = run("predict.py", *flags, LANG="zh_CN.UTF-8")
+    assert result.returncode == 2
+    assert "空.mp4：文件为空" in result.stdout.decode() and "1 段无法预测" in result.stderr.decode()
+    assert "the file is empty" in (tmp_path / "predictions.json").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

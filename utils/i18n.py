@@ -83,13 +83,22 @@ class Catalogue:
         if text in self.exact:
             return self.exact[text]
         for other, parts, literals in self.templates:
-            if not _appear_in_order(literals, text):
+            match = _appear_in_order(literals, text) and re.fullmatch(_pattern(tuple(parts)), text, re.DOTALL)
+            if not match:
                 continue
-            match = re.fullmatch(_pattern(tuple(parts)), text, re.DOTALL)
-            if match:
-                values = match.groupdict()
-                return other.format(**{k: self.translate(v) if k in MESSAGE_FIELDS else v for k, v in values.items()})
+            values = match.groupdict()
+            if not any(map(str.isalpha, "".join(literals))) and self.find(values["cause"]) is None:
+                continue  # "{path}: {cause}" fits anything: it is meant where the cause is known
+            return other.format(**{name: self._translate_field(name, value) for name, value in values.items()})
         return None
+
+    def _translate_field(self, name: str, value: str) -> str:
+        if name not in MESSAGE_FIELDS:
+            return value
+        found = self.find(value)
+        if found is None and value.startswith("; "):
+            return "；" + self.translate(value[2:])
+        return value if found is None else found
 
     def translate(self, text: str) -> str:
         """The translation of `text`, or `text` itself where the table has no entry that fits."""

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from utils.errors import RunError
 from utils.files import write_text
+from utils.i18n import tr
 
 
 class RunLog:
@@ -94,7 +95,8 @@ class Progress:
             print(f"[{self.step}/{self.total}] {text}", flush=True)
 
     def say(self, text: str) -> None:
-        """A line that stays, above the bar."""
+        """A line that stays, above the bar; errors are in the language of the locale."""
+        text = tr(text)
         if self.is_bar:
             self.bar.write(text)
         else:

@@ -219,6 +219,24 @@ ERRORS = {
     "{where}: {value} must be {cause} {number}": "{where}：{value} 须{cause} {number}",
     "at least": "不小于",
     "at most": "不大于",
+    "{source}: INPUT.{name} has {number} numbers for {channels} channels (INPUT.channels); write one for each, or one "
+    "for all": "{source}：INPUT.{name} 有 {number} 个数，而通道数为 {channels}（INPUT.channels）；请每个通道写一个，或只写一个",
+    "NONLOCAL.positions and NONLOCAL.num_blocks both say where blocks go; leave one out": (
+        "NONLOCAL.positions 与 NONLOCAL.num_blocks 都指定了模块的位置；请去掉其中一个"
+    ),
+    "NONLOCAL.num_blocks {value}: there are {choices}; or use positions": (
+        "NONLOCAL.num_blocks {value}：可选 {choices}；或使用 positions"
+    ),
+    "NONLOCAL.use_softmax: False contradicts NONLOCAL.instantiation: {name}; leave one out": (
+        "NONLOCAL.use_softmax: False 与 NONLOCAL.instantiation: {name} 矛盾；请去掉其中一个"
+    ),
+    "{key}: unknown stage {name}; there are {choices}": "{key}：未知的阶段 {name}；可选的有 {choices}",
+    "{key}: write a list of residual blocks, counted from 0, such as [1, 3]; found {value}": (
+        "{key}：请写残差块的列表，从 0 数起，例如 [1, 3]；实际为 {value}"
+    ),
+    "{number} frames reach a pool over {stride}: choose video_length as a multiple of it": (
+        "{number} 帧进入跨 {stride} 帧的池化：请把 video_length 设为它的倍数"
+    ),
     # lists and class names
     "pass --video_path=VIDEO (a file or folder) or --filelist=LIST; {path} does not exist": (
         "请用 --video_path=VIDEO（文件或目录）或 --filelist=LIST 指定视频；{path} 不存在"
@@ -261,7 +279,26 @@ ERRORS = {
         "{path}：应为 {{名称: 标签}}、{{标签: 名称}} 或名称列表"
     ),
     "{path}: the labels are not 0 to {last}, each once": "{path}：标签应为 0 到 {last}，各出现一次",
-    "the folder {path} holds no video": "目录 {path} 中没有视频",
+    "the folder {path} holds no video{hint}": "目录 {path} 中没有视频{hint}",
+    "skipped {number} {cause}": "跳过了 {number} 个{cause}",
+    "file that is not a video": "非视频文件",
+    "files that are not videos": "非视频文件",
+    "{where}: the label {label} is no number{cause}; write `path label`": (
+        "{where}：标签 {label} 不是数字{cause}；请写成 `路径 标签`"
+    ),
+    " and no class name": "，也不是类别名",
+    "{path} has no column {name}; its header must name {columns}": "{path} 没有 {name} 列；表头须含 {columns}",
+    "{where}: fewer fields than the header has columns": "{where}：字段数少于表头的列数",
+    "{where}: unknown class {name}; Kinetics-600 and 700 need --names_from_csv": (
+        "{where}：未知的类别 {name}；Kinetics-600 与 700 需要 --names_from_csv"
+    ),
+    "{where}: no label; the csv of a test set without labels cannot be used": (
+        "{where}：没有标签；不能使用无标签的测试集 csv"
+    ),
+    "{where}: time_start and time_end must be seconds": "{where}：time_start 与 time_end 应为秒数",
+    "a list cannot hold the path {path}: rename the file": "列表中无法写入路径 {path}：请给文件改名",
+    "{path} and {other} must hold the same classes; not so {name}": "{path} 与 {other} 的类别必须相同；不同的是 {name}",
+    "--valid_share must lie between 0 and 1, not {value}": "--valid_share 应在 0 与 1 之间，而不是 {value}",
     "there is no folder {path}; give the one that holds the videos": "没有目录 {path}；请给出存放视频的目录",
     "there is no folder {path}; give the one that holds a sub-folder a class": (
         "没有目录 {path}；请给出每个类别一个子目录的目录"
@@ -278,11 +315,48 @@ ERRORS = {
     "{path} is not UTF-8 text": "{path} 不是 UTF-8 文本",
     "{path} is empty": "{path} 是空文件",
     # reading
+    "error: {path}: {cause}": "错误：{path}：{cause}",
+    "error: {path}: {cause}; its segments end there": "错误：{path}：{cause}；时间段到此为止",
+    "error: {path}: {cause}; no overlay video is written": "错误：{path}：{cause}；未写出叠加标注的视频",
+    "broken video, counted as wrong: {path}: {cause}": "视频损坏，按错误计：{path}：{cause}",
+    "broken validation video, counted as wrong: {path}: {cause}": "验证视频损坏，按错误计：{path}：{cause}",
+    "replaced a broken video: {path}: {cause}": "已替换损坏的视频：{path}：{cause}",
+    "{path}: {cause}": "{path}：{cause}",
+    "the link leads nowhere": "链接指向的文件不存在",
+    "{cause}, not a video file": "{cause}，不是视频文件",
+    "a directory": "是目录",
+    "a FIFO": "是 FIFO",
+    "a socket": "是套接字",
+    "a device": "是设备文件",
+    "the file is empty": "文件为空",
+    "only {number} bytes long": "文件只有 {number} 字节",
+    "a text file, not a video": "是文本文件，不是视频",
+    "the path is not UTF-8; use READER.decoder pyav": "路径不是 UTF-8 编码；请使用 READER.decoder pyav",
+    "no video that can be opened ({reason})": "不是可以打开的视频（{reason}）",
+    "holds no video stream that can be decoded": "没有可以解码的视频流",
+    "holds no frame": "没有任何帧",
+    "damaged: none of its frames can be decoded": "文件损坏：没有一帧可以解码",
+    "damaged: {number} of {total} frames can be decoded": "文件损坏：{total} 帧中只有 {number} 帧可以解码",
+    "damaged: {number} of {total} wanted frames can be decoded": "文件损坏：所需的 {total} 帧中只有 {number} 帧可以解码",
+    "its header promises {number} frames, the limit is {limit}": "文件头声称有 {number} 帧，上限为 {limit}",
+    "frames of {width}x{height} px, the limit is {limit} px": "每帧 {width}x{height} 像素，上限为 {limit} 像素",
+    "took longer than {number} s (READER.seconds_per_video)": "读取超过 {number} 秒（READER.seconds_per_video）",
+    "crashed the decoder, twice ({status})": "使解码器两次崩溃（{status}）",
+    "hung the decoder for more than {number} s (READER.seconds_per_video)": (
+        "使解码器停滞超过 {number} 秒（READER.seconds_per_video）"
+    ),
+    "out of memory": "内存不足",
+    "{section}.num_test_clips {value} is no multiple of 3 (three crops)": (
+        "{section}.num_test_clips {value} 不是 3 的倍数（三个裁剪）"
+    ),
     "views {value}: write clips x crops, as 10x3 or 1x1, or whole (10xwhole)": (
         "视图 {value}：请写成 片段数x裁剪数，例如 10x3、1x1，或 whole（10xwhole）"
     ),
     "views {value}: a window is one clip; write 1x3, 1x1 or whole": (
         "视图 {value}：一个窗口就是一个片段；请写 1x3、1x1 或 whole"
+    ),
+    "{section}.crop_size {value} is larger than {other}.jitter_scales {scales}": (
+        "{section}.crop_size {value} 大于 {other}.jitter_scales {scales}"
     ),
     "TRAIN.batch_size {value} is no multiple of the {number} processes": (
         "TRAIN.batch_size {value} 不是进程数 {number} 的倍数"
@@ -329,6 +403,23 @@ ERRORS = {
         "{path} 不是发布的文件（sha256 为 {digest}...，应为 {other}...）：文件已损坏，或是另一个同名文件；"
         "请将其删除或改名，随后会重新下载"
     ),
+    "what came from {url} is not the expected file (sha256 {digest}... in place of {other}...); it was deleted, try again "
+    "or set another {variable}": (
+        "从 {url} 下载的不是预期的文件（sha256 为 {digest}...，应为 {other}...）；已将其删除，请重试或另设 {variable}"
+    ),
+    "{url}: write a mirror as http://, https:// or file:// in {variable}": (
+        "{url}：{variable} 中的镜像地址应以 http://、https:// 或 file:// 开头"
+    ),
+    "{name} holds infinite numbers or NaN": "{name} 含有无穷大或 NaN",
+    "its {number} tensors ({name}, ...) have the names of no known program": (
+        "其中 {number} 个张量（{name}, ...）的名称不属于任何已知程序"
+    ),
+    "it asks for {module}.{name}, which weights have no use for; nothing of it was run": (
+        "其中引用了权重不该使用的 {module}.{name}；未执行其中任何内容"
+    ),
+    "it is damaged ({reason})": "文件已损坏（{reason}）",
+    "{path} is damaged, or no scores.npz: {reason}": "{path} 已损坏，或不是 scores.npz：{reason}",
+    "{path}: no such file": "{path}：没有该文件",
     # training
     "--restarts supervises the launcher, not its processes; give it to `bash run.sh train`": (
         "--restarts 监管的是启动器而不是各进程；请交给 `bash run.sh train`"
@@ -382,10 +473,21 @@ ERRORS = {
         "TRAIN.freeze：没有名为 {name} 的层；可选 {names} 及其内部的层"
     ),
     "TRAIN.freeze leaves nothing to train": "TRAIN.freeze 冻结了全部参数，没有可训练的参数",
-    "{where}; --restarts={number} are used up": "{where}；--restarts={number} 次重启已用完",
-    "stopped by {signal}; {hint}": "被 {signal} 中止；{hint}",
+    "{cause}; --restarts={number} are used up": "{cause}；--restarts={number} 次重启已用完",
+    "the run failed (exit status {status}); its last checkpoint is of iteration {number}": (
+        "训练失败（退出码 {status}）；最后一个检查点在第 {number} 次迭代"
+    ),
+    "{cause}, for the {number}rd time: given up; mend what its message says": (
+        "{cause}，已是第 {number} 次：不再重启；请按其报错信息处理"
+    ),
+    "stopped by {signal}; {cause}": "被 {signal} 中止；{cause}",
+    "saved {path}; --resume=auto goes on": "已保存 {path}；用 --resume=auto 可接着训练",
+    "before the first checkpoint": "尚未写出第一个检查点",
+    "TRAIN.crop_size {value} gives {number} output positions and training has one; leave MODEL.head_pool_size out": (
+        "TRAIN.crop_size {value} 会得到 {number} 个输出位置，而训练只有一个；请去掉 MODEL.head_pool_size"
+    ),
     # inference and export
-    "--backend={name} needs {packages}: {hint}": "--backend={name} 需要 {packages}：{hint}",
+    "--backend={name} needs {packages}: {command}": "--backend={name} 需要 {packages}：{command}",
     "--backend={name} runs on CPUs only; add --use_gpu=False or choose another backend": (
         "--backend={name} 只支持 CPU；请加 --use_gpu=False 或换一个后端"
     ),
@@ -404,6 +506,11 @@ ERRORS = {
     "paddle2onnx cannot convert this network: {cause}": "paddle2onnx 无法转换该网络：{cause}",
     "cannot keep an exported network in {path} ({cause}); free space, or set PADDLE_NONLOCAL_HOME to a writable "
     "folder": ("无法在 {path} 中保存导出的网络（{cause}）；请释放磁盘空间，或把 PADDLE_NONLOCAL_HOME 设为可写的目录"),
+    "--backend={name} --precision={precision} computes other scores than the network itself (by {number} of 1, its "
+    "logits by {relative}); choose --backend=paddle": (
+        "--backend={name} --precision={precision} 的得分与网络本身不一致（相差 {number}，logits 相差 {relative}）；"
+        "请选择 --backend=paddle"
+    ),
     "--draw={path} is the video itself; choose another file": "--draw={path} 就是视频本身；请换一个文件",
     "--draw={path} is one file for {number} videos; name a folder": "--draw={path} 是一个文件，而视频有 {number} 段；请给出目录",
     "cannot encode {path}: {cause}": "无法编码 {path}：{cause}",
@@ -420,7 +527,9 @@ ERRORS = {
 # What the operating system says, as Python's errors hold it.
 SYSTEM = {
     "No such file or directory": "没有该文件或目录",
+    "no such file or directory": "没有该文件或目录",
     "Permission denied": "权限不足",
+    "permission denied": "权限不足",
     "Is a directory": "是一个目录",
     "Not a directory": "不是目录",
     "File exists": "文件已存在",
