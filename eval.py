@@ -37,7 +37,7 @@ def main() -> None:
     processes = join_processes(device)
     print(f"evaluating on {device}" + (f", {processes.count} processes" if processes.count > 1 else ""))
     from datareader import build_view_loader, read_list
-    from datareader.inputs import class_names_of
+    from datareader.lists import class_names_of
     from inference import build_backend
     from metrics.scores_file import list_checksum
 
@@ -89,11 +89,11 @@ def score_all(backend, loader, items, meter, batch_size: int, log_interval: int)
     for views in loader:
         if isinstance(views, Failure):
             label_and_path = (items[views.video_id].label, views.path) if is_single else ()
-            meter.add_failure(views.video_id, *label_and_path, views.cause)
-            progress.say(f"broken video, counted as wrong: {views.path}: {views.cause}")
+            meter.add_failure(views.video_id, *label_and_path, views.reason)
+            progress.say(f"broken video, counted as wrong: {views.path}: {views.reason}")
         else:
-            if views.complaint:
-                progress.say(f"{views.path}: {views.complaint}")
+            if views.warning:
+                progress.say(f"{views.path}: {views.warning}")
             scores = score_views(backend, views, batch_size)
             if is_single:
                 meter.add_video(views.video_id, views.label, scores, views.clip_of(np.arange(len(views))))

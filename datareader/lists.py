@@ -1,28 +1,82 @@
-"""Lists of videos: `path label` a line, or the zoo's test list `path video_index clip crop`, 30 lines a video."""
+"""What a run reads: lists of videos, folders of videos, names of classes.
+
+A list has `path label` a line, or is the zoo's test list `path video_index clip crop`, 30 lines a video.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
-from datareader.class_names import class_key
+from configs.schema import Config
+from datareader.decoding import can_be_video, printable
 from utils.errors import UserError
 
+ROOT = Path(__file__).resolve().parents[1]
 NO_LABEL = -1
 _TWO_FIELDS = re.compile(r"(.*\S)[ \t]+(\S+)")
 _FOUR_FIELDS = re.compile(r"(.*\S)[ \t]+(\d+)[ \t]+(\d+)[ \t]+(\d+)")
 
 
+class Sample(Protocol):
+    """One thing to learn from or to recognise.
+
+    sources: where each kind of input lies, {"rgb": path of a video, "flow": path}; target: a label, a tuple of labels,
+    boxes: what the task reads; id: names it in results; seconds: the moment of the video that it is, None: all of it.
+    label and labels: the target as class numbers, for tasks that classify (-1 and (): none).
+    """
+
+    @property
+    def sources(self) -> Mapping[str, str]: ...
+
+    @property
+    def target(self) -> Any: ...
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def seconds(self) -> float | None: ...
+
+    @property
+    def label(self) -> int: ...
+
+    @property
+    def labels(self) -> tuple[int, ...]: ...
+
+
 @dataclass(frozen=True)
 class VideoItem:
-    """One video of a list: its path, its label (-1: none), its line in the file (from 1) and all its labels."""
+    """One video of a list: its path, its label (-1: none), its line in the file (from 1) and all its labels.
+
+    It is a Sample whose one source is the video itself.
+    """
 
     path: str
     label: int
     line: int
     labels: tuple[int, ...] = ()
+
+    @property
+    def sources(self) -> Mapping[str, str]:
+        return {"rgb": self.path}
+
+    @property
+    def target(self) -> tuple[int, ...]:
+        return self.labels
+
+    @property
+    def id(self) -> str:
+        return self.path
+
+    @property
+    def seconds(self) -> float | None:
+        return None
 
 
 def read_list(
@@ -167,3 +221,112 @@ class _LabelParser:
             last = "" if self.num_classes is None else f" to {self.num_classes - 1} (MODEL.num_classes)"
             raise UserError(f"{where}: label {label} is outside 0{last or ' and up'}")
         return label
+
+
+def class_names_of(config: Config, section: str = "TEST") -> list[str]:
+    """The K class names: INFER.kinetics_labels (prediction), else MODEL.class_names, else those of MODEL.dataset.
+
+    A relative path is looked for in the working directory, then beside the program.
+    Raises UserError when the file is missing or names another number of classes.
+    """
+    model = config.MODEL
+    name = (config.INFER.kinetics_labels if section == "INFER" else "") or model.class_names
+    path = Path(name or f"data/dataset/nonlocal/{model.dataset}_labels.txt")
+    if not path.exists() and (ROOT / path).exists():
+        path = ROOT / path
+    if not path.exists():
+        raise UserError(f"the class names {path} do not exist; set MODEL.class_names (-o MODEL.class_names=FILE)")
+    return read_class_names(path, model.num_classes)
+
+
+def list_folder(folder: str, skipped: list[str] | None = None) -> list[VideoItem]:
+    """The videos of a folder and its sub-folders in order of name: every file that has a video's suffix or begins as a
+    video does (`can_be_video`), hidden ones left out. A broken one among them is named when it is read.
+
+    skipped: receives the paths of the other files. Raises UserError for a folder without a video.
+    """
+    paths, others = [], []
+    for parent, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for path in (os.path.join(parent, name) for name in sorted(files) if not name.startswith(".")):
+            (paths if can_be_video(path) else others).append(path)
+    if not paths:
+        raise UserError(
+            f"the folder {printable(folder)} holds no video" + (f"; {skip_message(others)}" if others else "")
+        )
+    if skipped is not None:
+        skipped += others
+    return [VideoItem(path, NO_LABEL, line) for line, path in enumerate(paths, 1)]
+
+
+def skip_message(skipped: list[str]) -> str:
+    """How many files of a folder were passed over, in words."""
+    return f"skipped {len(skipped)} {'file that is not a video' if len(skipped) == 1 else 'files that are not videos'}"
+
+
+def class_key(name: str) -> str:
+    """What two spellings of a class name share: underscores are spaces, letter case does not matter."""
+    return " ".join(name.replace("_", " ").split()).casefold()
+
+
+def read_class_names(path: str | os.PathLike, num_classes: int | None = None) -> list[str]:
+    """The names in the order of their labels.
+
+    A json file holds {name: label}, {label: name} or a list; a text file holds one name a line, in the labels' order,
+    with or without the label (counted from 0 or 1) in front. Quotes around a name are dropped.
+
+    Raises UserError for an unreadable file, labels that are not 0 .. n - 1, repeated names, and a count other than
+    `num_classes`.
+    """
+    try:
+        text = Path(path).read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise UserError(f"cannot read the class names {path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"the class names {path} are not UTF-8 text") from error
+    is_json = str(path).endswith(".json") or text.lstrip()[:1] in ("{", "[")
+    names = _from_json(text, path) if is_json else _from_text(text)
+    names = [name.strip().strip("\"'").strip() for name in names]
+    seen: dict[str, int] = {}
+    for label, name in enumerate(names):
+        if not name:
+            raise UserError(f"{path}: the name of class {label} is empty")
+        if seen.setdefault(class_key(name), label) != label:
+            raise UserError(f"{path}: classes {seen[class_key(name)]} and {label} are both called {name!r}")
+    if num_classes is not None and len(names) != num_classes:
+        raise UserError(f"{path} names {len(names)} classes, but MODEL.num_classes is {num_classes}")
+    return names
+
+
+def _from_text(text: str) -> list[str]:
+    lines = [line.strip() for line in text.split("\n")]
+    lines = [line for line in lines if line and not line.startswith("#")]
+    numbered = [re.fullmatch(r"(\d+)[ \t]+(.+)", line) for line in lines]
+    if lines and all(numbered):
+        first = int(numbered[0][1])
+        if first in (0, 1) and [int(match[1]) for match in numbered] == list(range(first, first + len(lines))):
+            return [match[2] for match in numbered]
+    return lines
+
+
+def _from_json(text: str, path: str | os.PathLike) -> list[str]:
+    try:
+        content = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise UserError(f"{path} is no json file: {error}") from error
+    if isinstance(content, list) and all(isinstance(name, str) for name in content):
+        return content
+    pairs: list[tuple] = []
+    if isinstance(content, dict) and all(isinstance(label, int) for label in content.values()):
+        pairs = [(label, name) for name, label in content.items()]
+    elif isinstance(content, dict) and all(isinstance(name, str) for name in content.values()):
+        if all(re.fullmatch(r"\d{1,9}", label) for label in content):
+            pairs = [(int(label), name) for label, name in content.items()]
+        elif all(re.fullmatch(r"\d{1,9}", label) for label in content.values()):
+            pairs = [(int(label), name) for name, label in content.items()]
+    if not pairs:
+        raise UserError(f"{path}: expected {{name: label}}, {{label: name}} or a list of names")
+    labels = sorted(label for label, _ in pairs)
+    if labels != list(range(len(pairs))):
+        raise UserError(f"{path}: the labels are not 0 to {len(pairs) - 1}, each once")
+    return [name for _, name in sorted(pairs)]

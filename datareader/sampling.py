@@ -6,6 +6,10 @@ for running past the end is wrapping: indices are taken modulo the number of fra
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 
 
@@ -20,12 +24,15 @@ def centre_start(num_frames: int, clip_length: int, frame_stride: int) -> int:
     return max(0, num_frames - clip_length * frame_stride) // 2
 
 
-def test_starts(num_frames: int, num_clips: int) -> list[int]:
+def uniform_starts(num_frames: int, num_clips: int) -> list[int]:
     """First frames of the test clips: int(num_frames / num_clips * j) for j = 0 .. num_clips - 1."""
     return [int(num_frames / num_clips * j) for j in range(num_clips)]
 
 
-test_starts.__test__ = False  # a formula, though pytest takes the name for a test's
+def start_around(num_frames: int, clip_length: int, frame_stride: int, frame: int) -> int:
+    """First frame of the clip whose middle is `frame`, moved into the video where it would reach beyond an end."""
+    span = clip_length * frame_stride
+    return max(0, min(frame - span // 2, num_frames - span))
 
 
 def clip_indices(start: int, clip_length: int, frame_stride: int, num_frames: int) -> np.ndarray:
@@ -38,10 +45,60 @@ def clip_indices(start: int, clip_length: int, frame_stride: int, num_frames: in
     return (start + np.arange(clip_length, dtype=np.int64) * frame_stride) % num_frames
 
 
-def test_indices(num_frames: int, num_clips: int, clip_length: int, frame_stride: int) -> np.ndarray:
+def uniform_indices(num_frames: int, num_clips: int, clip_length: int, frame_stride: int) -> np.ndarray:
     """The frames of all test clips of a video: int64 [num_clips, clip_length]."""
-    starts = test_starts(num_frames, num_clips)
+    starts = uniform_starts(num_frames, num_clips)
     return np.stack([clip_indices(start, clip_length, frame_stride, num_frames) for start in starts])
 
 
-test_indices.__test__ = False
+# How a clip is placed in time: policy -> first frame, from (number of frames, the sampler, `where`).
+POLICIES: dict[str, Callable[[int, ClipSampler, Any], int]] = {
+    "start": lambda n, clip, where: 0,
+    "centre": lambda n, clip, where: centre_start(n, clip.clip_length, clip.frame_stride),
+    "random": lambda n, clip, rng: random_start(n, clip.clip_length, clip.frame_stride, rng),
+    "uniform": lambda n, clip, which: uniform_starts(n, which[1])[which[0]],
+    "at": lambda n, clip, frame: start_around(n, clip.clip_length, clip.frame_stride, frame),
+}
+
+
+@dataclass(frozen=True)
+class ClipSampler:
+    """Places clips of `clip_length` frames, `frame_stride` apart, by a policy of POLICIES.
+
+    "start": from frame 0; "centre": in the middle; "random": `where` is a np.random.Generator; "uniform": `where` is
+    (j, num_clips), the j-th of the test clips; "at": `where` is the number of the frame in the middle.
+    """
+
+    clip_length: int
+    frame_stride: int
+    policy: str
+
+    def __call__(self, num_frames: int, where: Any = None) -> np.ndarray:
+        """The clip's frames: int64 [clip_length], each in [0, num_frames)."""
+        start = POLICIES[self.policy](num_frames, self, where)
+        return clip_indices(start, self.clip_length, self.frame_stride, num_frames)
+
+
+@dataclass(frozen=True)
+class RandomPlace:
+    """A random clip of one video. `indices` gives the same clip each time it is called with the same number of frames,
+    because a damaged video may be begun anew."""
+
+    sampler: ClipSampler
+    seed: int
+
+    def indices(self, num_frames: int) -> np.ndarray:
+        return self.sampler(num_frames, np.random.default_rng(self.seed))
+
+
+@dataclass(frozen=True)
+class UniformPlaces:
+    """The test clips of one video."""
+
+    num_clips: int
+    clip_length: int
+    frame_stride: int
+
+    def indices(self, num_frames: int) -> np.ndarray:
+        """int64 [num_clips, clip_length]."""
+        return uniform_indices(num_frames, self.num_clips, self.clip_length, self.frame_stride)

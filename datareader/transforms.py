@@ -1,6 +1,14 @@
-"""From uint8 frames [T, H, W, 3] to the network's clip float32 [3, T, S, S]: resize, crop, mirror, normalise."""
+"""From uint8 frames [T, H, W, C] to the network's clip float32 [C, T, S, S]: resize, crop, mirror, normalise.
+
+C is 3 for RGB and 2 for optical flow. A transform tells the parameters it used, so that boxes and other sources of the
+same video can follow.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -13,19 +21,20 @@ def short_side_size(height: int, width: int, short_side: int) -> tuple[int, int]
 
 
 def resize_frame(frame: np.ndarray, short_side: int) -> np.ndarray:
-    """Bilinear (OpenCV's INTER_LINEAR, pixel centres aligned, uint8 arithmetic) to `short_side`: [H, W, 3] -> same."""
+    """Bilinear (OpenCV's INTER_LINEAR, pixel centres aligned, uint8 arithmetic) to `short_side`: [H, W, C] -> same."""
     height, width = short_side_size(frame.shape[0], frame.shape[1], short_side)
     if (height, width) == frame.shape[:2]:
         return frame
-    return cv2.resize(frame, (width, height), interpolation=cv2.INTER_LINEAR)
+    resized = cv2.resize(frame, (width, height), interpolation=cv2.INTER_LINEAR)
+    return resized.reshape(height, width, frame.shape[2])  # OpenCV drops a single channel
 
 
 def resize_short_side(frames: np.ndarray, short_side: int) -> np.ndarray:
-    """`resize_frame` for each of [T, H, W, 3]."""
+    """`resize_frame` for each of [T, H, W, C]."""
     return np.stack([resize_frame(frame, short_side) for frame in frames])
 
 
-def random_short_side(scales: list[int], rng: np.random.Generator) -> int:
+def random_short_side(scales: Sequence[int], rng: np.random.Generator) -> int:
     """A whole number, uniform in [scales[0], scales[-1]], both ends included."""
     return int(rng.integers(scales[0], scales[-1], endpoint=True))
 
@@ -65,23 +74,129 @@ def _check_fits(height: int, width: int, crop_px: int) -> None:
 
 
 def crop(frames: np.ndarray, offset: tuple[int, int], height: int, width: int, mirror: bool = False) -> np.ndarray:
-    """A view (no copy) of [..., H, W, 3] at offset (top, left), mirrored left to right on demand."""
+    """A view (no copy) of [..., H, W, C] at offset (top, left), mirrored left to right on demand."""
     part = frames[..., offset[0] : offset[0] + height, offset[1] : offset[1] + width, :]
     return part[..., ::-1, :] if mirror else part
 
 
 def normalise(
-    frames: np.ndarray, mean: float | list[float], std: float | list[float], out: np.ndarray | None = None
+    frames: np.ndarray,
+    mean: float | Sequence[float],
+    std: float | Sequence[float],
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
-    """(x - mean) / std with the channels in front: uint8 [T, H, W, 3] -> float32 [3, T, H, W], into `out` if given.
+    """(x - mean) / std with the channels in front: uint8 [T, H, W, C] -> float32 [C, T, H, W], into `out` if given.
 
-    mean, std: a number for each channel, or one for all.
+    mean, std: C numbers, or one for all channels.
     """
+    num_channels = frames.shape[-1]
     if out is None:
-        out = np.empty((3, *frames.shape[:3]), np.float32)
-    mean, std = (np.broadcast_to(np.array(values, np.float32).reshape(-1, 1), (3, 1)) for values in (mean, std))
-    tables = (np.arange(256, dtype=np.float32) - mean) / std  # [3, 256]
+        out = np.empty((num_channels, *frames.shape[:3]), np.float32)
+    tables = _lookup_tables(_per_channel(mean, num_channels), _per_channel(std, num_channels))
     for t, frame in enumerate(frames):
         for channel, plane in enumerate(cv2.split(frame)):
             cv2.LUT(plane, tables[channel], out[channel, t])  # cheaper than arithmetic on each pixel
     return out
+
+
+def _per_channel(value: float | Sequence[float], num_channels: int) -> tuple[float, ...]:
+    if isinstance(value, (int, float)):
+        return (float(value),) * num_channels
+    if len(value) != num_channels:
+        raise ValueError(f"{len(value)} numbers for {num_channels} channels")
+    return tuple(value)
+
+
+@lru_cache(maxsize=16)
+def _lookup_tables(mean: tuple[float, ...], std: tuple[float, ...]) -> tuple[np.ndarray, ...]:
+    """(x - mean) / std of x = 0 .. 255 for each channel: float32 [256]."""
+    values = np.arange(256, dtype=np.float32)
+    return tuple((values - np.float32(m)) / np.float32(s) for m, s in zip(mean, std))
+
+
+@dataclass(frozen=True)
+class TransformParameters:
+    """What was done to every frame of a clip, in pixels: scaled from source_height x source_width to height x width,
+    cut at (top, left) to a square of crop_px, then mirrored left to right or not."""
+
+    source_height: int
+    source_width: int
+    height: int
+    width: int
+    top: int
+    left: int
+    crop_px: int
+    mirrored: bool = False
+
+    def apply(self, frame: np.ndarray) -> np.ndarray:
+        """uint8 [source_height, source_width, C] -> [crop_px, crop_px, C]."""
+        frame = resize_frame(frame, min(self.height, self.width))
+        return crop(frame, (self.top, self.left), self.crop_px, self.crop_px, self.mirrored)
+
+    def map_boxes(self, boxes: np.ndarray) -> np.ndarray:
+        """Boxes (x1, y1, x2, y2), pixels of the source frame -> pixels of the crop: float64 [N, 4], not clipped."""
+        boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
+        scale = np.array([self.width / self.source_width, self.height / self.source_height] * 2)
+        boxes = boxes * scale - np.array([self.left, self.top] * 2)
+        if self.mirrored:
+            boxes[:, [0, 2]] = self.crop_px - boxes[:, [2, 0]]
+        return boxes
+
+
+@dataclass(frozen=True)
+class DrawnTransform:
+    """A transform whose random choices are made: short side and mirror here, the place of the crop by `seed` (None: the
+    centre) once the size of the frames is known."""
+
+    short_side: int
+    crop_px: int
+    mirrored: bool = False
+    seed: int | None = None
+
+    def parameters(self, source_height: int, source_width: int) -> TransformParameters:
+        """The same for the same size, however often it is asked."""
+        height, width = short_side_size(source_height, source_width, self.short_side)
+        if self.seed is None:
+            top, left = centre_offset(height, width, self.crop_px)
+        else:
+            top, left = random_offset(height, width, self.crop_px, np.random.default_rng(self.seed))
+        return TransformParameters(source_height, source_width, height, width, top, left, self.crop_px, self.mirrored)
+
+
+class Transform:
+    """Resize, crop, mirror. Subclasses draw the random choices."""
+
+    def draw(self, rng: np.random.Generator | None) -> DrawnTransform:
+        raise NotImplementedError
+
+    def __call__(
+        self, clip: np.ndarray, rng: np.random.Generator | None = None
+    ) -> tuple[np.ndarray, TransformParameters]:
+        """uint8 [T, H, W, C] -> uint8 [T, S, S, C] and the parameters used."""
+        parameters = self.draw(rng).parameters(*clip.shape[1:3])
+        return np.stack([parameters.apply(frame) for frame in clip]), parameters
+
+
+@dataclass(frozen=True)
+class RandomTransform(Transform):
+    """Short side uniform in `scales`, mirrored with probability 1/2 where `mirror` allows it, crop anywhere."""
+
+    scales: tuple[int, int]
+    crop_px: int
+    mirror: bool = True
+
+    def draw(self, rng: np.random.Generator) -> DrawnTransform:
+        short_side = random_short_side(self.scales, rng)
+        mirrored = bool(rng.random() < 0.5) and self.mirror
+        return DrawnTransform(short_side, self.crop_px, mirrored, int(rng.integers(2**62)))
+
+
+@dataclass(frozen=True)
+class CentreTransform(Transform):
+    """The centre crop at a fixed short side; nothing is random."""
+
+    short_side: int
+    crop_px: int
+
+    def draw(self, rng: np.random.Generator | None = None) -> DrawnTransform:
+        return DrawnTransform(self.short_side, self.crop_px)

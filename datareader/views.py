@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -52,8 +53,8 @@ class Crop:
 class VideoViews:
     """One video, decoded once, and its views. View v is crop v % C of clip v // C; mirrored crops come last.
 
-    frames: uint8 [U, h, w, 3], each wanted frame once; frame_numbers: int64 [U], their places in the video;
-    clip_indices: int64 [num_clips, T], the frames of each clip, numbered as in the video; complaint: what is not whole.
+    frames: uint8 [U, h, w, C], each wanted frame once; frame_numbers: int64 [U], their places in the video;
+    clip_indices: int64 [num_clips, T], the frames of each clip, numbered as in the video; warning: what is not whole.
     """
 
     video_id: int
@@ -64,10 +65,10 @@ class VideoViews:
     frame_numbers: np.ndarray
     clip_indices: np.ndarray
     crops: tuple[Crop, ...]
-    mean: list[float]
-    std: list[float]
+    mean: float | Sequence[float]
+    std: float | Sequence[float]
     labels: tuple[int, ...] = ()
-    complaint: str = ""
+    warning: str = ""
     clip_positions: np.ndarray = field(init=False)
 
     def __post_init__(self):
@@ -84,15 +85,11 @@ class VideoViews:
         """The rectangle of a view."""
         return self.crops[view_id % len(self.crops)]
 
-    def indices_of(self, view_id: int) -> np.ndarray:
-        """The video's frame numbers of a view: int64 [T]."""
-        return self.clip_indices[view_id // len(self.crops)]
-
     def clips(self, view_ids) -> np.ndarray:
-        """The network's input for some views: float32 [n, 3, T, height, width], normalised."""
+        """The network's input for some views: float32 [n, C, T, height, width], normalised."""
         view_ids = [int(view_id) for view_id in view_ids]
-        first = self.crops[0]
-        out = np.empty((len(view_ids), 3, self.clip_indices.shape[1], first.height, first.width), np.float32)
+        first, num_channels = self.crops[0], self.frames.shape[-1]
+        out = np.empty((len(view_ids), num_channels, self.clip_indices.shape[1], first.height, first.width), np.float32)
         for place, view_id in enumerate(view_ids):
             part = self.crop_of(view_id)
             for t, position in enumerate(self.clip_positions[self.clip_of(view_id)]):

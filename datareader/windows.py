@@ -1,41 +1,155 @@
-"""A video of any length as clips that slide over it; memory follows the clips at hand, not the video's length."""
+"""A video of any length, in order: its times, its frames a piece at a time, and clips that slide over it.
+
+timeline = read_timeline(pool, "a.mp4", ReaderSettings())
+numbers = np.arange(0, timeline.num_frames, 8)
+for some, frames, damage in stream_frames(pool, "a.mp4", ReaderSettings(), timeline, numbers, 256):
+    ...                               # uint8 [n, h, w, 3]: memory follows the piece, not the video
+"""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from datareader.batches import Failure
-from datareader.clips import ClipSettings
-from datareader.lists import VideoItem
-from datareader.loaders import Loader
+from configs.schema import Config
+from datareader.decoding import MIN_DECODED_RATIO, Damage, FrameSelection, Timeline
+from datareader.lists import Sample
+from datareader.loaders import Failure, Loader, clip_settings
+from datareader.requests import ClipSettings, NextFrames, ReaderSettings, ReadPixelAspect, ReadTimeline
 from datareader.sampling import clip_indices
-from datareader.streaming import Damage, Timeline, read_timeline, stream_frames
-from datareader.video import VideoError
+from datareader.video import Limits, VideoError
 from datareader.views import VideoViews, ViewProtocol, find_crops
 from datareader.workers import ReaderPool
 from utils.errors import UserError
 
+PIECE_FRAMES = 64
+PIECE_BYTES = 8 << 20
+FRAMES_PER_LIMIT = 1500  # so many frames may take READER.seconds_per_video: a minute for a minute at 25 frames a second
+
+
+def read_timeline(pool: ReaderPool, path: str, reader: ReaderSettings) -> Timeline:
+    """When the frames of a video are shown. Raises VideoError."""
+    answer = _run(pool, ReadTimeline(path, reader))
+    if isinstance(answer, Timeline):
+        return answer
+    longer = replace(reader, limits=limits_for(reader.limits, answer))
+    return _run(pool, ReadTimeline(path, longer, may_decode=True))
+
+
+def read_pixel_aspect(pool: ReaderPool, path: str, reader: ReaderSettings) -> tuple[int, int]:
+    """Width and height of a pixel of the upright frames, (1, 1) for square ones. Frames are handed out as they are
+    stored; who draws them for people scales them to `datareader.video.display_size`. Raises VideoError."""
+    return _run(pool, ReadPixelAspect(path, reader))
+
+
+def _run(pool: ReaderPool, request: ReadTimeline | ReadPixelAspect):
+    return pool.submit(_Answer(request).detail).result()
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """Runs a request in a reading process."""
+
+    request: NextFrames | ReadTimeline | ReadPixelAspect
+
+    def detail(self, reader):
+        """What the request says beside the frames."""
+        return reader.run(self.request)[1]
+
+    def owned(self, reader) -> tuple:
+        """Frames of their own memory (the next answer overwrites the shared one) and the detail."""
+        frames, detail = reader.run(self.request)
+        return (frames if frames.flags.owndata else frames.copy()), detail
+
+
+def limits_for(limits: Limits, num_frames: int) -> Limits:
+    """A long video may take in proportion to its length what `limits` allows for FRAMES_PER_LIMIT frames."""
+    return replace(limits, seconds=limits.seconds * max(1.0, num_frames / FRAMES_PER_LIMIT))
+
+
+def stream_frames(
+    pool: ReaderPool,
+    path: str,
+    reader: ReaderSettings,
+    timeline: Timeline,
+    numbers: np.ndarray,
+    short_side: int | None = None,
+) -> Iterator[tuple[np.ndarray, np.ndarray, Damage]]:
+    """Pieces of a video: (numbers int64 [n], frames uint8 [n, h, w, 3] upright, damage so far), in order.
+
+    pool: of one process, which reads a piece ahead. numbers: ascending. short_side: as NextFrames has it.
+    A lost frame of a damaged file is a repetition of the one before. Raises VideoError where the reading ends early,
+    and at the end when less than a tenth was not lost.
+    """
+    return _FrameStream(
+        pool, path, reader, FrameSelection.of(numbers, timeline.num_frames), numbers, short_side
+    ).pieces()
+
+
+class _FrameStream:
+    """One pass over the selected frames of a video."""
+
+    def __init__(self, pool, path, reader, selection: FrameSelection, numbers: np.ndarray, short_side: int | None):
+        self.pool, self.path, self.reader = pool, path, reader
+        self.selection, self.numbers, self.short_side = selection, numbers, short_side
+        self.damage = Damage()
+        self.waiting: deque[tuple[int, Future]] = deque()
+
+    def pieces(self) -> Iterator[tuple[np.ndarray, np.ndarray, Damage]]:
+        total = len(self.numbers)
+        try:
+            self._ask(0, 1, None)
+            start = self._next()
+            yield start
+            size = start[1].shape[1:3]
+            count = int(np.clip(PIECE_BYTES // start[1].nbytes, 1, PIECE_FRAMES))
+            for first in range(1, total, count):
+                self._ask(first, min(count, total - first), size)
+                if len(self.waiting) > 1:
+                    yield self._next()
+            while self.waiting:
+                yield self._next()
+        finally:
+            for _, future in self.waiting:
+                future.cancel()
+        num_good = total - self.damage.num_lost
+        if num_good < MIN_DECODED_RATIO * total:
+            raise VideoError(self.path, f"damaged: {num_good} of {total} wanted frames can be decoded")
+
+    def _ask(self, first: int, count: int, size: tuple[int, int] | None) -> None:
+        limits = limits_for(self.reader.limits, int(self.numbers[first + count - 1]))
+        reader = replace(self.reader, limits=limits)
+        request = NextFrames(self.path, reader, self.selection, first, count, self.short_side, size)
+        self.waiting.append((first, self.pool.submit(_Answer(request).owned)))
+
+    def _next(self) -> tuple[np.ndarray, np.ndarray, Damage]:
+        first, future = self.waiting.popleft()
+        frames, damage = future.result()
+        self.damage += damage
+        return self.numbers[first : first + len(frames)], frames, self.damage
+
 
 def window_starts(
-    times: np.ndarray, clip_length: int, frame_stride: int, hop_seconds: float | None = None
+    times: np.ndarray, clip_length: int, frame_stride: int, stride_seconds: float | None = None
 ) -> np.ndarray:
     """First frames of the windows: int64 [W], ascending; a window spans clip_length * frame_stride frames.
 
-    Window k starts at the first frame that is shown at times[0] + k * hop_seconds or later; None: every half window,
+    Window k starts at the first frame that is shown at times[0] + k * stride_seconds or later; None: every half window,
     in frames. Where the last one does not reach the end, one more is added that does. A video that is no longer than a
     window has one, from its first frame.
     """
     last = len(times) - clip_length * frame_stride
     if last <= 0:
         return np.zeros(1, np.int64)
-    if hop_seconds is None:
+    if stride_seconds is None:
         starts = np.arange(0, last + 1, max(1, clip_length // 2) * frame_stride)
     else:
-        count = int((times[last] - times[0]) / hop_seconds) + 1
-        moments = times[0] + np.arange(count) * hop_seconds
+        count = int((times[last] - times[0]) / stride_seconds) + 1
+        moments = times[0] + np.arange(count) * stride_seconds
         starts = np.unique(np.searchsorted(times, moments - 1e-6))  # times are rounded in some containers
         starts = starts[starts <= last]
     return starts if starts[-1] == last else np.append(starts, last)
@@ -69,9 +183,9 @@ class VideoWindows:
         return len(self.starts)
 
     @property
-    def complaint(self) -> str:
+    def warning(self) -> str:
         """What is not whole about the file, as far as it has been read."""
-        return "; ".join(filter(None, (self.timeline.complaint, str(self.damage))))
+        return "; ".join(filter(None, (self.timeline.warning, str(self.damage))))
 
     def indices(self, first: int, last: int) -> np.ndarray:
         """The frames of windows first .. last - 1: int64 [n, T]."""
@@ -126,14 +240,25 @@ class VideoWindows:
 
 
 class WindowLoader(Loader):
-    """The windows of each video, one after the other, as VideoWindows or Failure."""
+    """Clips of INFER that slide over each video, one video after the other, as VideoWindows or Failure.
 
-    def __init__(self, config, items: Sequence[VideoItem], views: str | None = None, hop_seconds: float | None = None):
-        super().__init__(config, config.INFER, items, 0, 0, 1)
-        self.clip = self._clip_settings(config.INFER, "INFER")
-        self.pool = ReaderPool(min(1, config.INFER.num_reader_threads))
+    stride_seconds: from one window to the next, None: half a clip. views: the crops of each, 1x1, 1x3 or whole (None).
+    READER.decoder does not matter: PyAV reads. Raises UserError for several clips, an empty list, a crop that does not
+    fit.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        items: Sequence[Sample],
+        *,
+        views: str | None = None,
+        stride_seconds: float | None = None,
+    ):
+        super().__init__(config, config.INFER, items, min(1, config.INFER.num_reader_threads))
+        self.clip = clip_settings(config.INFER, "INFER")
         self.protocol = ViewProtocol.parse(views or "whole", config.INFER.use_multi_crop == 2, num_clips=1)
-        self.hop_seconds = hop_seconds
+        self.stride_seconds = stride_seconds
         if self.protocol.num_clips != 1:
             raise UserError(f"views {views!r}: a window is one clip; write 1x3, 1x1 or whole")
 
@@ -141,23 +266,15 @@ class WindowLoader(Loader):
         return len(self.items)
 
     def __iter__(self) -> Iterator[VideoWindows | Failure]:
-        for video_id, item in enumerate(self.items):
+        for video_id in range(len(self.items)):
+            path, clip = self.path_of(video_id), self.clip
             try:
-                timeline = read_timeline(self.pool, item.path, self.reader)
+                timeline = read_timeline(self.pool, path, self.reader)
             except VideoError as error:
-                yield Failure(item.path, video_id, error.cause)
+                yield Failure(path, video_id, error.reason)
                 continue
-            clip = self.clip
-            starts = window_starts(timeline.times, clip.clip_length, clip.frame_stride, self.hop_seconds)
-            yield VideoWindows(item.path, video_id, timeline, starts, clip, self.protocol, self)
+            starts = window_starts(timeline.times, clip.clip_length, clip.frame_stride, self.stride_seconds)
+            yield VideoWindows(path, video_id, timeline, starts, clip, self.protocol, self)
 
 
-def build_window_loader(
-    config, items: Sequence[VideoItem], *, views: str | None = None, hop_seconds: float | None = None
-) -> WindowLoader:
-    """Clips of INFER that slide over each video, `hop_seconds` from one to the next (None: half a clip).
-
-    views: the crops of each, 1x1, 1x3 or whole (None). READER.decoder does not matter: PyAV reads.
-    Raises UserError for several clips, an empty list, a crop that does not fit.
-    """
-    return WindowLoader(config, items, views, hop_seconds)
+build_window_loader = WindowLoader

@@ -1,6 +1,6 @@
 """The program of one reading process, started by datareader/workers.py with two file descriptors as arguments.
 
-It receives requests (datareader/clips.py), answers with a few words through the connection, and puts the frames into
+It receives requests (datareader/requests.py), answers with a few words through the connection, and puts the frames into
 the arena, an anonymous file that parent and child map into memory.
 """
 

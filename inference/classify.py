@@ -12,7 +12,7 @@ import numpy as np
 
 from configs.schema import Config
 from datareader import NO_LABEL, Failure, VideoItem, build_view_loader, read_list
-from datareader.inputs import list_folder, skip_message
+from datareader.lists import list_folder, skip_message
 from datareader.video import printable
 from inference.backends import BackendSpec, score_views
 from utils.errors import UserError
@@ -68,8 +68,8 @@ def _shortened(name: Path) -> Path:
 
 def failure_record(failure: Failure, progress: Progress) -> dict:
     """The record of a video that cannot be read; prints the reason."""
-    progress.say(f"error: {printable(failure.path)}: {failure.cause}")
-    return {"path": failure.path, "error": failure.cause}
+    progress.say(f"error: {printable(failure.path)}: {failure.reason}")
+    return {"path": failure.path, "error": failure.reason}
 
 
 def progress_in_video(total: int, interval: int, unit: str) -> Progress:
@@ -99,8 +99,8 @@ def predict_classes(
         if isinstance(video, Failure):
             record = failure_record(video, progress)
         else:
-            if video.complaint:
-                progress.say(f"{printable(video.path)}: {video.complaint}")
+            if video.warning:
+                progress.say(f"{printable(video.path)}: {video.warning}")
             scores = score_views(built, video, config.INFER.batch_size).mean(0)
             record = {"path": video.path, "top": best_classes(scores, names, topk)}
             progress.say(_table(record))

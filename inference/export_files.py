@@ -13,7 +13,7 @@ import numpy as np
 
 from configs.schema import Config
 from datareader import NO_LABEL, Failure, VideoItem, build_view_loader
-from datareader.inputs import class_names_of, list_folder
+from datareader.lists import class_names_of, list_folder
 from inference.backends import check_backend, open_session
 from inference.cache import file_digest
 from inference.default_weights import find_weights
@@ -90,7 +90,7 @@ def real_clips(config: Config, options: ExportOptions) -> dict[str, np.ndarray]:
         clips = {}
         for views in build_view_loader(config, items[:NUM_REAL_CLIPS], section="INFER", num_workers=0, views="1x1"):
             if isinstance(views, Failure):
-                raise UserError(f"--video_path: {views.path}: {views.cause}")
+                raise UserError(f"--video_path: {views.path}: {views.reason}")
             name = os.path.basename(views.path)
             clips[name] = np.repeat(views.clips([0]), options.batch_size or 1, axis=0)
     return clips

@@ -42,7 +42,7 @@ def predict_features(
     """
     outputs = output_names([item.path for item in items])
     if options.pooling == "window":
-        loader = build_window_loader(config, items, views=options.views, hop_seconds=options.stride_seconds)
+        loader = build_window_loader(config, items, views=options.views, stride_seconds=options.stride_seconds)
         compute = window_features
     else:
         loader = build_view_loader(config, items, section="INFER", views=options.views)
@@ -57,10 +57,10 @@ def predict_features(
         try:
             arrays = compute(model, video, options, config.INFER.batch_size)
         except VideoError as error:
-            yield failure_record(Failure(video.path, video.video_id, error.cause), progress)
+            yield failure_record(Failure(video.path, video.video_id, error.reason), progress)
             continue
-        if video.complaint:
-            progress.say(f"{printable(video.path)}: {video.complaint}")
+        if video.warning:
+            progress.say(f"{printable(video.path)}: {video.warning}")
         output = options.folder / "features" / outputs[video.video_id]
         file = output.with_name(output.name + ".npz")
         facts = {"path": video.path, "stage": options.stage, "pooling": options.pooling}

@@ -17,9 +17,8 @@ import cv2
 import numpy as np
 
 from datareader import VideoError, VideoWindows
-from datareader.decoding.containers import open_video
-from datareader.streaming import read_pixel_aspect, stream_frames
-from datareader.video import Budget, display_size
+from datareader.decoding import Budget, display_size, open_video
+from datareader.windows import read_pixel_aspect, stream_frames
 from inference.classify import progress_in_video
 from utils.errors import RunError, UserError
 from utils.files import write_atomically
@@ -164,7 +163,7 @@ class AudioTrack:
         try:
             self.container, _ = self.opened.__enter__()
         except VideoError as error:
-            self.opened, self.container, self.warning = None, None, f"; without audio ({error.cause})"
+            self.opened, self.container, self.warning = None, None, f"; without audio ({error.reason})"
         return self
 
     def __exit__(self, *error) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from configs.schema import Config
 from datareader import VideoItem
-from datareader.inputs import class_names_of
+from datareader.lists import class_names_of
 from inference.backends import BackendSpec
 from inference.classify import find_videos, predict_classes
 from utils.errors import UserError

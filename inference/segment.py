@@ -56,7 +56,7 @@ def predict_segments(
     outputs = output_names([item.path for item in items])
     if options.overlay_video.lower().endswith(".mp4") and len(items) > 1:
         raise UserError(f"--draw={options.overlay_video} is one file for {len(items)} videos; name a folder")
-    loader = build_window_loader(config, items, views=options.views, hop_seconds=options.stride_seconds)
+    loader = build_window_loader(config, items, views=options.views, stride_seconds=options.stride_seconds)
     built = backend.build()
     for windows in loader:
         if isinstance(windows, Failure):
@@ -81,8 +81,8 @@ def _segment_video(
     facts = video_facts(config, windows, options, error)
     files = write_segments(options.folder / "segments" / output, facts, segments, names)
     record = {"path": windows.path, "num_segments": len(segments), "files": [str(file) for file in files]}
-    if windows.complaint:
-        progress.say(f"{printable(windows.path)}: {windows.complaint}")
+    if windows.warning:
+        progress.say(f"{printable(windows.path)}: {windows.warning}")
     if error:
         progress.say(f"error: {printable(windows.path)}: {error}; its segments end there")
         record["error"] = error
@@ -102,8 +102,8 @@ def _draw(
     try:
         notes = write_overlay(target, windows, segments, names, options.log_interval)
     except VideoError as error:
-        progress.say(f"error: {printable(windows.path)}: {error.cause}; no overlay video is written")
-        return {"error": error.cause}
+        progress.say(f"error: {printable(windows.path)}: {error.reason}; no overlay video is written")
+        return {"error": error.reason}
     progress.say(f"{printable(target)}: the video with its labels{notes}")
     return {"overlay_video": str(target)}
 
@@ -123,7 +123,7 @@ def score_windows(
                 merger.add(windows.start_seconds[window], windows.end_seconds[window], row)
                 counter.advance(f"windows, {windows.end_seconds[window]:.1f} s")
     except VideoError as failure:
-        error = failure.cause
+        error = failure.reason
     counter.close()
     return merger.finish(), error
 
@@ -140,7 +140,7 @@ def video_facts(config: Config, windows: VideoWindows, options: SegmentOptions, 
         "window": {"num_frames": infer.video_length, "frame_stride": infer.sample_rate, "count": len(windows)},
         "stride_seconds": round(float(np.median(np.diff(windows.start_seconds))), 6) if len(windows) > 1 else None,
         "views": options.views or "whole",
-        "warning": windows.complaint,
+        "warning": windows.warning,
     }
     return {**facts, "error": error} if error else facts
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from datareader.clips import ReaderSettings
+from datareader.requests import ReaderSettings
 from datareader.video import Limits
 
 

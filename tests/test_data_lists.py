@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from data.dataset.lists_writer import Sample, find_videos, write_lists
-from datareader.class_names import read_class_names
-from datareader.lists import read_list
+from datareader.lists import read_class_names, read_list
 from utils.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -17,7 +17,7 @@ import av
 import numpy as np
 from video_factory import draw_video
 
-from datareader.clips import ClipSettings, ReaderSettings, TrainingClip
+from datareader.requests import ClipSettings, ReaderSettings, TrainingClip
 from datareader.video import Limits, VideoError
 from datareader.workers import ProcessReader
 
@@ -87,7 +87,7 @@ def run(folder: Path, num_files: int, seed: int, keep: Path | None = None) -> di
             frames, _ = reader.run(TrainingClip(str(path), (seed, number), CLIP, settings))
             outcome = "read" if frames.shape == (4, 32, 32, 3) else "wrong shape"
         except VideoError as error:
-            outcome = next((word for word in ("crashed", "hung", "took longer") if word in error.cause), "refused")
+            outcome = next((word for word in ("crashed", "hung", "took longer") if word in error.reason), "refused")
         slowest = max(slowest, time.monotonic() - started)
         counts[outcome] += 1
         if outcome not in ("read", "refused"):

@@ -9,8 +9,8 @@ import subprocess
 import numpy as np
 import pytest
 
-from datareader.decoding.file_header import VIDEO_SUFFIXES, can_be_video
-from datareader.inputs import list_folder
+from datareader.decoding import VIDEO_SUFFIXES, can_be_video
+from datareader.lists import list_folder
 from tests.video_factory import draw_video
 from utils.errors import UserError
 

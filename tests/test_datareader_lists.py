@@ -3,8 +3,7 @@ import os
 
 import pytest
 
-from datareader.class_names import read_class_names
-from datareader.lists import VideoItem, read_list
+from datareader.lists import VideoItem, read_class_names, read_list
 from utils.errors import UserError
 
 

@@ -6,8 +6,8 @@ from video_factory import draw_video, ffmpeg_frames, frame_numbers
 
 from configs.schema import Config
 from datareader import VideoViews, build_train_loader, build_valid_loader, build_view_loader, read_list, transforms
-from datareader.batches import Failure
-from datareader.clips import ClipSettings, ReaderSettings, TrainingClip
+from datareader.loaders import Failure
+from datareader.requests import ClipSettings, ReaderSettings, TrainingClip
 from utils.errors import RunError, UserError
 
 
@@ -49,7 +49,7 @@ def collect(loader, epoch=0, first_batch=0):
 def same(first, second):
     assert len(first) == len(second)
     for a, b in zip(first, second):
-        for name in ("clips", "label", "video_id", "view_id"):
+        for name in ("clips", "label", "video_id"):
             np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
 
 
@@ -201,7 +201,7 @@ def test_views_share_one_decode_and_are_the_formulas_crops(items, config):
         clip, crop = divmod(view, 6)
         assert video.clip_of(view) == clip
         indices = [(int(80 / 10 * clip) + 8 * t) % 80 for t in range(8)]
-        assert video.indices_of(view).tolist() == indices
+        assert video.clip_indices[clip].tolist() == indices
         left = [0, 10, 20][crop % 3]
         expected = truth[indices][:, :, left : left + 64][:, :, :: -1 if crop >= 3 else 1]
         np.testing.assert_array_equal(clips[view], transforms.normalise(expected, 114.75, 57.375))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from datareader.sampling import centre_start, clip_indices, random_start, test_indices, test_starts
+from datareader.sampling import centre_start, clip_indices, random_start, uniform_indices, uniform_starts
 
 
 def test_random_start_reaches_both_ends_and_nothing_else():
@@ -43,8 +43,8 @@ def test_the_middle():
 
 
 def test_ten_starts():
-    assert test_starts(300, 10) == [0, 30, 60, 90, 120, 150, 180, 210, 240, 270]
-    assert test_starts(7, 10) == [0, 0, 1, 2, 2, 3, 4, 4, 5, 6]
-    table = test_indices(7, 10, 8, 8)
+    assert uniform_starts(300, 10) == [0, 30, 60, 90, 120, 150, 180, 210, 240, 270]
+    assert uniform_starts(7, 10) == [0, 0, 1, 2, 2, 3, 4, 4, 5, 6]
+    table = uniform_indices(7, 10, 8, 8)
     assert table.shape == (10, 8)
     assert table[9].tolist() == [(6 + 8 * i) % 7 for i in range(8)]

@@ -18,8 +18,8 @@ from video_factory import (
     write_video,
 )
 
+from datareader.decoding import pixel_aspect
 from datareader.decoding.packet_index import PacketIndex, plan
-from datareader.decoding.pyav_backend import pixel_aspect
 from datareader.video import Limits, VideoError, display_size, probe, read_chosen, read_frames
 from utils.errors import UserError
 
@@ -165,7 +165,7 @@ def test_probe_tells_rate_and_length(folder):
     assert info.num_frames == 50
     assert info.fps == pytest.approx(10)
     assert info.duration_seconds == pytest.approx(5)
-    assert (info.codec, info.variable_rate, info.complaint) == ("h264", False, "")
+    assert (info.codec, info.variable_rate, info.warning) == ("h264", False, "")
 
 
 def test_indices_are_chosen_again_when_the_count_was_wrong(folder):
@@ -180,7 +180,7 @@ def test_indices_are_chosen_again_when_the_count_was_wrong(folder):
     reading = read_chosen(path, choose)
     truth = ffmpeg_frames(path)
     assert reading.num_frames == asked[-1] == len(truth) < 60
-    assert reading.complaint
+    assert reading.warning
     np.testing.assert_array_equal(reading.taken(), truth[[0, len(truth) // 2, len(truth) - 1]])
 
 
@@ -201,7 +201,7 @@ def test_a_cut_mp4_gives_what_is_whole_and_says_so(folder):
     reading = read_chosen(moved, lambda n: np.arange(n))
     truth = ffmpeg_frames(moved)
     assert 10 < len(truth) < 60
-    assert "damaged or cut off" in reading.complaint
+    assert "damaged or cut off" in reading.warning
     np.testing.assert_array_equal(reading.taken(), truth)
 
 
@@ -363,7 +363,7 @@ def test_damage_that_a_decoder_could_paint_over_is_told(folder):
             changed[place] ^= 1 << rng.integers(8)
         path.write_bytes(changed)
         reading = read_chosen(path, lambda count: np.arange(0, count, 7))
-        told += reading.complaint.startswith("damaged")
+        told += reading.warning.startswith("damaged")
     assert told >= 10  # some changes make another video that is as good
 
 
@@ -376,4 +376,4 @@ def test_frames_that_an_edit_list_cuts_off_are_not_there(folder, tmp_path):
     assert frame_numbers(truth[:1]) == [15] and probe(cut).num_frames == len(truth) == 45
     reading = read_chosen(cut, lambda count: np.arange(0, count, 4))
     np.testing.assert_array_equal(reading.frames, truth[::4])
-    assert (reading.num_frames, reading.complaint) == (45, "")  # nothing about packets without a frame
+    assert (reading.num_frames, reading.warning) == (45, "")  # nothing about packets without a frame

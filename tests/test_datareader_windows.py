@@ -11,11 +11,10 @@ import pytest
 
 from configs.schema import Config
 from datareader import VideoItem, build_view_loader, build_window_loader, read_frames
-from datareader.batches import Failure
-from datareader.clips import ReaderSettings
-from datareader.streaming import _limits_for, read_timeline, stream_frames
+from datareader.loaders import Failure
+from datareader.requests import ReaderSettings
 from datareader.video import Limits, VideoError
-from datareader.windows import window_starts
+from datareader.windows import limits_for, read_timeline, stream_frames, window_starts
 from datareader.workers import ReaderPool
 from tests.video_factory import copy_video, draw_frame, draw_video, ffmpeg_frames, frame_numbers, set_rotation
 from utils.errors import UserError
@@ -57,33 +56,35 @@ def write_variable_rate(path, ticks):
 def test_starts_are_the_formula_s():
     times = np.arange(100) / 25
     assert window_starts(times, 8, 4).tolist() == [0, 16, 32, 48, 64, 68]  # half of 32 frames; 68 + 32 = 100
-    assert window_starts(times, 8, 4, hop_seconds=1.0).tolist() == [0, 25, 50, 68]
+    assert window_starts(times, 8, 4, stride_seconds=1.0).tolist() == [0, 25, 50, 68]
     assert window_starts(times[:96], 8, 4).tolist() == [0, 16, 32, 48, 64]  # the last one ends with the video
     for short in (1, 31, 32):
         assert window_starts(times[:short], 8, 4).tolist() == [0]
     uneven = np.concatenate([np.arange(50) / 50, 1 + np.arange(50) / 5])  # 50 frames a second, then 5
-    assert window_starts(uneven, 2, 4, hop_seconds=1.0).tolist() == [0, *range(50, 92, 5), 92]
-    assert window_starts(uneven, 2, 4, hop_seconds=100.0).tolist() == [0, 92]
+    assert window_starts(uneven, 2, 4, stride_seconds=1.0).tolist() == [0, *range(50, 92, 5), 92]
+    assert window_starts(uneven, 2, 4, stride_seconds=100.0).tolist() == [0, 92]
 
 
-@pytest.mark.parametrize(("fps", "hop_seconds", "frames"), [(30, 0.1, 3), (25, 0.2, 5), (50, 0.14, 7), (24, 0.5, 12)])
-def test_a_hop_of_whole_frames_stays_one_where_times_and_products_are_rounded(fps, hop_seconds, frames):
+@pytest.mark.parametrize(
+    ("fps", "stride_seconds", "frames"), [(30, 0.1, 3), (25, 0.2, 5), (50, 0.14, 7), (24, 0.5, 12)]
+)
+def test_a_stride_of_whole_frames_stays_one_where_times_and_products_are_rounded(fps, stride_seconds, frames):
     """Matroska keeps milliseconds, and 3 * 0.1 is more than 0.3: the frame at that moment must not be missed."""
     for times in (np.arange(400) / fps, np.round(np.arange(400) / fps, 3) + 0.0):
-        starts = window_starts(times, 4, 2, hop_seconds=hop_seconds)
+        starts = window_starts(times, 4, 2, stride_seconds=stride_seconds)
         assert starts.tolist() == [*range(0, 392, frames), 392][: len(starts)] and starts[-1] == 392
 
 
-@pytest.mark.parametrize("hop_seconds", [None, 0.17])
-def test_every_window_holds_its_frames_and_times(folder, config, hop_seconds):
+@pytest.mark.parametrize("stride_seconds", [None, 0.17])
+def test_every_window_holds_its_frames_and_times(folder, config, stride_seconds):
     path = draw_video(folder / "constant.mp4", num_frames=75, fps=25)
-    windows = windows_of(config, path, hop_seconds=hop_seconds)
+    windows = windows_of(config, path, stride_seconds=stride_seconds)
     seen = []
     for part, views in windows.batches(3):
         assert len(views) == part.stop - part.start <= 3
         for view in range(len(views)):
             start = windows.starts[part.start + view]
-            assert views.indices_of(view).tolist() == [start, start + 3, start + 6, start + 9]
+            assert views.clip_indices[views.clip_of(view)].tolist() == [start, start + 3, start + 6, start + 9]
             shown = views.frames[views.clip_positions[views.clip_of(view)]]
             assert frame_numbers(shown) == [start, start + 3, start + 6, start + 9]
             seen.append(part.start + view)
@@ -91,7 +92,7 @@ def test_every_window_holds_its_frames_and_times(folder, config, hop_seconds):
     np.testing.assert_allclose(windows.start_seconds, windows.starts / 25)
     np.testing.assert_allclose(windows.end_seconds, (windows.starts + 12) / 25)
     assert windows.timeline.end_seconds == pytest.approx(3.0) == windows.end_seconds[-1]
-    assert windows.timeline.fps == pytest.approx(25) and windows.complaint == ""
+    assert windows.timeline.fps == pytest.approx(25) and windows.warning == ""
 
 
 def test_windows_and_views_give_the_network_the_same(folder, config):
@@ -133,7 +134,7 @@ def test_a_video_shorter_than_a_clip_loops(folder, config, num_frames):
     windows = windows_of(config, draw_video(folder / f"short{num_frames}.mp4", num_frames=num_frames))
     batches = list(windows.batches(4))
     assert len(windows) == max(1, num_frames - 11)
-    assert batches[0][1].indices_of(0).tolist() == [0, 3 % num_frames, 6 % num_frames, 9 % num_frames]
+    assert batches[0][1].clip_indices[0].tolist() == [0, 3 % num_frames, 6 % num_frames, 9 % num_frames]
     assert windows.start_seconds[0] == 0 and windows.end_seconds[-1] == pytest.approx(num_frames / 25, abs=1e-3)
 
 
@@ -171,7 +172,7 @@ def test_a_damaged_video_gives_what_is_there_and_says_what_is_not(folder, config
     path.write_bytes(data)
     windows = windows_of(config, path)
     clips = [views for _, views in windows.batches(4)]
-    assert "damaged" in windows.complaint
+    assert "damaged" in windows.warning
     good = clips[0].frames[0]
     np.testing.assert_array_equal(good, truth[0])
     assert sum(len(views) for views in clips) == len(windows)
@@ -180,7 +181,7 @@ def test_a_damaged_video_gives_what_is_there_and_says_what_is_not(folder, config
 def test_what_is_no_video_is_a_failure_and_what_does_not_decode_an_error(folder, config, tmp_path):
     (tmp_path / "text.mp4").write_text("only words, no video at all")
     assert isinstance(windows_of(config, tmp_path / "text.mp4"), Failure)
-    assert "no such file" in windows_of(config, tmp_path / "none.mp4").cause
+    assert "no such file" in windows_of(config, tmp_path / "none.mp4").reason
     path = draw_video(tmp_path / "zeros.mov", num_frames=90, codec="mjpeg", pix_fmt="yuvj420p")
     data = bytearray(path.read_bytes())
     begin = data.index(b"mdat") + 900
@@ -223,7 +224,7 @@ def test_frames_in_a_file_without_times_are_counted(folder, config):
     windows = windows_of(config, raw)
     assert windows.timeline.num_frames == 50 and windows.timeline.is_counted
     assert windows.timeline.end_seconds == pytest.approx(2.0, abs=0.1)
-    assert "frames a second" in windows.complaint
+    assert "frames a second" in windows.warning
     assert sum(len(views) for _, views in windows.batches(4)) == len(windows)
 
 
@@ -261,4 +262,4 @@ def test_memory_follows_the_windows_not_the_video(folder, config):
 
 def test_a_long_video_has_as_much_time_for_each_part_as_a_short_one():
     limits = Limits(seconds=4.0)
-    assert [_limits_for(limits, n).seconds for n in (1, 1500, 3000, 15000)] == [4.0, 4.0, 8.0, 40.0]
+    assert [limits_for(limits, n).seconds for n in (1, 1500, 3000, 15000)] == [4.0, 4.0, 8.0, 40.0]

@@ -13,9 +13,9 @@ from video_factory import draw_video
 import datareader.workers
 from configs.schema import Config
 from datareader import build_train_loader, build_view_loader
-from datareader.batches import Failure
-from datareader.clips import ReaderSettings, ViewFrames
 from datareader.lists import VideoItem
+from datareader.loaders import Failure
+from datareader.requests import ReaderSettings, ViewFrames
 from datareader.video import Limits, VideoError
 from datareader.workers import ProcessReader, ReaderPool
 from utils.errors import RunError
@@ -86,14 +86,14 @@ def test_the_pool_keeps_order_and_cancels_on_close():
 
 def test_loaders_carry_a_crash_as_a_failure(tmp_path, monkeypatch):
     """The request's class is swapped for one that crashes on the file called bad."""
-    import datareader.loaders as kinetics
+    import datareader.loaders as loaders
 
     items = [VideoItem(str(draw_video(tmp_path / f"{n}.mp4", num_frames=12)), i, i + 1) for i, n in enumerate("abc")]
     items[1] = VideoItem("bad", 1, 2)
     for name in ("TrainingClip", "ViewFrames"):
-        whole = getattr(kinetics, name)
+        whole = getattr(loaders, name)
         monkeypatch.setattr(
-            kinetics, name, lambda path, *a, whole=whole: Misbehave(path, "crash") if path == "bad" else whole(path, *a)
+            loaders, name, lambda path, *a, whole=whole: Misbehave(path, "crash") if path == "bad" else whole(path, *a)
         )
     config = Config()
     config.TRAIN.crop_size, config.TRAIN.jitter_scales = 32, [32, 40]

@@ -347,7 +347,7 @@ def test_only_a_launchers_repetitions_count_as_one_signal(monkeypatch, is_launch
 
 READER = """
 import os, signal, sys
-from datareader.clips import ReaderSettings, ViewFrames
+from datareader.requests import ReaderSettings, ViewFrames
 from datareader.workers import ProcessReader
 signal.signal(signal.SIGTERM, lambda *_: None)  # a handler is not inherited
 reader = ProcessReader()

@@ -21,9 +21,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from datareader import Limits, VideoError, VideoItem, read_class_names, read_list  # noqa: E402 - started as a file
-from datareader.clips import ReaderSettings  # noqa: E402
-from datareader.decoding.file_header import VIDEO_SUFFIXES  # noqa: E402
-from datareader.inspection import InspectVideo  # noqa: E402
+from datareader.decoding import VIDEO_SUFFIXES  # noqa: E402
+from datareader.requests import InspectVideo, ReaderSettings  # noqa: E402
 from datareader.video import printable  # noqa: E402
 from datareader.workers import ReaderPool  # noqa: E402
 from utils.cli import positive_int, run  # noqa: E402
@@ -127,7 +126,7 @@ def examine(verdicts: list[Verdict], arguments: argparse.Namespace) -> None:
     try:
         with open(state, "a", encoding="utf-8") as memory, tqdm(total=len(verdicts), unit="video") as bar:
             futures = [
-                (verdict, None if key in done else pool.submit(_look(verdict.path, reader)), key)
+                (verdict, None if key in done else pool.submit(_Look(verdict.path, reader).inspect), key)
                 for verdict in verdicts
                 for key in [_identity(verdict.path)]
             ]
@@ -143,17 +142,21 @@ def examine(verdicts: list[Verdict], arguments: argparse.Namespace) -> None:
     state.unlink(missing_ok=True)
 
 
-def _look(path: str, reader: ReaderSettings):
-    def task(process) -> dict:
-        if not path:
+@dataclass(frozen=True)
+class _Look:
+    """What a thread of the pool does for one video."""
+
+    path: str
+    reader: ReaderSettings
+
+    def inspect(self, process) -> dict:
+        if not self.path:
             return {}
         try:
-            inspection = process.run(InspectVideo(path, reader))[1]
+            inspection = process.run(InspectVideo(self.path, self.reader))[1]
         except VideoError as error:
-            return {"error": error.cause}
+            return {"error": error.reason}
         return asdict(inspection)
-
-    return task
 
 
 def apply(verdict: Verdict, found: dict, min_frames: int) -> None:
@@ -161,18 +164,18 @@ def apply(verdict: Verdict, found: dict, min_frames: int) -> None:
     if not verdict.path:
         return
     if "error" in found:
-        cause = found["error"]
-        absent = cause.startswith(("no such file", "the link leads nowhere"))
-        kind = "missing" if absent else "empty" if cause == "the file is empty" else "broken"
-        verdict.faults[kind] = cause
+        reason = found["error"]
+        absent = reason.startswith(("no such file", "the link leads nowhere"))
+        kind = "missing" if absent else "empty" if reason == "the file is empty" else "broken"
+        verdict.faults[kind] = reason
         return
     info = found["info"]
     verdict.num_frames, verdict.fps, verdict.codec = info["num_frames"], info["fps"], info["codec"]
     verdict.size, verdict.digest = f"{info['width']}x{info['height']}", found["digest"]
     if found["missing_bytes"]:
         verdict.faults["cut off"] = f"{found['missing_bytes']} bytes are missing; {info['num_frames']} frames decode"
-    elif info["complaint"]:
-        verdict.faults["damaged"] = f"{info['complaint']}; {info['num_frames']} frames come"
+    elif info["warning"]:
+        verdict.faults["damaged"] = f"{info['warning']}; {info['num_frames']} frames come"
     if info["num_frames"] < min_frames:
         verdict.faults["short"] = f"{info['num_frames']} frames"
     if info["rotated"]:

@@ -20,7 +20,7 @@ def main(argv: list[str]) -> None:
     args = parse_args(argv)
     from configs import config_from_args
     from datareader import NO_LABEL, Failure, VideoItem, build_view_loader
-    from datareader.inputs import class_names_of
+    from datareader.lists import class_names_of
     from inference import build_backend, score_views
     from utils.plots import draw_answers
 
@@ -34,7 +34,7 @@ def main(argv: list[str]) -> None:
         is_reversed = title == "frames reversed"
         (views,) = build_view_loader(config, [item], section="INFER", num_workers=0, reverse_frames=is_reversed)
         if isinstance(views, Failure):
-            raise UserError(f"{views.path}: {views.cause}")
+            raise UserError(f"{views.path}: {views.reason}")
         scores = score_views(network, views, config.INFER.batch_size).mean(0)
         best = (-scores).argsort(kind="stable")[: args.infer_topk]
         rows[title] = (frames[::-1] if is_reversed else frames, {names[i]: float(scores[i]) for i in best})

@@ -94,7 +94,7 @@ def _read_clip(config, arguments: argparse.Namespace) -> tuple[np.ndarray, np.nd
     """The centre crop of the clip: float32 [1, 3, T, S, S] for the network and uint8 [T, S, S, 3] for the eye, and how
     many times as wide as high a pixel is to be shown."""
     from datareader import NO_LABEL, Failure, VideoItem, build_view_loader
-    from datareader.streaming import read_pixel_aspect
+    from datareader.windows import read_pixel_aspect
 
     if not 0 <= arguments.clip < 10:
         raise UserError(f"--clip={arguments.clip}: there are clips 0 to 9")
@@ -104,7 +104,7 @@ def _read_clip(config, arguments: argparse.Namespace) -> tuple[np.ndarray, np.nd
     loader = build_view_loader(config, items, section="INFER", views="10x1", num_workers=0)
     (views,) = loader
     if isinstance(views, Failure):
-        raise UserError(f"{views.path}: {views.cause}")
+        raise UserError(f"{views.path}: {views.reason}")
     clip = views.clips(np.array([arguments.clip]))
     shown = clip[0].transpose(1, 2, 3, 0) * np.array(config.INPUT.std) + np.array(config.INPUT.mean)
     across, down = read_pixel_aspect(loader.pool, arguments.video_path, loader.reader)
@@ -167,7 +167,7 @@ def _look(position, weights: np.ndarray, grid, keys, side: int, is_softmax: bool
 
 
 def _caption(config, model: Any, name: str, scores: np.ndarray) -> str:
-    from datareader.inputs import class_names_of
+    from datareader.lists import class_names_of
     from models.nonlocal_model.attention_map import nonlocal_blocks
 
     best, form = int(scores.argmax()), nonlocal_blocks(model)[name].instantiation

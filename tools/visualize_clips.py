@@ -21,7 +21,7 @@ def main(argv: list[str]) -> None:
     import numpy as np
 
     from datareader import build_train_loader, read_list
-    from datareader.streaming import read_pixel_aspect
+    from datareader.windows import read_pixel_aspect
     from training.augment import augment
     from training.objective import build_objective
     from utils.clip_sheets import clip_sheet, write_picture
@@ -33,7 +33,7 @@ def main(argv: list[str]) -> None:
     loader.set_position(args.epoch)
     batch = next(iter(loader))
     for failure in batch.failures:
-        print(f"replaced a broken video: {failure.path}: {failure.cause}")
+        print(f"replaced a broken video: {failure.path}: {failure.reason}")
     rng = np.random.default_rng((train.seed, args.epoch * len(loader), 0))
     clips, _ = augment(batch.clips, build_objective(config).targets(batch), train, rng)
     captions = [

@@ -260,8 +260,8 @@ class Trainer:
         """Name each broken video once an epoch and count it."""
         for failure in failures:
             if failure.path not in self.broken:
-                self.watcher.say(f"replaced a broken video: {failure.path}: {failure.cause}")
-            self.broken[failure.path] = failure.cause
+                self.watcher.say(f"replaced a broken video: {failure.path}: {failure.reason}")
+            self.broken[failure.path] = failure.reason
 
     def end_epoch(self, epoch: int) -> dict | None:
         """Validate, publish the last and the best weights, and note in the epoch's checkpoint that this is done.

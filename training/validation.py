@@ -38,5 +38,5 @@ def validate(model, config, items, objective, processes: Processes, say, check_s
                 scored += [(video_id, row, loss.item()) for video_id, row, loss in rows]
     failures = [failure for part in processes.gather(failures) for failure in part]
     for failure in failures:
-        say(f"broken validation video, counted as wrong: {failure.path}: {failure.cause}")
+        say(f"broken validation video, counted as wrong: {failure.path}: {failure.reason}")
     return {**objective.validation(items, scored, processes), "num_broken": len(failures)}

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from datareader.decoding.file_header import VIDEO_SUFFIXES
+from datareader.decoding import VIDEO_SUFFIXES
 from utils.errors import UserError
 from utils.files import write_text
 

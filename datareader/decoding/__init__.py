@@ -1,1 +1,147 @@
-"""Everything that opens a video file."""
+"""The one door to everything that opens a video file.
+
+Three back ends read frames: pyav (the default, exact), decord and opencv (docs/data.md says where those two are not
+exact). Times, streams, pixel shapes and inspections come from PyAV. The packages of the back ends are imported on first
+use. Users import datareader.video; nobody outside this folder imports its files.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from types import ModuleType
+
+import numpy as np
+
+from datareader.decoding.base import (
+    MIN_DECODED_RATIO,
+    SQUARE_PIXELS,
+    Budget,
+    ChooseIndices,
+    Damage,
+    FrameSelection,
+    Inspection,
+    Limits,
+    Prepare,
+    Reading,
+    Timeline,
+    VideoError,
+    VideoInfo,
+    check_file,
+    display_size,
+    printable,
+)
+from datareader.decoding.containers import VIDEO_SUFFIXES, can_be_video, open_video
+from utils.errors import UserError
+
+__all__ = [
+    "DECODERS",
+    "MIN_DECODED_RATIO",
+    "SQUARE_PIXELS",
+    "VIDEO_SUFFIXES",
+    "Budget",
+    "ChooseIndices",
+    "Damage",
+    "FrameSelection",
+    "Inspection",
+    "Limits",
+    "Prepare",
+    "Reading",
+    "Timeline",
+    "VideoError",
+    "VideoInfo",
+    "can_be_video",
+    "check_file",
+    "display_size",
+    "inspect",
+    "next_frames",
+    "open_video",
+    "pixel_aspect",
+    "printable",
+    "probe",
+    "read",
+    "timeline",
+]
+DECODERS = ("pyav", "decord", "opencv")
+
+
+def read(
+    path: str | os.PathLike,
+    choose_indices: ChooseIndices,
+    decoder: str = "pyav",
+    limits: Limits | None = None,
+    prepare: Prepare | None = None,
+) -> Reading:
+    """The chosen frames of a video, uint8 RGB and upright. Raises VideoError.
+
+    choose_indices: number of frames -> int64 array of any shape. It may be called again when the number first assumed
+    proves wrong, so it must depend on nothing else. prepare: applied to each frame as soon as it is decoded (a resize),
+    so that memory follows the frames that are kept.
+    """
+    check_file(path)
+    return _backend(decoder).read(os.fspath(path), choose_indices, limits or Limits(), prepare or _unchanged)
+
+
+def probe(path: str | os.PathLike, limits: Limits | None = None) -> VideoInfo:
+    """The true properties of a video; the header is not trusted. Raises VideoError."""
+    check_file(path)
+    return _backend("pyav").probe(os.fspath(path), limits or Limits())
+
+
+def inspect(path: str, limits: Limits | None = None) -> Inspection:
+    """Decode the whole video and keep nothing. Raises VideoError when less than a tenth of it decodes."""
+    check_file(path)
+    return _backend("pyav").inspect(path, limits or Limits())
+
+
+def pixel_aspect(path: str, limits: Limits | None = None) -> tuple[int, int]:
+    """The sample aspect ratio of the upright frames, as `VideoInfo` has it. Raises VideoError."""
+    check_file(path)
+    return _backend("pyav").pixel_aspect(path, limits or Limits())
+
+
+def timeline(path: str, limits: Limits, may_decode: bool) -> Timeline | int:
+    """When the frames are shown; an int, the number of packets, where the frames must be decoded to be counted and
+    `may_decode` is False. Raises VideoError."""
+    from datareader.decoding import pyav_stream
+
+    check_file(path)
+    return pyav_stream.timeline(path, limits, may_decode)
+
+
+def next_frames(
+    path: str,
+    limits: Limits,
+    selection: FrameSelection,
+    first: int,
+    count: int,
+    prepare: Prepare | None = None,
+    size: tuple[int, int] | None = None,
+) -> tuple[np.ndarray, Damage]:
+    """`count` of the selected frames from the one at place `first` on: uint8 [count, h, w, 3] and what was damaged.
+
+    The process continues where the last call for the same selection ended, and otherwise starts anew. prepare: as in
+    `read`; it is compared with the last call's, so it must have an equality. size: (height, width) of the result, None:
+    that of the first frame. Raises VideoError.
+    """
+    from datareader.decoding import pyav_stream
+
+    check_file(path)
+    return pyav_stream.next_frames(path, limits, selection, first, count, prepare, size)
+
+
+def _unchanged(frame: np.ndarray) -> np.ndarray:
+    return frame
+
+
+def _backend(decoder: str) -> ModuleType:
+    """The module of a decoder; its package is imported here and not before."""
+    if decoder not in DECODERS:
+        raise UserError(f"unknown decoder {decoder!r}; READER.decoder is one of {', '.join(DECODERS)}")
+    packages = {"pyav": "av", "decord": "decord", "opencv": "opencv-python-headless"}
+    try:
+        return import_module(f"datareader.decoding.{decoder}_backend")
+    except ImportError as error:
+        raise UserError(
+            f"READER.decoder {decoder} needs a package: pip install {packages[decoder]} ({error})"
+        ) from error

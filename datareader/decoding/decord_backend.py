@@ -7,7 +7,7 @@ import os
 
 import decord
 
-from datareader.video import (
+from datareader.decoding.base import (
     Budget,
     ChooseIndices,
     FrameKeeper,
@@ -20,7 +20,7 @@ from datareader.video import (
 
 
 def read(path: str, choose: ChooseIndices, limits: Limits, prepare: Prepare) -> Reading:
-    """See datareader.video.read_chosen."""
+    """See datareader.decoding.read."""
     check_no_script(path)
     budget = Budget(path, limits.seconds)
     try:

@@ -6,7 +6,7 @@ import os
 
 import cv2
 
-from datareader.video import (
+from datareader.decoding.base import (
     Budget,
     ChooseIndices,
     FrameKeeper,
@@ -21,7 +21,7 @@ MAX_TRIES = 3
 
 
 def read(path: str, choose: ChooseIndices, limits: Limits, prepare: Prepare) -> Reading:
-    """See datareader.video.read_chosen."""
+    """See datareader.decoding.read."""
     check_no_script(path)
     budget = Budget(path, limits.seconds)
     capture = cv2.VideoCapture(os.path.abspath(path), cv2.CAP_FFMPEG)

@@ -3,37 +3,38 @@ them non-reference pictures that nobody wants are skipped; streams that do not a
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import av
 import numpy as np
 
-from datareader.decoding.colours import RgbConverter, clockwise_degrees, display_matrix
-from datareader.decoding.containers import Demuxer, open_video
-from datareader.decoding.packet_index import PacketIndex, Span, plan, scan
-from datareader.video import (
-    MIN_DECODED_SHARE,
+from datareader.decoding.base import (
+    MIN_DECODED_RATIO,
     SQUARE_PIXELS,
     Budget,
     ChooseIndices,
     FrameKeeper,
+    Inspection,
     Limits,
     Prepare,
     Reading,
     VideoError,
     VideoInfo,
 )
+from datareader.decoding.colours import RgbConverter, clockwise_degrees, display_matrix
+from datareader.decoding.containers import Demuxer, missing_bytes, open_video
+from datareader.decoding.packet_index import PacketIndex, Span, plan, scan
 
 # Decoders in which leaving out an unwanted non-reference picture changes no other one. HEVC hides damage, AV1 loses
 # frames.
 SKIPPING_CODECS = ("h264", "mpeg1video", "mpeg2video", "mpeg4")
 MAX_COUNTED = 100_000
 MAX_PIXEL_ASPECT = 10  # a pixel more than so many times as wide as high, or as high as wide, is a damaged header's
-# Files that had to be decoded to their end to be counted: identity -> (frames, complaint). Training meets them again.
+# Files that had to be decoded to their end to be counted: identity -> (frames, warning). Training meets them again.
 _COUNTED: dict[tuple, tuple[int, str]] = {}
-Take = Callable[[int, av.VideoFrame, RgbConverter], bool]
 DECODE_ERRORS = (av.FFmpegError, ValueError, IndexError, OSError)
 
 
@@ -42,18 +43,18 @@ class NotSelective(Exception):
 
 
 def read(path: str, choose: ChooseIndices, limits: Limits, prepare: Prepare) -> Reading:
-    """See datareader.video.read_chosen."""
+    """See datareader.decoding.read."""
     budget = Budget(path, limits.seconds)
     identity = identity_of(path)
     if identity in _COUNTED:
-        count, complaint = _COUNTED[identity]
+        count, warning = _COUNTED[identity]
         keeper = FrameKeeper(path, choose(count), limits, prepare)
-        _decode_all(path, limits, budget, _keep_in(keeper, to_the_end=False))
+        _decode_into(keeper, path, limits, budget, to_the_end=False)
         if not keeper.missing:
-            return keeper.reading(count, complaint)
+            return keeper.reading(count, warning)
     with open_video(path, limits, budget, strict=True) as (container, stream):
         index = scan(path, container, stream, Demuxer(container, stream, budget), limits)
-        if not index.trouble:
+        if not index.sequential_reason:
             keeper = FrameKeeper(path, choose(index.num_frames), limits, prepare)
             try:
                 _read_selected(path, stream, index, keeper, limits, budget)
@@ -61,10 +62,10 @@ def read(path: str, choose: ChooseIndices, limits: Limits, prepare: Prepare) -> 
             except NotSelective:
                 pass
     reading = _read_all(path, choose, limits, prepare, index, budget)
-    if index.trouble:  # every later reading comes this way too; it may stop at the last wanted frame
+    if index.sequential_reason:  # every later reading comes this way too; it may stop at the last wanted frame
         if len(_COUNTED) >= MAX_COUNTED:
             _COUNTED.clear()
-        _COUNTED[identity] = reading.num_frames, reading.complaint
+        _COUNTED[identity] = reading.num_frames, reading.warning
     return reading
 
 
@@ -141,18 +142,18 @@ def _read_all(path: str, choose: ChooseIndices, limits: Limits, prepare: Prepare
     assumed = index.num_frames
     for _ in range(2):
         keeper = FrameKeeper(path, choose(assumed), limits, prepare)
-        count, errors = _decode_all(path, limits, budget, _keep_in(keeper, to_the_end=True))
-        check_share(path, count, index)
+        count, errors = _decode_into(keeper, path, limits, budget, to_the_end=True)
+        check_ratio(path, count, index)
         if not keeper.missing and count == assumed:
             break
         assumed = count
-    damaged = index.damaged or errors or not index.trouble
-    complaint = f"damaged or cut off: {count} frames of {index.num_frames} packets decode" if damaged else ""
-    return keeper.reading(count, complaint)
+    damaged = index.damaged or errors or not index.sequential_reason
+    warning = f"damaged or cut off: {count} frames of {index.num_frames} packets decode" if damaged else ""
+    return keeper.reading(count, warning)
 
 
-def check_share(path: str, count: int, index: PacketIndex) -> None:
-    if count < max(1, MIN_DECODED_SHARE * index.num_frames):
+def check_ratio(path: str, count: int, index: PacketIndex) -> None:
+    if count < max(1, MIN_DECODED_RATIO * index.num_frames):
         raise VideoError(path, f"damaged: {count} of {index.num_frames} frames can be decoded")
 
 
@@ -192,22 +193,16 @@ def decode_in_order(
                 yield tally.frames - 1, frame, convert
 
 
-def _decode_all(path: str, limits: Limits, budget: Budget, take: Take, strict: bool = False) -> tuple[int, int]:
-    """(frames that come, errors on the way), until `take` says that it has enough."""
+def _decode_into(keeper: FrameKeeper, path: str, limits: Limits, budget: Budget, to_the_end: bool) -> tuple[int, int]:
+    """Keep the wanted frames of all that decode; (frames that come, errors on the way) up to the last wanted frame, or
+    to the end."""
     tally = Tally()
-    for number, frame, convert in decode_in_order(path, limits, budget, tally, strict):
-        if not take(number, frame, convert):
-            break
-    return tally.frames, tally.errors
-
-
-def _keep_in(keeper: FrameKeeper, to_the_end: bool) -> Take:
-    def take(number: int, frame: av.VideoFrame, convert: RgbConverter) -> bool:
+    for number, frame, convert in decode_in_order(path, limits, budget, tally):
         if number in keeper.missing:
             keeper.keep(number, convert(frame))
-        return to_the_end or bool(keeper.missing)
-
-    return take
+        if not to_the_end and not keeper.missing:
+            break
+    return tally.frames, tally.errors
 
 
 def and_flush(demuxer: Demuxer) -> Iterator:
@@ -216,24 +211,23 @@ def and_flush(demuxer: Demuxer) -> Iterator:
 
 
 def probe(path: str, limits: Limits) -> VideoInfo:
-    """See datareader.video.probe."""
+    """See datareader.decoding.probe."""
     budget = Budget(path, limits.seconds)
-    reading = read(path, lambda num_frames: np.zeros(1, np.int64), limits, lambda frame: frame)
+    reading = read(path, _first_of, limits, lambda frame: frame)
     angle = _first_angle(path, limits, budget)
     shape = reading.frames.shape[1:3]
-    return _describe(path, limits, budget, reading.num_frames, shape, angle, reading.complaint)[0]
+    return _describe(path, limits, budget, reading.num_frames, shape, angle, reading.warning)[0]
+
+
+def _first_of(num_frames: int) -> np.ndarray:
+    return np.zeros(1, np.int64)
 
 
 def _first_angle(path: str, limits: Limits, budget: Budget) -> float:
-    """By how much the first frame is turned clockwise to be upright, in degrees."""
-    angles = []
-
-    def take(number: int, frame: av.VideoFrame, convert: RgbConverter) -> bool:
-        angles.append(clockwise_degrees(display_matrix(frame)))
-        return False
-
-    _decode_all(path, limits, budget, take)
-    return angles[0] if angles else 0.0
+    """By how many degrees the first frame is turned clockwise to be upright."""
+    for _, frame, _ in decode_in_order(path, limits, budget, Tally()):
+        return clockwise_degrees(display_matrix(frame))
+    return 0.0
 
 
 def pixel_aspect(path: str, limits: Limits) -> tuple[int, int]:
@@ -261,32 +255,30 @@ def _upright_aspect(stream, angle: float) -> tuple[int, int]:
     return (down, across) if abs(angle % 180 - 90) < 1 else (across, down)
 
 
-def decode_through(path: str, limits: Limits, visit: Callable[[av.VideoFrame], object]) -> tuple[VideoInfo, int]:
-    """Decode the whole video, `visit` each frame; returns what is true of it and how many frames it holds data for."""
-    budget = Budget(path, limits.seconds)
-    shape, angles = [], []
-
-    def take(number: int, frame: av.VideoFrame, convert: RgbConverter) -> bool:
-        if not shape:
-            shape.append(convert(frame).shape[:2])
-            angles.append(clockwise_degrees(display_matrix(frame)))
-        visit(frame)
-        return True
-
-    count, errors = _decode_all(path, limits, budget, take, strict=True)
+def inspect(path: str, limits: Limits) -> Inspection:
+    """See datareader.decoding.inspect."""
+    budget, tally = Budget(path, limits.seconds), Tally()
+    shape, angle, digest = (0, 0), 0.0, hashlib.blake2b(digest_size=16)
+    for number, frame, convert in decode_in_order(path, limits, budget, tally, strict=True):
+        if not number:
+            shape = convert(frame).shape[:2]
+            angle = clockwise_degrees(display_matrix(frame))
+        plane = frame.planes[0]
+        rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: frame.height]
+        digest.update(np.ascontiguousarray(rows[:, : frame.width]))
+    count, errors = tally.frames, tally.errors
     if errors:  # what the decoder paints over is still shown to everybody who reads the video
-        count, _ = _decode_all(path, limits, budget, lambda *_: True)
-    complaint = f"{errors} packets are damaged" if errors else ""
-    angle = angles[0] if angles else 0.0
-    info, index = _describe(path, limits, budget, count, shape[0] if shape else (0, 0), angle, complaint)
-    check_share(path, count, index)
-    if index.damaged and not complaint:
-        info = replace(info, complaint="damaged or cut off: packets that are not whole")
-    return info, index.num_frames
+        count = sum(1 for _ in decode_in_order(path, limits, budget, Tally()))
+    warning = f"{errors} packets are damaged" if errors else ""
+    info, index = _describe(path, limits, budget, count, shape, angle, warning)
+    check_ratio(path, count, index)
+    if index.damaged and not warning:
+        info = replace(info, warning="damaged or cut off: packets that are not whole")
+    return Inspection(info, index.num_frames, missing_bytes(path), digest.hexdigest())
 
 
 def _describe(
-    path: str, limits: Limits, budget: Budget, num_frames: int, shape: tuple, angle: float, complaint: str
+    path: str, limits: Limits, budget: Budget, num_frames: int, shape: tuple, angle: float, warning: str
 ) -> tuple[VideoInfo, PacketIndex]:
     with open_video(path, limits, budget, strict=True) as (container, stream):
         index = scan(path, container, stream, Demuxer(container, stream, budget), limits)
@@ -305,7 +297,7 @@ def _describe(
             container=container.format.name,
             rotated=bool(angle),
             variable_rate=bool(timed and steps.max() > 1.5 * steps.min() + 2 * time_base),
-            complaint=complaint,
+            warning=warning,
             sample_aspect_ratio=_upright_aspect(stream, angle),
         )
         return info, index

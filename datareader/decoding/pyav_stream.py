@@ -11,8 +11,15 @@ import av
 import cv2
 import numpy as np
 
-from datareader import transforms
-from datareader.clips import check_elongation
+from datareader.decoding.base import (
+    Budget,
+    Damage,
+    FrameSelection,
+    Limits,
+    Prepare,
+    Timeline,
+    VideoError,
+)
 from datareader.decoding.colours import RgbConverter
 from datareader.decoding.containers import Demuxer, open_video
 from datareader.decoding.packet_index import PacketIndex, Span, plan, scan
@@ -22,14 +29,12 @@ from datareader.decoding.pyav_backend import (
     NotSelective,
     Tally,
     and_flush,
-    check_share,
+    check_ratio,
     decode_in_order,
     identity_of,
     packets_of,
     wanted_frames,
 )
-from datareader.streaming import Damage, NextFrames, Timeline
-from datareader.video import Budget, Limits, VideoError
 
 FALLBACK_FPS = 25.0
 Frames = Iterator["tuple[np.ndarray | None, bool]"]  # None: lost; True: in a damaged part of the file
@@ -58,24 +63,24 @@ _STREAMS: dict[tuple, _Stream] = {}
 
 
 def timeline(path: str, limits: Limits, may_decode: bool) -> Timeline | int:
-    """See datareader.streaming.ReadTimeline."""
+    """See datareader.decoding.timeline."""
     budget = Budget(path, limits.seconds)
     scanned = _scan(path, limits, budget)
-    index, complaint = scanned.index, ""
-    if not index.trouble:
+    index, warning = scanned.index, ""
+    if not index.sequential_reason:
         times = index.pts[index.shown] * scanned.time_base
     elif not may_decode:
         return len(index.pts)
     else:
-        times, complaint = _counted_times(path, limits, budget, scanned)
+        times, warning = _counted_times(path, limits, budget, scanned)
     begin = max(scanned.container_start or 0.0, 0.0)  # what lies before 0 is not played
     begin = min(begin, float(times[0]))
     step = index.last_duration * scanned.time_base
-    if step <= 0 or index.trouble:
+    if step <= 0 or index.sequential_reason:
         step = float(np.median(np.diff(times))) if len(times) > 1 else 1 / (scanned.header_fps or FALLBACK_FPS)
     end = float(times[-1]) - begin + step
     fps = (len(times) - 1) / float(times[-1] - times[0]) if len(times) > 1 else 1 / step
-    return Timeline(times - begin, end, fps, begin, complaint, bool(index.trouble))
+    return Timeline(times - begin, end, fps, begin, warning, bool(index.sequential_reason))
 
 
 def _scan(path: str, limits: Limits, budget: Budget) -> _Scanned:
@@ -95,49 +100,51 @@ def _counted_times(path: str, limits: Limits, budget: Budget, scanned: _Scanned)
     tally, pts = Tally(), []
     for _, frame, _ in decode_in_order(path, limits, budget, tally):
         pts.append(frame.pts)
-    check_share(path, tally.frames, scanned.index)
-    complaint = ""
+    check_ratio(path, tally.frames, scanned.index)
+    warning = ""
     if scanned.index.damaged or tally.errors:
-        complaint = f"damaged or cut off: {tally.frames} frames of {scanned.index.num_frames} packets decode"
+        warning = f"damaged or cut off: {tally.frames} frames of {scanned.index.num_frames} packets decode"
     if None not in pts:
         times = np.sort(np.array(pts, np.float64)) * scanned.time_base  # some containers tell times of decoding
         if (np.diff(times) > 0).all():
-            return times, complaint
+            return times, warning
     rate = scanned.header_fps or FALLBACK_FPS
     counted = f"its frames have no times of their own; they are counted at {rate:g} frames a second"
-    return np.arange(len(pts)) / rate, "; ".join(filter(None, (complaint, counted)))
+    return np.arange(len(pts)) / rate, "; ".join(filter(None, (warning, counted)))
 
 
-def next_frames(request: NextFrames) -> tuple[np.ndarray, Damage]:
-    """See datareader.streaming.NextFrames."""
-    key = (identity_of(request.path), request.path, request.wanted, request.short_side)
+def next_frames(
+    path: str,
+    limits: Limits,
+    selection: FrameSelection,
+    first: int,
+    count: int,
+    prepare: Prepare | None,
+    size: tuple[int, int] | None,
+) -> tuple[np.ndarray, Damage]:
+    """See datareader.decoding.next_frames."""
+    key = (identity_of(path), path, selection, prepare)
     stream = _STREAMS.pop(key, None)
-    if stream is None or stream.place != request.first:
+    if stream is None or stream.place != first:
         _STREAMS.clear()
-        stream = _begin(request)
-    stream.budget.end = time.monotonic() + request.reader.limits.seconds
+        budget = Budget(path, limits.seconds)
+        scanned = _scan(path, limits, budget)
+        frames = _wanted(path, scanned.index, selection.numbers()[first:], limits, budget)
+        stream = _Stream(_filled(path, _prepared(frames, prepare, size)), budget, first)
+    stream.budget.end = time.monotonic() + limits.seconds
     pieces, damage = [], Damage()
-    for _ in range(request.count):
+    for _ in range(count):
         frame, is_damaged, is_lost = next(stream.frames)
         pieces.append(frame)
         damage += Damage(is_damaged, is_lost)
-    stream.place += request.count
+    stream.place += count
     _STREAMS[key] = stream  # a stream that has raised is never gone on with
     return np.stack(pieces), damage
 
 
-def _begin(request: NextFrames) -> _Stream:
-    limits = request.reader.limits
-    budget = Budget(request.path, limits.seconds)
-    numbers = request.numbers()[request.first :]
-    scanned = _scan(request.path, limits, budget)
-    frames = _wanted(request.path, scanned.index, numbers, limits, budget)
-    return _Stream(_filled(request.path, _resized(frames, request)), budget, request.first)
-
-
 def _wanted(path: str, index: PacketIndex, numbers: np.ndarray, limits: Limits, budget: Budget) -> Frames:
     """Each wanted frame as RGB, upright."""
-    if index.trouble:
+    if index.sequential_reason:
         return _matched(decode_in_order(path, limits, budget, Tally()), deque(numbers.tolist()))
     spans = plan(index, numbers)
     if spans is not None:
@@ -196,21 +203,17 @@ def _lenient(path: str, index: PacketIndex, span: Span, limits: Limits, budget: 
                 yield from ((frame.pts, frame, convert) for frame in frames)
 
 
-def _resized(frames: Frames, request: NextFrames) -> Frames:
+def _prepared(frames: Frames, prepare: Prepare | None, size: tuple[int, int] | None) -> Frames:
     """Frames of their own memory, all of one size."""
-    size, source_shape = request.size, None
     for frame, is_damaged in frames:
         if frame is None:
             yield None, True
             continue
-        if request.short_side is not None and frame.shape != source_shape:
-            check_elongation(request.path, frame.shape, request.short_side, request.reader.limits)
-            source_shape = frame.shape
-        resized = frame if request.short_side is None else transforms.resize_frame(frame, request.short_side)
-        if size is not None and resized.shape[:2] != size:  # the size changes in mid-stream
-            resized = cv2.resize(frame, size[::-1], interpolation=cv2.INTER_LINEAR)
-        size = resized.shape[:2]
-        yield (resized.copy() if resized is frame else resized), is_damaged
+        prepared = frame if prepare is None else prepare(frame)
+        if size is not None and prepared.shape[:2] != size:  # the size changes in mid-stream
+            prepared = cv2.resize(frame, size[::-1], interpolation=cv2.INTER_LINEAR)
+        size = prepared.shape[:2]
+        yield (prepared.copy() if prepared is frame else prepared), is_damaged
 
 
 def _filled(path: str, frames: Frames) -> Iterator[tuple[np.ndarray, bool, bool]]:

@@ -27,7 +27,7 @@ import numpy as np
 
 from configs.schema import Config
 from datareader import VideoItem, build_train_loader, build_view_loader, probe, read_frames, sampling
-from datareader.clips import ClipSettings, ReaderSettings, TrainingClip
+from datareader.requests import ClipSettings, ReaderSettings, TrainingClip
 from tools.benchmarks import zoo_reader
 from tools.benchmarks.harness import alternate, report
 

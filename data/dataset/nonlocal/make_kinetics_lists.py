@@ -13,7 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from data.dataset.lists_writer import Entry, VideoIndex, build_parser, read_table, write_lists
-from datareader.class_names import class_key, read_class_names
+from datareader.lists import class_key, read_class_names
 from utils.cli import run
 from utils.errors import UserError
 

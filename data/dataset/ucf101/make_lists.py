@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from data.dataset.lists_writer import Entry, VideoIndex, build_parser, read_text_lines, write_lists
-from datareader.class_names import read_class_names
+from datareader.lists import read_class_names
 from utils.cli import run
 from utils.errors import UserError
 

@@ -1,0 +1,268 @@
+"""What all back ends share: errors, limits, what is known of a video, and the keeper of the wanted frames."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from utils.errors import UserError
+
+ChooseIndices = Callable[[int], np.ndarray]
+Prepare = Callable[[np.ndarray], np.ndarray]
+MIN_FILE_BYTES = 16
+MIN_DECODED_RATIO = 0.1  # a video of which less decodes is an error
+SQUARE_PIXELS = (1, 1)
+MAX_DISPLAY_PIXELS = 2**25
+
+
+class VideoError(UserError):
+    """One video that cannot be read: `path`, `reason`, and both as one line."""
+
+    def __init__(self, path: str | os.PathLike, reason: str):
+        self.path, self.reason = os.fspath(path), " ".join(reason.split())
+        super().__init__(f"{printable(path)}: {self.reason}")
+
+    def __reduce__(self):
+        return type(self), (self.path, self.reason)
+
+
+def printable(path: str | os.PathLike) -> str:
+    """The path on one line, whatever characters it holds."""
+    text = os.fsdecode(path)
+    return "".join(c if c.isprintable() or c == " " else c.encode("unicode_escape").decode() for c in text)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one video may cost: time, pixels of a frame, packets of the stream, bytes of the frames that are kept."""
+
+    seconds: float = 60.0
+    max_pixels: int = 2**25
+    max_packets: int = 2**21
+    max_bytes: int = 2**30
+
+
+class Budget:
+    """The time that is left for one video."""
+
+    def __init__(self, path: str | os.PathLike, seconds: float):
+        self.path, self.seconds, self.end = path, seconds, time.monotonic() + seconds
+
+    def check(self) -> None:
+        """Raise VideoError when the time is over."""
+        if time.monotonic() > self.end:
+            raise VideoError(self.path, f"took longer than {self.seconds:g} s (READER.seconds_per_video)")
+
+    def left(self) -> float:
+        return max(0.001, self.end - time.monotonic())
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What is true of a video: frames that decode, upright size in pixels, mean rate, length, and how it is stored.
+
+    sample_aspect_ratio: width and height of one pixel of the upright frame, as two whole numbers; (1, 1): square ones.
+    """
+
+    num_frames: int
+    height: int
+    width: int
+    fps: float
+    duration_seconds: float
+    codec: str
+    container: str
+    rotated: bool = False
+    variable_rate: bool = False
+    warning: str = ""
+    sample_aspect_ratio: tuple[int, int] = SQUARE_PIXELS
+
+    @property
+    def display_size(self) -> tuple[int, int]:
+        """(height, width) at which players show the video."""
+        return display_size(self.height, self.width, self.sample_aspect_ratio)
+
+
+def display_size(height: int, width: int, sample_aspect_ratio: tuple[int, int]) -> tuple[int, int]:
+    """(height, width) in square pixels of a frame whose pixels are not square: one side is enlarged, so that nothing is
+    lost; the other one is reduced instead where that would take more than MAX_DISPLAY_PIXELS."""
+    across, down = sample_aspect_ratio
+    widens = across >= down
+    if height * width * max(across, down) > MAX_DISPLAY_PIXELS * min(across, down):
+        widens = not widens
+    if widens:
+        return height, max(1, round(width * across / down))
+    return max(1, round(height * down / across)), width
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Wanted frames of a video, each once.
+
+    frames: uint8 [U, H, W, 3] in the order of `numbers` (int64 [U], ascending); indices: what was asked for, of any
+    shape; num_frames: the true number; warning: what is not whole about the file, "" for nothing.
+    """
+
+    frames: np.ndarray
+    numbers: np.ndarray
+    indices: np.ndarray
+    num_frames: int
+    warning: str = ""
+    positions: np.ndarray = field(init=False)
+
+    def __post_init__(self):
+        object.__setattr__(self, "positions", np.searchsorted(self.numbers, self.indices))
+
+    def taken(self) -> np.ndarray:
+        """The frames as asked for: uint8 [*indices.shape, H, W, 3]; no copy when they were asked for once, in order."""
+        if np.array_equal(self.positions, np.arange(len(self.frames))):
+            return self.frames
+        return self.frames[self.positions]
+
+
+def check_file(path: str | os.PathLike) -> None:
+    """Raise VideoError unless the path is a regular file (or a link to one) with something in it. Opens nothing."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError) as error:
+        if os.path.islink(path):
+            raise VideoError(path, "the link leads nowhere") from error
+        raise VideoError(path, (getattr(error, "strerror", None) or str(error)).lower()) from error
+    if not stat.S_ISREG(status.st_mode):
+        kinds = {stat.S_IFDIR: "a directory", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket"}
+        raise VideoError(path, f"{kinds.get(stat.S_IFMT(status.st_mode), 'a device')}, not a video file")
+    if status.st_size < MIN_FILE_BYTES:
+        raise VideoError(path, "the file is empty" if not status.st_size else f"only {status.st_size} bytes long")
+    if not os.access(path, os.R_OK):
+        raise VideoError(path, "permission denied")
+
+
+def check_no_script(path: str | os.PathLike) -> None:
+    """Raise VideoError for a text file, which OpenCV and decord might follow to other files or the network, and for a
+    path that is not UTF-8, on which OpenCV crashes."""
+    with open(path, "rb") as stream:
+        head = stream.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")
+    if head.startswith((b"#", b"ffconcat", b"v=0", b"<", b"[", b"http")):
+        raise VideoError(path, "a text file, not a video")
+    try:
+        os.fsdecode(path).encode()
+    except UnicodeEncodeError as error:
+        raise VideoError(path, "the path is not UTF-8; use READER.decoder pyav") from error
+
+
+class FrameKeeper:
+    """Collects the wanted frames of one video, each once, brought to the size of the first, within a limit of bytes."""
+
+    def __init__(self, path: str, indices: np.ndarray, limits: Limits, prepare: Prepare):
+        self.path, self.indices, self.limits, self.prepare = path, np.asarray(indices, np.int64), limits, prepare
+        self.numbers = np.unique(self.indices)
+        self.place = {int(number): place for place, number in enumerate(self.numbers)}
+        self.frames: np.ndarray | None = None
+        self.source_shape: tuple[int, ...] = ()
+        self.missing = set(self.place)
+
+    def keep(self, number: int, frame: np.ndarray) -> None:
+        """Take frame `number`, uint8 [H, W, 3] upright, if it is wanted and new."""
+        if number not in self.missing:
+            return
+        if self.frames is not None and frame.shape != self.source_shape:  # the size changes in mid-stream
+            frame = cv2.resize(frame, self.source_shape[1::-1], interpolation=cv2.INTER_LINEAR)
+        prepared = self.prepare(frame)
+        if self.frames is None:
+            total = prepared.nbytes * len(self.numbers)
+            if total > self.limits.max_bytes:
+                size = f"{len(self.numbers)} frames of {prepared.shape[1]}x{prepared.shape[0]} px"
+                limit = self.limits.max_bytes >> 20
+                raise VideoError(self.path, f"{size} take {total >> 20} MiB, the limit is {limit} MiB")
+            self.frames = np.empty((len(self.numbers), *prepared.shape), np.uint8)
+            self.source_shape = frame.shape
+        self.frames[self.place[number]] = prepared
+        self.missing.discard(number)
+
+    def reading(self, num_frames: int, warning: str = "") -> Reading:
+        return Reading(self.frames, self.numbers, self.indices, num_frames, warning)
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """When the frames of a video are shown.
+
+    times: float64 [F], ascending, in seconds from the start of the file as players count it (`start_seconds` in the
+    container's own time); end_seconds: the end of the last frame; fps: the mean rate; warning: what is not whole;
+    is_counted: the frames had to be decoded to be counted.
+    """
+
+    times: np.ndarray
+    end_seconds: float
+    fps: float
+    start_seconds: float
+    warning: str = ""
+    is_counted: bool = False
+
+    @property
+    def num_frames(self) -> int:
+        return len(self.times)
+
+    def ends(self, numbers: np.ndarray) -> np.ndarray:
+        """When the frame before each of these numbers gives way: the time of that number, or the end of the video."""
+        return np.append(self.times, self.end_seconds)[np.minimum(numbers, self.num_frames)]
+
+
+@dataclass(frozen=True)
+class Damage:
+    """Of the frames read so far: in damaged parts of the file, and lost, so that the frame before stands in."""
+
+    num_damaged: int = 0
+    num_lost: int = 0
+
+    def __add__(self, other: Damage) -> Damage:
+        return Damage(self.num_damaged + other.num_damaged, self.num_lost + other.num_lost)
+
+    def __str__(self) -> str:
+        if not self.num_damaged:
+            return ""
+        lost = f", {self.num_lost} of them lost (the frame before stands in)" if self.num_lost else ""
+        return f"damaged: {self.num_damaged} frames lie in damaged parts{lost}"
+
+
+@dataclass(frozen=True)
+class FrameSelection:
+    """Frames of a video, ascending, as a compressed mask: small enough to be sent with every request.
+
+    mask: zlib of np.packbits(bool [num_frames]).
+    """
+
+    mask: bytes
+    num_frames: int
+
+    @classmethod
+    def of(cls, numbers: np.ndarray, num_frames: int) -> FrameSelection:
+        """numbers: int64 [n], each in [0, num_frames)."""
+        mask = np.zeros(num_frames, bool)
+        mask[numbers] = True
+        return cls(zlib.compress(np.packbits(mask).tobytes()), num_frames)
+
+    def numbers(self) -> np.ndarray:
+        """The selected frames' numbers: int64 [n], ascending."""
+        bits = np.frombuffer(zlib.decompress(self.mask), np.uint8)
+        return np.flatnonzero(np.unpackbits(bits, count=self.num_frames))
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """Everything about one video that a data set's keeper wants to know.
+
+    info: its properties; num_packets: the frames that the file holds data for; missing_bytes: by how much the file is
+    shorter than its header says; digest: of the decoded brightness, the same for copies in any container.
+    """
+
+    info: VideoInfo
+    num_packets: int
+    missing_bytes: int
+    digest: str

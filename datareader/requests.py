@@ -1,0 +1,246 @@
+"""What a reading process is asked for: plain data that can be sent to it, with a `read` that does the work there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol
+
+import numpy as np
+
+from datareader import decoding, sampling, transforms
+from datareader.decoding import (
+    ChooseIndices,
+    Damage,
+    FrameSelection,
+    Inspection,
+    Limits,
+    Prepare,
+    Reading,
+    Timeline,
+    VideoError,
+)
+from datareader.transforms import DrawnTransform, TransformParameters
+
+NO_FRAMES = np.empty(0, np.uint8)
+
+
+@dataclass(frozen=True)
+class ReaderSettings:
+    """Who decodes, and what one video may cost."""
+
+    decoder: str = "pyav"
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True)
+class ClipSettings:
+    """A clip's length in frames, the stride between them, the range of the short side and the crop's side in pixels."""
+
+    clip_length: int
+    frame_stride: int
+    scales: tuple[int, int]
+    crop_px: int
+    mirror: bool = True
+
+
+class Source(Protocol):
+    """A kind of input of a sample, found under `name` in `sample.sources`. It can be sent to a reading process."""
+
+    @property
+    def name(self) -> str: ...
+
+    def read(self, path: str, choose: ChooseIndices, reader: ReaderSettings, prepare: Prepare) -> Reading:
+        """Chosen frames, uint8 [U, H, W, C], each passed through `prepare` (see datareader.decoding.read).
+
+        Raises VideoError.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class VideoFrames:
+    """The frames of a video file, RGB."""
+
+    name: ClassVar[str] = "rgb"
+
+    def read(self, path: str, choose: ChooseIndices, reader: ReaderSettings, prepare: Prepare) -> Reading:
+        return decoding.read(path, choose, reader.decoder, reader.limits, prepare)
+
+
+RGB = VideoFrames()
+
+
+@dataclass(frozen=True)
+class ClipDetail:
+    """num_frames: of the whole video; transform: what was done to each frame of the clip."""
+
+    num_frames: int
+    transform: TransformParameters
+
+
+@dataclass(frozen=True)
+class TrainingClip:
+    """A random clip. All its randomness comes from default_rng(key), in this order: place in time, short side, mirror,
+    crop; so it does not depend on who reads it, or when."""
+
+    path: str
+    key: tuple[int, ...]
+    clip: ClipSettings
+    reader: ReaderSettings
+    source: Source = RGB
+
+    def read(self) -> tuple[np.ndarray, ClipDetail]:
+        """uint8 [T, S, S, C]."""
+        rng = np.random.default_rng(self.key)
+        sampler = sampling.ClipSampler(self.clip.clip_length, self.clip.frame_stride, "random")
+        place = sampling.RandomPlace(sampler, int(rng.integers(2**62)))
+        drawn = transforms.RandomTransform(self.clip.scales, self.clip.crop_px, self.clip.mirror).draw(rng)
+        return _read_clip(self, place.indices, drawn)
+
+
+@dataclass(frozen=True)
+class CentreClip:
+    """The clip in the middle, its centre crop at short side scales[0]."""
+
+    path: str
+    clip: ClipSettings
+    reader: ReaderSettings
+    source: Source = RGB
+
+    def read(self) -> tuple[np.ndarray, ClipDetail]:
+        """uint8 [T, S, S, C]."""
+        sampler = sampling.ClipSampler(self.clip.clip_length, self.clip.frame_stride, "centre")
+        drawn = transforms.CentreTransform(self.clip.scales[0], self.clip.crop_px).draw()
+        return _read_clip(self, sampler, drawn)
+
+
+def _read_clip(
+    request: TrainingClip | CentreClip, choose: ChooseIndices, drawn: DrawnTransform
+) -> tuple[np.ndarray, ClipDetail]:
+    cutter = _FrameCutter(request.path, drawn, request.reader.limits.max_pixels)
+    reading = request.source.read(request.path, choose, request.reader, cutter.cut)
+    return reading.taken(), ClipDetail(reading.num_frames, cutter.parameters)
+
+
+class _FrameCutter:
+    """Resizes and crops each frame as it is decoded; keeps the parameters that were used."""
+
+    def __init__(self, path: str, drawn: DrawnTransform, max_pixels: int):
+        self.path, self.drawn, self.max_pixels = path, drawn, max_pixels
+        self.parameters: TransformParameters | None = None
+
+    def cut(self, frame: np.ndarray) -> np.ndarray:
+        """uint8 [H, W, C] -> [S, S, C]."""
+        height, width = frame.shape[:2]
+        used = self.parameters
+        if used is None or (used.source_height, used.source_width) != (height, width):
+            check_elongation(self.path, height, width, self.drawn.short_side, self.max_pixels)
+            used = self.parameters = self.drawn.parameters(height, width)
+        return used.apply(frame)
+
+
+@dataclass(frozen=True)
+class ShortSide:
+    """Resizes each frame of a video to a short side in pixels. Equal ones do the same, which a bound method would not
+    tell."""
+
+    path: str
+    short_side: int
+    max_pixels: int
+
+    def __call__(self, frame: np.ndarray) -> np.ndarray:
+        """uint8 [H, W, C] -> [h, w, C]."""
+        check_elongation(self.path, *frame.shape[:2], self.short_side, self.max_pixels)
+        return transforms.resize_frame(frame, self.short_side)
+
+
+def check_elongation(path: str, height: int, width: int, short_side: int, max_pixels: int) -> None:
+    """Raise VideoError when scaling the short side would make a frame of more than max_pixels (1 px high, say)."""
+    scaled_height, scaled_width = transforms.short_side_size(height, width, short_side)
+    if scaled_height * scaled_width > max_pixels:
+        size = f"{scaled_width}x{scaled_height}"
+        raise VideoError(path, f"{width}x{height} px scaled to a short side of {short_side} px would be {size}")
+
+
+@dataclass(frozen=True)
+class ViewFrames:
+    """The frames that the test clips of a video need, each once, resized to the short side but not cropped."""
+
+    path: str
+    num_clips: int
+    clip_length: int
+    frame_stride: int
+    short_side: int
+    reader: ReaderSettings
+    source: Source = RGB
+
+    def read(self) -> tuple[np.ndarray, Reading]:
+        """uint8 [U, h, w, C], and the reading without its frames (indices are [num_clips, clip_length])."""
+        places = sampling.UniformPlaces(self.num_clips, self.clip_length, self.frame_stride)
+        resizer = ShortSide(self.path, self.short_side, self.reader.limits.max_pixels)
+        reading = self.source.read(self.path, places.indices, self.reader, resizer)
+        empty = np.empty((0, 0, 0, reading.frames.shape[-1]), np.uint8)
+        return reading.frames, Reading(empty, reading.numbers, reading.indices, reading.num_frames, reading.warning)
+
+
+@dataclass(frozen=True)
+class ReadTimeline:
+    """When the frames of a video are shown; an int, the number of packets, where the frames must be decoded to be
+    counted and `may_decode` is False."""
+
+    path: str
+    reader: ReaderSettings
+    may_decode: bool = False
+
+    def read(self) -> tuple[np.ndarray, Timeline | int]:
+        """No frames, and the timeline."""
+        return NO_FRAMES, decoding.timeline(self.path, self.reader.limits, self.may_decode)
+
+
+@dataclass(frozen=True)
+class ReadPixelAspect:
+    """The sample aspect ratio of the upright frames."""
+
+    path: str
+    reader: ReaderSettings
+
+    def read(self) -> tuple[np.ndarray, tuple[int, int]]:
+        """No frames, and (width, height) of a pixel."""
+        return NO_FRAMES, decoding.pixel_aspect(self.path, self.reader.limits)
+
+
+@dataclass(frozen=True)
+class NextFrames:
+    """`count` of the selected frames from the one at place `first` on. The process continues where the last request
+    ended, or starts anew.
+
+    short_side: that the frames are resized to, None: as they are. size: (height, width) of the result, None: as the
+    first frame gives it.
+    """
+
+    path: str
+    reader: ReaderSettings
+    selection: FrameSelection
+    first: int
+    count: int
+    short_side: int | None
+    size: tuple[int, int] | None
+
+    def read(self) -> tuple[np.ndarray, Damage]:
+        """uint8 [count, h, w, 3]."""
+        limits, prepare = self.reader.limits, None
+        if self.short_side is not None:
+            prepare = ShortSide(self.path, self.short_side, limits.max_pixels)
+        return decoding.next_frames(self.path, limits, self.selection, self.first, self.count, prepare, self.size)
+
+
+@dataclass(frozen=True)
+class InspectVideo:
+    """Decode the whole video and keep nothing."""
+
+    path: str
+    reader: ReaderSettings = field(default_factory=ReaderSettings)
+
+    def read(self) -> tuple[np.ndarray, Inspection]:
+        """No frames, and the inspection."""
+        return NO_FRAMES, decoding.inspect(self.path, self.reader.limits)
