@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.script_runs import ROOT
+from tests.script_runs import ROOT, run_script
 from utils import messages_zh
 from utils.i18n import Catalogue, catalogue, columns, language, tr, wrap
 
@@ -102,10 +102,14 @@ def test_every_help_text_has_a_chinese_entry(script, monkeypatch):
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_help_is_chinese_in_a_chinese_locale_and_english_elsewhere(script):
-    english, chinese = (run(f"{script}.py", "--help", LANG=lang) for lang in ("en_US.UTF-8", "zh_CN.UTF-8"))
-    assert english.returncode == chinese.returncode == 0 and not english.stderr and not chinese.stderr
-    before, after = english.stdout.decode(), chinese.stdout.decode()
+def test_help_is_chinese_in_a_chinese_locale_and_english_elsewhere(script, monkeypatch, capsys):
+    texts = []
+    for locale in ("en_US.UTF-8", "zh_CN.UTF-8"):
+        set_locale(monkeypatch, LANG=locale)
+        assert run_script(monkeypatch, script, "--help") == 0
+        texts.append(capsys.readouterr())
+    before, after = (text.out for text in texts)
+    assert not texts[0].err and not texts[1].err
     assert not CHINESE.search(before) and "show this help message and exit" in before
     assert after.startswith("用法：") and "选项:" in after and "显示本帮助并退出" in after
     flags = re.compile(r"--\w+")
@@ -124,34 +128,45 @@ def test_lines_are_cut_by_the_columns_of_a_terminal():
 # Errors
 
 
-def literals_of_the_program() -> set[str]:
-    """Every string and f-string in the program's code, each value of an f-string as {}."""
+def text_of(node: ast.AST) -> str | None:
+    """A string, f-string or sum of them in the code, with {} for each value; of a choice the first one."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.JoinedStr):
+        return "".join(value.value if isinstance(value, ast.Constant) else "{}" for value in node.values)
+    if isinstance(node, ast.IfExp):
+        return text_of(node.body)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        return (text_of(node.left) or "{}") + (text_of(node.right) or "{}")
+    return None
+
+
+def texts_of_the_program() -> set[str]:
     found = set()
     folders = ("configs", "data", "datareader", "inference", "metrics", "models", "tasks", "tools", "training", "utils")
     files = [*ROOT.glob("*.py"), *(path for name in (*folders, "weights") for path in (ROOT / name).rglob("*.py"))]
     for path in files:
-        if path.name.startswith("messages_"):
-            continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.JoinedStr):
-                found.add("".join(v.value if isinstance(v, ast.Constant) else "{}" for v in node.values))
-            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-                found.add(node.value)
-                found.add(" ".join(node.value.split()))
-                found.update(" ".join(paragraph.split()) for paragraph in node.value.split("\n\n"))
-    return found
+        if not path.name.startswith("messages_"):
+            found.update(map(text_of, ast.walk(ast.parse(path.read_text(encoding="utf-8")))))
+    found.discard(None)
+    paragraphs = {" ".join(paragraph.split()) for text in found for paragraph in text.split("\n\n")}
+    return found | paragraphs
 
 
-def test_the_english_of_every_entry_stands_in_the_code():
-    literals = literals_of_the_program()
-    stale = []
+def stale_entries() -> list[str]:
+    """Entries of the catalogue whose English does not stand in the code."""
+    texts, stale = texts_of_the_program(), []
     for english in {**messages_zh.HELP, **messages_zh.ERRORS}:
         parts = [(text, field) for text, field, *_ in string.Formatter().parse(english)]
         plain = "".join(text + ("" if field is None else "{}") for text, field in parts)
         without_hint = "".join(text + ("" if field in (None, "hint") else "{}") for text, field in parts)
-        if plain not in literals and without_hint not in literals:
+        if plain not in texts and without_hint not in texts:
             stale.append(english)
-    assert stale == []
+    return stale
+
+
+def test_the_english_of_every_entry_stands_in_the_code():
+    assert stale_entries() == []
 
 
 def test_entries_keep_their_placeholders_and_are_chinese():
@@ -167,7 +182,7 @@ def test_placeholders_keep_their_values(chinese):
     assert tr("/data/视频 1.mp4: no such file or directory") == "/data/视频 1.mp4：没有该文件或目录"
     assert tr("cannot read the list a b.txt: Permission denied") == "无法读取列表 a b.txt：权限不足"
     assert tr("x.yaml: unknown key TRAIN.epochs; did you mean epoch?") == (
-        "x.yaml：未知的配置项 TRAIN.epochs；您是否想写 epoch？"
+        "x.yaml：未知的配置项 TRAIN.epochs；是否想写 epoch？"
     )
     assert tr("{odd}: {} {0} no such file or directory") == "{odd}: {} {0} no such file or directory"
     assert tr("{odd}{}: no such file or directory") == "{odd}{}：没有该文件或目录"
@@ -193,46 +208,48 @@ def test_messages_inside_a_message_are_translated_too(chinese):
     assert tr("the folder /v holds no video") == "目录 /v 中没有视频"
 
 
-def test_a_broken_video_is_named_in_chinese_and_written_in_english(tmp_path):
+def test_a_broken_video_is_named_in_chinese_and_written_in_english(chinese, monkeypatch, tmp_path, capsys):
     (tmp_path / "空.mp4").write_bytes(b"")
     flags = [f"--video_path={tmp_path / '空.mp4'}", f"--save_dir={tmp_path}"]
-    result = run("predict.py", *flags, LANG="zh_CN.UTF-8")
-    assert result.returncode == 2
-    assert "空.mp4：文件为空" in result.stdout.decode() and "1 段无法预测" in result.stderr.decode()
+    assert run_script(monkeypatch, "predict", *flags) == 2
+    output = capsys.readouterr()
+    assert "空.mp4：文件为空" in output.out and "1 段无法预测" in output.err
     assert "the file is empty" in (tmp_path / "predictions.json").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
     ("command", "english", "chinese"),
     [
-        (("predict.py", "--video_path=/no/such.mp4"), "no such file", "/no/such.mp4：没有该文件或目录"),
-        (("train.py", "--config=/no/such.yaml"), "cannot read the configuration", "无法读取配置文件 /no/such.yaml"),
-        (("train.py", "-o", "TRAIN.epochs=1"), "did you mean epoch?", "未知的配置项 TRAIN.epochs；您是否想写 epoch？"),
-        (("eval.py", "-o", "TEST.batch_size=0"), "must be at least 1", "TEST.batch_size: 0 须不小于 1"),
-        (("predict.py", "--infer_topk=0"), "whole number above 0", "参数 --infer_topk：应为大于 0 的整数，实际为 '0'"),
-        (("predict.py", "--no_such_flag"), "unrecognized arguments", "无法识别的参数：--no_such_flag"),
-        (("export.py", "--format=tf"), "invalid choice", "参数 --format：取值 'tf' 无效（可选："),
-        (("train.py", "--config"), "expected one argument", "参数 --config：需要一个值"),
+        (("predict", "--video_path=/no/such.mp4"), "no such file", "/no/such.mp4：没有该文件或目录"),
+        (("train", "--config=/no/such.yaml"), "cannot read the configuration", "无法读取配置文件 /no/such.yaml"),
+        (("train", "-o", "TRAIN.epochs=1"), "did you mean epoch?", "未知的配置项 TRAIN.epochs；是否想写 epoch？"),
+        (("eval", "-o", "TEST.batch_size=0"), "must be at least 1", "TEST.batch_size: 0 须不小于 1"),
+        (("predict", "--infer_topk=0"), "whole number above 0", "参数 --infer_topk：应为大于 0 的整数，实际为 '0'"),
+        (("predict", "--no_such_flag"), "unrecognized arguments", "无法识别的参数：--no_such_flag"),
+        (("export", "--format=tf"), "invalid choice", "参数 --format：取值 'tf' 无效（可选："),
+        (("train", "--config"), "expected one argument", "参数 --config：需要一个值"),
     ],
 )
-def test_errors_are_chinese_with_the_same_exit_status(command, english, chinese):
-    before, after = (run(*command, LANG=lang) for lang in ("en_US.UTF-8", "zh_CN.UTF-8"))
-    assert before.returncode == after.returncode == 2
-    assert english in before.stderr.decode() and "error: " in before.stderr.decode()
-    assert not CHINESE.search(before.stderr.decode())
-    assert chinese in after.stderr.decode() and "错误：" in after.stderr.decode()
-    assert len(before.stderr.splitlines()) == len(after.stderr.splitlines()) or "用法" in after.stderr.decode()
+def test_errors_are_chinese_with_the_same_exit_status(command, english, chinese, monkeypatch, capsys):
+    errors = []
+    for locale in ("en_US.UTF-8", "zh_CN.UTF-8"):
+        set_locale(monkeypatch, LANG=locale)
+        assert run_script(monkeypatch, *command) == 2
+        errors.append(capsys.readouterr().err)
+    before, after = errors
+    assert english in before and "error: " in before and not CHINESE.search(before)
+    assert chinese in after and "错误：" in after
+    assert len(before.splitlines()) == len(after.splitlines())
 
 
 def test_a_terminal_that_cannot_show_chinese_gets_english():
-    for command in (("predict.py", "--help"), ("predict.py", "--video_path=/no/such.mp4")):
-        result = run(*command, LANG="zh_CN.UTF-8", PYTHONIOENCODING="ascii")
-        text = (result.stdout + result.stderr).decode("ascii")
-        assert result.returncode == (0 if "--help" in command else 2)
-        assert "Traceback" not in text and "\\u" not in text and ("usage: " in text or "error: " in text)
+    result = run("predict.py", "--video_path=/no/such.mp4", LANG="zh_CN.UTF-8", PYTHONIOENCODING="ascii")
+    assert result.returncode == 2 and b"error: /no/such.mp4: no such file" in result.stderr
+    result = run("predict.py", "--help", LANG="zh_CN.UTF-8", PYTHONIOENCODING="ascii")
+    assert result.returncode == 0 and result.stdout.startswith(b"usage: ") and not result.stderr
 
 
-def test_a_gb18030_terminal_gets_its_own_encoding():
+def test_a_terminal_of_gb18030_gets_its_own_encoding():
     result = run("predict.py", "--video_path=/no/such.mp4", LANG="zh_CN.GB18030", PYTHONIOENCODING="gb18030")
     assert "错误：" in result.stderr.decode("gb18030")
 

@@ -209,7 +209,7 @@ ERRORS = {
     "{source}: unknown section {name}{hint}": "{source}：未知的小节 {name}{hint}",
     "{source}: section {name} must hold `key: value` lines": "{source}：小节 {name} 应由 `key: value` 行组成",
     "{source}: unknown key {section}.{name}{hint}": "{source}：未知的配置项 {section}.{name}{hint}",
-    "; did you mean {name}?": "；您是否想写 {name}？",
+    "; did you mean {name}?": "；是否想写 {name}？",
     "; there are: {names}": "；可选的有：{names}",
     "; it belongs to {section}": "；它属于 {section}",
     "{where}: expected dict, found {kind} {value}": "{where}：应为 dict，实际为 {kind} {value}",
@@ -398,6 +398,9 @@ ERRORS = {
         "{kind}{widths} 没有已发布的 ImageNet 权重；请用 --pretrain=FILE 指定文件，或去掉该参数"
     ),
     "cannot download {url} ({cause}); fetch it by hand: {command}": "无法下载 {url}（{cause}）；请手动下载：{command}",
+    "cannot download {url} ({cause}); fetch it by hand: {command} ; or {instead}": (
+        "无法下载 {url}（{cause}）；请手动下载：{command} ；或 {instead}"
+    ),
     "{path} is not the published file (sha256 {digest}... in place of {other}...): damaged, or another one of that name; "
     "delete or rename it, then it is downloaded again": (
         "{path} 不是发布的文件（sha256 为 {digest}...，应为 {other}...）：文件已损坏，或是另一个同名文件；"
