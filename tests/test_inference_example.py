@@ -10,7 +10,7 @@ import pytest
 from inference.example import DEFAULT_CONFIG, EXAMPLES, choose_network
 from tests.script_runs import run_script
 
-ANSWER = {"rise": 0.9706, "swing": 0.0203, "fall": 0.0070}  # README.md, docs/getting_started.md
+ANSWER = {"rise": 0.9706, "swing": 0.0203, "fall": 0.0070}  # README.md, docs/getting-started.md
 
 
 @pytest.mark.parametrize("flags", [[], [f"--video_path={EXAMPLES / 'clip.mp4'}"]])
