@@ -361,9 +361,6 @@ ERRORS = {
     "TRAIN.batch_size {value} is no multiple of the {number} processes": (
         "TRAIN.batch_size {value} 不是进程数 {number} 的倍数"
     ),
-    "{name}.jitter_scales {value}: write [smallest, largest] short side": (
-        "{name}.jitter_scales {value}：请写成 [最小, 最大] 短边"
-    ),
     "{number} training videos in a row cannot be read, the last: {path}: {cause}; tools/check_videos.py names all of "
     "them": "连续 {number} 段训练视频无法读取，最后一段：{path}：{cause}；可用 tools/check_videos.py 找出全部损坏的视频",
     "a reading process did not start ({cause}); try num_reader_threads: 0": (
