@@ -34,10 +34,10 @@ from inference.export import (
     clips_to_frames,
     compare,
     graph_file,
-    needs_fixed_sizes,
     one_line,
     quiet,
 )
+from models import needs_fixed_sizes
 from utils.cli import add_hidden_alias
 from utils.errors import RunError, UserError
 from utils.runtime import available_cores

@@ -8,6 +8,7 @@ Importing this module does not import Paddle.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import os
 import subprocess
@@ -65,30 +66,17 @@ class NetworkSource:
         """Everything that the network's export follows from: weights, network, Paddle and this program's own text."""
         import paddle
 
+        from models import model_options
+
         root, sources = Path(__file__).resolve().parents[1], hashlib.sha256()
         for file in sorted(file for folder in SOURCE_FOLDERS for file in (root / folder).rglob("*.py")):
             sources.update(file.read_bytes())
         return {
             "weights": cache.file_digest(self.weights),
-            "network": network_options(self.config),
+            "network": dataclasses.asdict(model_options(self.config)),
             "paddle": paddle.__version__,
             "sources": sources.hexdigest(),
         }
-
-
-def network_options(config: Config) -> dict[str, Any]:
-    """All that the network's builder reads."""
-    import dataclasses
-
-    sections = {name: dataclasses.asdict(getattr(config, name)) for name in ("MODEL", "RESNETS", "NONLOCAL")}
-    return {**sections, "crop_size": config.INPUT.crop_size}  # it decides the head's pool without MODEL.head_pool_size
-
-
-def needs_fixed_sizes(config: Config, num_frames: int, height: int, width: int) -> bool:
-    """Whether an export must be made for the sizes of these clips."""
-    from inference import folding
-
-    return folding.needs_fixed_sizes(config, num_frames, height, width)
 
 
 # ------------------------------------------------------------------------------------------- recording, converting
@@ -111,14 +99,13 @@ def export_paddle(
     """
     import paddle
 
-    from inference.folding import prepare_for_export
-
     sizes = [-1 if side is None else side for side in (height, width)]
-    spec = paddle.static.InputSpec([-1 if batch is None else batch * num_frames, 3, *sizes], "float32", "frames")
+    shape = [-1 if batch is None else batch * num_frames, model.in_channels, *sizes]
+    spec = paddle.static.InputSpec(shape, "float32", "frames")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about recording; the result is compared
-            layer = prepare_for_export(model, num_frames, volumes)
+            layer = model.prepare_for_export(num_frames, volumes)
             network = paddle.jit.to_static(layer, input_spec=[spec], full_graph=True)
             network.eval()
             paddle.jit.save(network, str(Path(folder) / STEM))

@@ -27,8 +27,8 @@ from inference.export import (
     convert_to_onnx,
     eager_outputs,
     export_paddle,
-    needs_fixed_sizes,
 )
+from models import needs_fixed_sizes
 from utils.errors import RunError, UserError
 
 BACKEND_OF_FORMAT = {"paddle": "paddle_inference", "onnx": "onnxruntime"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,10 +14,12 @@ from datareader import Failure, VideoItem, VideoViews, VideoWindows, build_view_
 from datareader.video import VideoError, printable
 from inference.backends import BackendSpec
 from inference.classify import failure_record, output_names, progress_in_video
-from models.nonlocal_model.stage_features import STAGES, pooled_features
 from utils.errors import UserError
 from utils.files import write_atomically
 from utils.log import Progress
+
+if TYPE_CHECKING:
+    from models.recognizer import Recognizer
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,8 @@ def predict_features(
         loader = build_view_loader(config, items, section="INFER", views=options.views)
         compute = view_features
     model = replace(backend, backend="paddle").build().model
-    if options.stage not in STAGES:
-        raise UserError(f"--features={options.stage}: the network's stages are {', '.join(STAGES)}")
+    if options.stage not in model.stage_names:
+        raise UserError(f"--features={options.stage}: the network's stages are {', '.join(model.stage_names)}")
     for video in loader:
         if isinstance(video, Failure):
             yield failure_record(video, progress)
@@ -103,3 +106,12 @@ def _clip_features(model, views: VideoViews, stage: str, batch_size: int) -> np.
     rows = [pooled_features(model, views.clips(ids[i : i + batch_size]), stage) for i in ids[::batch_size]]
     rows = np.concatenate(rows)
     return rows.reshape(len(views.clip_indices), len(views.crops), -1).mean(1)
+
+
+def pooled_features(model: Recognizer, clips: np.ndarray, stage: str) -> np.ndarray:
+    """The mean over frames and positions of a stage's output: clips float32 [N, C, T, H, W] -> float32 [N, c]."""
+    import paddle
+
+    with paddle.no_grad():
+        features = model.forward_features(paddle.to_tensor(clips), [stage])[stage]  # [N, c, t, h, w]
+    return features.mean([3, 4]).mean(2).numpy()

@@ -14,6 +14,7 @@ from configs.schema import ARCHS
 
 if TYPE_CHECKING:
     from configs.schema import Config
+    from models.recognizer import Recognizer
 
 
 @dataclass(frozen=True)
@@ -21,12 +22,15 @@ class Family:
     """What the program knows of a family of networks. Places are written "package.module:name".
 
     archs: values of MODEL.arch, the first is the default.
-    builder: function (config) -> network with fresh weights.
+    options: function (config) -> frozen dataclass, which is all that `builder` reads of a configuration. Its method
+        needs_fixed_sizes(num_frames, height, width), where it has one, answers for `needs_fixed_sizes`.
+    builder: function (options) -> `models.recognizer.Recognizer` with fresh weights.
     sections: the family's own sections of the configuration -> their dataclasses, written as those of configs.schema.
     weight_names: the module of weights/ with the family's tables of tensor names; "": only our own names.
     """
 
     archs: tuple[str, ...]
+    options: str
     builder: str
     sections: Mapping[str, str] = field(default_factory=dict)
     weight_names: str = ""
@@ -45,18 +49,30 @@ def load(place: str) -> Any:
 FAMILIES: dict[str, Family] = {
     "NONLOCAL": Family(
         archs=tuple(ARCHS),
-        builder="models.nonlocal_model.nonlocal_model:model_from_config",
+        options="models.nonlocal_model.options:options_from_config",
+        builder="models.nonlocal_model.resnet_video:build",
         weight_names="weights.nonlocal_names",
     ),
 }
 
 
-def build_model(config: Config):
-    """The network that `config.MODEL` names, with fresh weights."""
-    return load(FAMILIES[config.MODEL.name].builder)(config)
+def model_options(config: Config) -> Any:
+    """The frozen dataclass that describes the network of a configuration: all that its builder reads."""
+    return load(FAMILIES[config.MODEL.name].options)(config)
+
+
+def build_model(config: Config) -> Recognizer:
+    """The network that a configuration describes, with fresh weights."""
+    return load(FAMILIES[config.MODEL.name].builder)(model_options(config))
+
+
+def needs_fixed_sizes(config: Config, num_frames: int, height: int, width: int) -> bool:
+    """Whether an export for clips [T, H, W] must know their sizes; so unless the family's options say no."""
+    check = getattr(model_options(config), "needs_fixed_sizes", None)
+    return check is None or check(num_frames, height, width)
 
 
 def __getattr__(name: str) -> Any:
-    if name == "NonLocalModel":
-        return load("models.nonlocal_model.nonlocal_model:NonLocalModel")
+    if name == "NonLocalModel":  # imports Paddle, which the table does not need
+        return load("models.nonlocal_model.resnet_video:NonLocalModel")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

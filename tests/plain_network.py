@@ -6,7 +6,7 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 
-from models import NonLocalModel
+from models.recognizer import Recognizer
 
 
 def plain_logits(state: dict, clips, *, stem_temporal_stride=1, pool1=(1, 1), pool_padding=0, head=7, epsilon=1e-5):
@@ -57,7 +57,7 @@ def plain_logits(state: dict, clips, *, stem_temporal_stride=1, pool1=(1, 1), po
     return paddle.matmul(x, state["head.weight"]) + state["head.bias"]
 
 
-def randomized(model: NonLocalModel, seed: int = 0) -> NonLocalModel:
+def randomized(model: Recognizer, seed: int = 0) -> Recognizer:
     """Every tensor away from its starting value, so that no branch is silent."""
     rng = np.random.default_rng(seed)
     state = {}

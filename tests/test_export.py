@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from configs import load_config
-from inference import folding
 from inference.backends import PACKAGES, missing_packages, open_session
 from models import build_model
+from models.recognizer import Recognizer
 from tests.plain_network import randomized
 from tests.script_runs import ROOT, make_videos, run_script, tiny_config
 from training.checkpoint import save_arrays
@@ -94,14 +94,15 @@ def test_onnx(monkeypatch, tmp_path, network):
 
 
 def test_an_export_that_computes_something_else_is_not_kept(monkeypatch, tmp_path, network, capsys):
-    right = folding.fold_norms
+    right = Recognizer.prepare_for_export
 
-    def wrong(model, volumes):
-        folded = right(model, volumes)
-        folded.head.bias.set_value(folded.head.bias + paddle.to_tensor([0.0, 0.0, 1.0]))
+    def wrong(model, num_frames, volumes):
+        folded = right(model, num_frames, volumes)
+        bias = folded.model.head.bias
+        bias.set_value(bias + paddle.to_tensor([0.0, 0.0, 1.0]))
         return folded
 
-    monkeypatch.setattr(folding, "fold_norms", wrong)
+    monkeypatch.setattr(Recognizer, "prepare_for_export", wrong)
     assert export(monkeypatch, network, tmp_path / "out") == 1
     assert "something else" in capsys.readouterr().err and list((tmp_path / "out").iterdir()) == []
 

@@ -12,9 +12,8 @@ from configs import load_config
 from inference import add_backend_flags, backends, build_backend, score_views
 from inference import export as exporting
 from inference.backends import BACKENDS, PACKAGES, candidates, missing_packages
-from inference.folding import FoldedConv, fold_norms
 from models import build_model
-from models.nonlocal_model.layers import FramesConv
+from models.layers import FoldedConv, FramesConv, merge_clips
 from tests.plain_network import randomized
 from tests.script_runs import tiny_config
 from training.checkpoint import save_arrays
@@ -78,11 +77,12 @@ def test_folding_changes_nothing_but_rounding(tmp_path, options):
     model = randomized(build_model(config))
     model.eval()
     before = {name: t.numpy().copy() for name, t in model.state_dict().items()}
-    folded = fold_norms(model)
     clips = paddle.to_tensor(random_clips(2))
+    num_frames, frames = clips.shape[2], merge_clips(clips)
+    folded = model.prepare_for_export(num_frames)
     with paddle.no_grad():
-        expected, found = model(clips).numpy(), folded(clips).numpy()
-        of_volumes = fold_norms(model, volumes=True).forward_volumes(clips).numpy()
+        expected, found = model(clips).numpy(), folded(frames)[1].numpy()
+        of_volumes = model.prepare_for_export(num_frames, volumes=True)(frames)[1].numpy()
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
     np.testing.assert_allclose(of_volumes, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
     assert not [name for name in folded.state_dict() if ".bn." in name]
@@ -98,7 +98,7 @@ def test_stacked_frames_are_widened_to_what_processors_take_at_once():
 
 
 def test_large_clips_are_exported_for_their_size_and_agree(network, monkeypatch):
-    monkeypatch.setattr("inference.folding.MAX_FREE_VALUES", 4 * 64 * 64)
+    monkeypatch.setattr("models.nonlocal_model.options.MAX_FREE_VALUES", 4 * 64 * 64)
     clips = random_clips(2, 64, 96)
     backend = backend_of(network, "paddle_inference")
     np.testing.assert_allclose(backend.scores(clips), backend_of(network, "paddle").scores(clips), atol=2e-6)

@@ -10,10 +10,9 @@ import pytest
 
 from configs import load_config
 from datareader import build_view_loader, read_list
-from inference.features import FeatureOptions, predict_features
+from inference.features import FeatureOptions, pooled_features, predict_features
 from models import build_model
-from models.nonlocal_model.layers import max_over_frames
-from models.nonlocal_model.stage_features import pooled_features, recorded_outputs
+from models.layers import MaxOverFrames
 from tests.script_runs import make_videos, tiny_config, write_list
 from utils.log import Progress
 
@@ -42,12 +41,12 @@ def stages_by_hand(model, clips):
     x = paddle.nn.functional.max_pool2d(paddle.nn.functional.relu(model.stem(x, num_frames)), 3, 2)
     found = {}
     for k in range(2, 6):
-        for name, layer in getattr(model, f"stage{k}").named_children():
-            x = layer(x, num_frames) if name.startswith("block") else layer.forward_frames(x, num_frames)
+        for layer in getattr(model, f"stage{k}").children():
+            x = layer(x, num_frames)
         maps = x.numpy().reshape(num_clips, num_frames, *x.shape[1:])
         found[f"res{k}"] = maps.mean((1, 3, 4))
         if k == 2:
-            x, num_frames = max_over_frames(x, num_frames, 2, 2), num_frames // 2
+            x, num_frames = MaxOverFrames(2, 2)(x, num_frames), num_frames // 2
     return found
 
 
@@ -62,14 +61,16 @@ def test_features_are_the_mean_of_each_stage_s_output(model):
         np.testing.assert_array_equal(model(paddle.to_tensor(clips)).numpy(), before)  # nothing is left behind
 
 
-def test_recording_ends_with_its_context(model):
-    clips = paddle.zeros([1, 3, 4, 40, 40])
-    for stage in ("res4", "res5"):
-        with recorded_outputs(model, stage) as outputs, paddle.no_grad():
-            model(clips)
+def test_nothing_behind_the_wanted_stage_is_computed(model):
+    clips, calls = paddle.zeros([1, 3, 4, 40, 40]), []
+    hook = model.stage5.block0.register_forward_post_hook(lambda *_: calls.append(1))
+    try:
         with paddle.no_grad():
-            model(clips)
-        assert len(outputs) == 1 and outputs[0][1] == 2
+            found = model.forward_features(clips, ["res3", "res4"])
+            assert not calls and {name: x.shape[2] for name, x in found.items()} == {"res3": 2, "res4": 2}
+            assert list(model.forward_features(clips)) == ["res2", "res3", "res4", "res5"] and calls
+    finally:
+        hook.remove()
 
 
 @dataclass(frozen=True)

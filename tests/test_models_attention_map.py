@@ -15,7 +15,7 @@ from models.nonlocal_model.attention_map import (
     recorded_inputs,
 )
 from models.nonlocal_model.nonlocal_block import EXTENTS, INSTANTIATIONS, NonLocalBlock
-from models.nonlocal_model.resnet_video import Norm, Stem
+from models.nonlocal_model.options import Norm, Stem
 from utils.errors import UserError
 
 NARROW = {"stem_channels": 4, "res2_channels": 8, "inner_channels": 2}
@@ -31,7 +31,7 @@ def test_rows_are_the_weights_that_the_block_uses(instantiation, extent, group_f
     block = NonLocalBlock(6, 4, instantiation, norm="none", **options)
     block.out.weight.set_value(paddle.eye(6, 4).reshape([6, 4, 1, 1, 1]))  # z - x is y itself in the first 4 channels
     x = paddle.randn([3, 6, 4, 5])
-    y = (block.forward_frames(x, 3) - x)[:, :4].numpy()
+    y = (block(x, 3) - x)[:, :4].numpy()
     places = list(np.ndindex(3, 4, 5))
     weights, values = attention_rows(block, x, 3, places)
     for (t, h, w), row in zip(places, weights):

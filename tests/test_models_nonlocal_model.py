@@ -7,7 +7,7 @@ import pytest
 import models
 from configs import load_config
 from models import NonLocalModel
-from models.nonlocal_model.resnet_video import Norm, Stem, res5_side
+from models.nonlocal_model.options import Norm, Stem, res5_side
 from tests.plain_network import plain_logits, randomized
 from utils.errors import UserError
 
@@ -118,7 +118,7 @@ def test_a_fresh_networks_blocks_change_nothing():
         logits = model(x)
         for name, layer in model.named_sublayers():
             if name.endswith("nl1") or name.endswith("nl0"):
-                layer.forward_frames = lambda x, num_frames: x
+                layer.forward = lambda x, num_frames: x
         assert (model(x) == logits).all()
 
 
@@ -139,7 +139,7 @@ def test_the_configuration_reaches_the_network():
     overrides = ["RESNETS.blocks_per_stage=[1,2,2,1]", "RESNETS.res2_channels=16", "RESNETS.stem_channels=8"]
     config = load_config("configs/nonlocal.yaml", [*overrides, "RESNETS.width_per_group=4", "TRAIN.crop_size=112"])
     model = models.build_model(config)
-    assert model.head_pool_size == 4
+    assert model.head.options.pool_size == 4
     assert "stage3.nl1.theta.weight" in model.state_dict()
     assert model.head.weight.shape == [128, 400]
 
@@ -178,7 +178,7 @@ def test_dropout_in_front_of_the_classifier_drops_its_share_and_scales_the_rest(
     x = clips(1, 3, 2, 64, 64)
     with paddle.no_grad():
         features = model(x).numpy().ravel()
-        model.dropout.train()  # norms stay as they are
+        model.head.dropout.train()  # norms stay as they are
         seen = np.stack([model(x).numpy().ravel() for _ in range(60)])
     used = np.abs(features) > 1e-3
     assert used.sum() > 50

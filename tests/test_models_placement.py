@@ -6,8 +6,8 @@ import pytest
 
 from configs import load_config
 from models import NonLocalModel, build_model
+from models.nonlocal_model.options import Norm, Stem
 from models.nonlocal_model.placement import block_positions, group_frames_by_stage
-from models.nonlocal_model.resnet_video import Norm, Stem
 from utils.errors import UserError
 
 NARROW = {"stem_channels": 4, "res2_channels": 8, "inner_channels": 2}
@@ -136,6 +136,6 @@ def test_frozen_models_with_groups_as_the_authors_ran_them():
     block = model.stage3.nl1
     block.out.weight.set_value(paddle.randn(block.out.weight.shape))
     frames = paddle.randn([2 * 8, 16, 4, 4])
-    together = block.forward_frames(frames, 8).numpy()
-    apart = np.concatenate([block.forward_frames(frames[i : i + 4], 4).numpy() for i in range(0, 16, 4)])
+    together = block(frames, 8).numpy()
+    apart = np.concatenate([block(frames[i : i + 4], 4).numpy() for i in range(0, 16, 4)])
     assert np.abs(together - apart).max() < 1e-5

@@ -11,6 +11,7 @@ import pytest
 from configs import load_config
 from datareader import probe
 from models import NonLocalModel, build_model
+from models.recognizer import Recognizer
 from tests.plain_network import randomized
 from tests.script_runs import tiny_config
 from tests.video_factory import draw_video, ffmpeg_frames
@@ -25,7 +26,7 @@ def tools():
     return visualize_attention, attention_drawing
 
 
-def network(instantiation: str = "embedded_gaussian") -> NonLocalModel:
+def network(instantiation: str = "embedded_gaussian") -> Recognizer:
     paddle.seed(0)
     model = NonLocalModel(
         1, 3, widths={"stem_channels": 4, "res2_channels": 8, "inner_channels": 4}, blocks_per_stage=(1, 1, 1, 1),

@@ -8,14 +8,15 @@ import pytest
 from paddle import nn
 
 from models import NonLocalModel
-from models.nonlocal_model.resnet_video import Norm
+from models.nonlocal_model.options import Norm
+from models.recognizer import Recognizer
 from training.norms import estimate_statistics, freeze, norms_of
 from training.recompute import recompute_blocks
 from utils.errors import UserError
 from utils.parallel import Processes
 
 
-def network() -> NonLocalModel:
+def network() -> Recognizer:
     paddle.seed(0)
     return NonLocalModel(
         2, 3, blocks_per_stage=[1, 2, 2, 1], nonlocal_positions={3: [1], 4: [1]}, head_pool_size=1, dropout_rate=0.0,

@@ -8,7 +8,7 @@ import pytest
 from paddle import nn
 
 from configs.schema import Train
-from models.nonlocal_model.layers import FrozenAffine
+from models.layers import FrozenAffine
 from training.optimiser import (
     build_optimizer,
     clip_gradients,

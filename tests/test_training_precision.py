@@ -10,7 +10,7 @@ import pytest
 from configs.loading import check_consistency
 from configs.schema import ARCHS, Config
 from models import NonLocalModel, build_model
-from models.nonlocal_model.resnet_video import Norm
+from models.nonlocal_model.options import Norm
 from training.optimiser import build_optimizer
 from training.precision import Precision, build_network
 from utils.errors import UserError

@@ -106,7 +106,7 @@ def _measure(config_path: str, count_only: bool, clock: str) -> dict[str, Any]:
 
 def multiply_adds(model, clip) -> int:
     """Multiply-adds of one forward pass of a clip [1, 3, T, H, W] by the formulas, cheap orders not counted as such."""
-    from models.nonlocal_model.layers import FramesConv
+    from models.layers import FramesConv
     from models.nonlocal_model.nonlocal_block import NonLocalBlock
 
     total, hooks = [0], []
@@ -126,7 +126,7 @@ def multiply_adds(model, clip) -> int:
     logits = model(clip)
     for hook in hooks:
         hook.remove()
-    return total[0] + logits.size * model.out_channels
+    return total[0] + logits.size * model.head.weight.shape[0]
 
 
 def block_multiply_adds(block, num_frames: int, height: int, width: int) -> int:

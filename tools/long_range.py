@@ -90,7 +90,7 @@ def build(form: str, seed: int):
     import paddle
 
     from models import NonLocalModel
-    from models.nonlocal_model.resnet_video import Norm
+    from models.nonlocal_model.options import Norm
 
     paddle.seed(seed)
     block = {} if form == "none" else {"instantiation": form, "conv_init_std": 0.1, "norm_init_scale": 1.0}

@@ -28,7 +28,7 @@ def freeze(model, starts: list[str] | None, with_norms: bool) -> list:
     for start in starts or ():
         layers = [layer for name, layer in model.named_sublayers() if (name + ".").startswith(start.rstrip(".") + ".")]
         if not layers:
-            names = ", ".join(name for name, _ in model.named_children())
+            names = ", ".join(name for name, layer in model.named_children() if layer.parameters())
             raise UserError(f"TRAIN.freeze: no layer is called {start!r}; there are {names} and those inside them")
         for parameter in (p for layer in layers for p in layer.parameters()):
             parameter.stop_gradient = True

@@ -101,21 +101,21 @@ def differences(model, geometry: str) -> list[str]:
     """
     template = GEOMETRIES[geometry]
     wanted = template.get("MODEL", {})
-    stem = model.stem_geometry
+    stem, head = model.options.stem, model.options.head
     have = {
         "stem_temporal_stride": (stem.temporal_stride, 1),
         "stem_pool_temporal_kernel": (stem.pool_temporal_kernel, 1),
         "stem_pool_temporal_stride": (stem.pool_temporal_stride, 1),
         "stem_pool_padding": (stem.pool_padding, 0),
         "temporal_pool": (stem.temporal_pool, True),
-        "head_average": (model.head_average, "probabilities"),
+        "head_average": (head.average, "probabilities"),
     }
     found = [
         f"MODEL.{key}: {wanted.get(key, usual)}"
         for key, (value, usual) in have.items()
         if value != wanted.get(key, usual)
     ]
-    if "head_pool_size" in wanted and wanted["head_pool_size"] != model.head_pool_size:
+    if "head_pool_size" in wanted and wanted["head_pool_size"] != head.pool_size:
         found.append(f"MODEL.head_pool_size: {wanted['head_pool_size']}")
     blocks = template.get("NONLOCAL", {})
     for block in (layer for name, layer in model.named_sublayers() if name.rpartition(".")[2].startswith("nl")):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import paddle
 
-from models.nonlocal_model.nonlocal_model import NonLocalModel
+from models.recognizer import Recognizer
 from utils.errors import UserError
 from weights.containers import read_stored
 from weights.download import download
@@ -67,7 +67,7 @@ def read_renamed(path: str | Path, source: str = "auto", head_factor: float = ZO
         raise UserError(f"{path} cannot be read as weights: {error}") from error
 
 
-def fit_to(model: NonLocalModel, renamed: Renamed, path: str | Path, *, partial: bool = False) -> Fitted:
+def fit_to(model: Recognizer, renamed: Renamed, path: str | Path, *, partial: bool = False) -> Fitted:
     """The model's tensors out of a file's. Raises UserError naming the file."""
     target = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     try:
@@ -80,7 +80,7 @@ def fit_to(model: NonLocalModel, renamed: Renamed, path: str | Path, *, partial:
 
 
 def load_weights(
-    model: NonLocalModel,
+    model: Recognizer,
     path: str | Path,
     *,
     partial: bool = False,
@@ -109,7 +109,7 @@ def load_weights(
     )
 
 
-def _geometry_note(model: NonLocalModel, renamed: Renamed) -> list[str]:
+def _geometry_note(model: Recognizer, renamed: Renamed) -> list[str]:
     """A warning when the file's network, where its names tell, is wired otherwise than the model."""
     if renamed.source not in TELLING_SOURCES:
         return []
@@ -140,7 +140,7 @@ def published_weights(video_arc_choice: int, with_blocks: bool) -> str:
     return fetch_weights(name)
 
 
-def imagenet_weights(model: NonLocalModel) -> str:
+def imagenet_weights(model: Recognizer) -> str:
     """The local file of ImageNet weights for a network of this depth, downloaded when it is not there yet.
 
     Raises UserError before anything is downloaded when no published file fits: the network's depth or widths are not

@@ -6,7 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from models.nonlocal_model.resnet_video import BLOCKS_OF_DEPTH, IS_TEMPORAL
+from configs.schema import ARCHS
+from models.nonlocal_model.options import TEMPORAL_BLOCKS
+from models.nonlocal_model.placement import BLOCKS_OF_DEPTH
 
 BLOCK = re.compile(r"stage(\d)\.(block|nl)(\d+)\.")
 
@@ -64,15 +66,15 @@ def network_shapes(
     video_arc_choice: int, positions: Mapping[int, Sequence[int]], num_classes: int
 ) -> dict[str, tuple[int, ...]]:
     """The tensors of a full-width network with batch norms, by our names."""
-    inflated, depth = video_arc_choice in (2, 4), 50 if video_arc_choice < 3 else 101
-    shapes: dict[str, tuple[int, ...]] = {"stem.conv.weight": (64, 3, 5 if inflated else 1, 7, 7)}
+    arch = [*ARCHS.values()][video_arc_choice - 1]
+    shapes: dict[str, tuple[int, ...]] = {"stem.conv.weight": (64, 3, 5 if arch.inflated else 1, 7, 7)}
     _add_norm(shapes, "stem.bn", 64)
     in_channels = 64
-    for k, num_blocks in enumerate(BLOCKS_OF_DEPTH[depth]):
+    for k, (num_blocks, is_temporal) in enumerate(zip(BLOCKS_OF_DEPTH[arch.depth], TEMPORAL_BLOCKS.values())):
         inner, out = 64 << k, 256 << k
         for i in range(num_blocks):
             prefix = f"stage{k + 2}.block{i}"
-            kernel_frames = 3 if inflated and IS_TEMPORAL[k](i) else 1
+            kernel_frames = 3 if arch.inflated and is_temporal(i) else 1
             convs = {"a": (inner, in_channels, kernel_frames, 1, 1), "b": (inner, inner, 1, 3, 3)}
             convs["c"] = (out, inner, 1, 1, 1)
             if i == 0:

@@ -11,6 +11,7 @@ import paddle
 import paddle.nn.functional as F
 
 from models.nonlocal_model.nonlocal_block import NonLocalBlock
+from models.recognizer import Recognizer
 from utils.errors import UserError
 
 
@@ -56,15 +57,14 @@ def _between(values: np.ndarray, places: np.ndarray) -> np.ndarray:
     return values[low] * (1 - share) + values[high] * share
 
 
-def grid_of_stage(model, stage: int) -> Grid:
-    """The grid of res2..res5 of a NonLocalModel: conv1 and the strided convolutions are centred on every second
-    position; pool1 without padding is centred on the middle of its three."""
-    stem = model.stem_geometry
-    frames = stem.temporal_stride * stem.pool_temporal_stride * (2 if stage > 2 and stem.temporal_pool else 1)
-    return Grid(4 << (stage - 2), 2.0 * (1 - stem.pool_padding), frames)
+def grid_of_stage(model: Recognizer, stage: int) -> Grid:
+    """The grid of res<stage> (2 to 5) of a network of the NONLOCAL family: conv1 and the strided convolutions are
+    centred on every second position; pool1 without padding is centred on the middle of its three."""
+    frames, stride_px, _ = model.backbone.strides[f"res{stage}"]
+    return Grid(stride_px, 2.0 * (1 - model.backbone.stem_geometry.pool_padding), frames)
 
 
-def nonlocal_blocks(model) -> dict[str, NonLocalBlock]:
+def nonlocal_blocks(model: Recognizer) -> dict[str, NonLocalBlock]:
     """The blocks of a network by name, "stage3.nl1" and so on, in the order of the computation."""
     return {name: layer for name, layer in model.named_sublayers() if isinstance(layer, NonLocalBlock)}
 
@@ -72,17 +72,12 @@ def nonlocal_blocks(model) -> dict[str, NonLocalBlock]:
 @contextmanager
 def recorded_inputs(block: NonLocalBlock) -> Iterator[list]:
     """Within the context, every call of the block appends (x [N*T, C, H, W], T) to the list."""
-    calls, original = [], block.forward_frames
-
-    def recording(x, num_frames: int):
-        calls.append((x.detach(), num_frames))
-        return original(x, num_frames)
-
-    block.forward_frames = recording
+    calls: list = []
+    hook = block.register_forward_pre_hook(lambda _, inputs: calls.append((inputs[0].detach(), inputs[1])))
     try:
         yield calls
     finally:
-        del block.forward_frames
+        hook.remove()
 
 
 def attention_rows(

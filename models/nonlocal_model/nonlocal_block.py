@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import numpy as np
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
+from models.layers import (
+    HalveSpace,
+    build_norm,
+    fixed_parameter,
+    fold,
+    merge_clips,
+    scale_and_shift,
+    split_clips,
+    to_volumes,
+)
 from models.nonlocal_model import attention
-from models.nonlocal_model.layers import build_norm, max_over_space, merge_clips, split_clips, to_volumes
 from utils.errors import UserError
 
 INSTANTIATIONS = ("gaussian", "embedded_gaussian", "dot_product", "concatenation")
@@ -31,6 +41,31 @@ class Projection(nn.Layer):
             weight, bias = weight * factor, None if bias is None else bias * factor
         return F.conv2d(x, weight, bias)
 
+    def folded_with(self, scale: np.ndarray | float, shift: np.ndarray | float, volumes: bool) -> FoldedProjection:
+        """scale * (W x + b) + shift as one projection; scale, shift: numbers or [out]."""
+        return (VolumeProjection if volumes else FoldedProjection)(self, scale, shift)
+
+
+class FoldedProjection(nn.Layer):
+    """A Projection with factor, scale and shift multiplied in: weight [out, in, 1, 1], bias [out]."""
+
+    def __init__(self, projection: Projection, scale: np.ndarray | float, shift: np.ndarray | float):
+        super().__init__()
+        weight = projection.weight.squeeze(2).numpy().astype(np.float64)
+        bias = np.zeros(len(weight)) if projection.bias is None else projection.bias.numpy().astype(np.float64)
+        self.weight = fixed_parameter(self, weight * np.broadcast_to(scale, len(weight))[:, None, None, None])
+        self.bias = fixed_parameter(self, bias * scale + shift)
+
+    def forward(self, x, factor: float = 1.0):
+        return F.conv2d(x, self.weight, self.bias)
+
+
+class VolumeProjection(FoldedProjection):
+    """The same of volumes [N, C, T, H, W]."""
+
+    def forward(self, x, factor: float = 1.0):
+        return F.conv3d(x, self.weight.unsqueeze(2), self.bias)
+
 
 class NonLocalBlock(nn.Layer):
     """A non-local block with its residual sum (Wang et al., CVPR 2018, equations 1 to 6), exact in every form.
@@ -51,7 +86,8 @@ class NonLocalBlock(nn.Layer):
     conv_init_std: standard deviation of the first weights. has_bias: of theta, phi, g, out; out_has_bias: None: the
         same for out. pool_after_projection: pool phi and g in place of x (mmaction2's order).
 
-    forward(x float [N, C, T, H, W], images [N, C, H, W] or sequences [N, C, L]) -> z of x's shape.
+    forward(x float [N, C, T, H, W], images [N, C, H, W] or sequences [N, C, L]) -> z of x's shape; with `num_frames`
+    T, x is the frames of clips in a row, [N*T, C, H, W].
     Raises UserError for an unknown form or a shape that the form does not fit.
     """
 
@@ -90,6 +126,7 @@ class NonLocalBlock(nn.Layer):
         self.num_channels, self.inner_channels = num_channels, inner
         self.instantiation, self.extent = instantiation, extent
         self.subsample = subsample and extent != "time"
+        self.pool = HalveSpace()
         self.pool_after_projection = pool_after_projection
         self.group_frames, self.query_chunk = group_frames, query_chunk
         self.scale = inner**-0.5 if use_scale and instantiation == "embedded_gaussian" else 1.0
@@ -109,7 +146,9 @@ class NonLocalBlock(nn.Layer):
             init_scale = 1.0 if zero_init == "conv" else norm_init_scale
             self.bn = build_norm(norm, num_channels, norm_momentum, norm_epsilon, init_scale)
 
-    def forward(self, x):
+    def forward(self, x, num_frames: int | None = None):
+        if num_frames is not None:
+            return self._forward_frames(x, num_frames)
         sides = len(x.shape) - 2
         if sides not in (1, 2, 3) or x.shape[1] != self.num_channels:
             raise UserError(
@@ -119,28 +158,36 @@ class NonLocalBlock(nn.Layer):
         if sides < 3 and self.extent == "time":
             raise UserError(f"extent 'time' of a non-local block needs [N, C, T, H, W], not {list(x.shape)}")
         if sides == 1:
-            return self.forward_frames(x.unsqueeze(2), 1).squeeze(2)
+            return self._forward_frames(x.unsqueeze(2), 1).squeeze(2)
         if sides == 2:
-            return self.forward_frames(x, 1)
+            return self._forward_frames(x, 1)
         num_frames = x.shape[2]
         if num_frames < 1:
             raise UserError("the number of frames of a non-local block must be known when it is exported")
-        return to_volumes(self.forward_frames(merge_clips(x), num_frames), num_frames)
+        return to_volumes(self._forward_frames(merge_clips(x), num_frames), num_frames)
 
     @paddle.jit.not_to_static  # what follows depends on shapes only, so tracing it is exact
-    def forward_frames(self, x, num_frames: int):
+    def _forward_frames(self, x, num_frames: int):
         """The same from frames: x [N*T, C, H, W], the T frames of a clip in a row -> z [N*T, C, H, W]."""
         queries, keys, values = self.project(x)
         y = self._attend_groups(queries, keys, values, num_frames)
         y = self.out(_unflatten_like(y, x))
         return x + (y if self.bn is None else self.bn(y))
 
-    def forward_volumes(self, x):
-        """`forward` for folded projections, which take volumes: fewer copies where the form allows."""
-        if self.extent != "spacetime" or self.group_frames or self.instantiation == "concatenation":
-            return self.forward(x)
-        y = self._attend(*self.project(x))
-        return x + self.out(_unflatten_like(y, x))
+    def folded(self, volumes: bool) -> nn.Layer:
+        """The block of exported networks; uses this one up. volumes: forward(x [N, C, T, H, W], T)."""
+        # Forms that must take frames apart do so in a block over volumes, too.
+        is_direct = self.extent == "spacetime" and not self.group_frames and self.instantiation != "concatenation"
+        for_volumes = volumes and is_direct
+        if self.instantiation != "gaussian":
+            self.theta = self.theta.folded_with(self.scale, 0.0, for_volumes)
+            self.phi = self.phi.folded_with(1.0, 0.0, for_volumes)
+            self.scale = 1.0
+        self.g = self.g.folded_with(1.0, 0.0, for_volumes)
+        scale, shift = (1.0, 0.0) if self.bn is None else scale_and_shift(self.bn)
+        self.out, self.bn = self.out.folded_with(scale, shift, for_volumes), None
+        fold(self, for_volumes)  # the pool
+        return VolumeNonLocalBlock(self, is_direct) if volumes else self
 
     def project(self, x):
         """x [N*T, C, H, W] -> theta [N*T, d, HW], phi [N*T, d, H'W'], g [N*T, e, H'W'].
@@ -148,7 +195,7 @@ class NonLocalBlock(nn.Layer):
         theta and phi are x itself for "gaussian", and for "concatenation" a and b (d = 1), the two halves of
         w^T [theta, phi] with w multiplied into the projections.
         """
-        pooled = self._pool(x) if self.subsample else x
+        pooled = self.pool(x) if self.subsample else x
         late = self.pool_after_projection and self.subsample
         source = x if late else pooled
         values = self.g(source)
@@ -157,18 +204,14 @@ class NonLocalBlock(nn.Layer):
         elif self.instantiation == "concatenation":
             of_theta, of_phi = self.pair.weight.reshape([2, 1, self.inner_channels])
             queries = _projected(self.theta, of_theta, x)
-            keys = self._pool(self.phi(source)) if late else _projected(self.phi, of_phi, source)
+            keys = self.pool(self.phi(source)) if late else _projected(self.phi, of_phi, source)
             if late:
                 keys = F.conv2d(keys, of_phi.reshape([1, -1, 1, 1]))
         else:
             queries, keys = self.theta(x, self.scale), self.phi(source)
-            keys = self._pool(keys) if late else keys
-        values = self._pool(values) if late else values
+            keys = self.pool(keys) if late else keys
+        values = self.pool(values) if late else values
         return queries.flatten(2), keys.flatten(2), values.flatten(2)
-
-    def _pool(self, x):
-        kernel = [1 if side == 1 else 2 for side in x.shape[-2:]]
-        return x if kernel == [1, 1] else max_over_space(x, kernel)
 
     def _attend_groups(self, queries, keys, values, num_frames: int):
         """[N*T, d, HW], [N*T, d, H'W'], [N*T, e, H'W'] -> y [N*T, e, HW], each group of frames for itself."""
@@ -202,6 +245,23 @@ class NonLocalBlock(nn.Layer):
         if self.instantiation == "concatenation":
             return attention.concatenation_attention(queries.squeeze(1), keys.squeeze(1), values)
         return attention.softmax_attention(queries, keys, values, self.query_chunk)
+
+
+class VolumeNonLocalBlock(nn.Layer):
+    """A folded block over volumes: forward(x [N, C, T, H, W], T) -> the same shape.
+
+    is_direct: the block's layers take volumes; else its frames are taken apart and put together again.
+    """
+
+    def __init__(self, block: NonLocalBlock, is_direct: bool):
+        super().__init__()
+        self.block, self.is_direct = block, is_direct
+
+    def forward(self, x, num_frames: int):
+        if not self.is_direct:
+            return self.block(x)
+        y = self.block._attend(*self.block.project(x))
+        return x + self.block.out(_unflatten_like(y, x))
 
 
 def _projected(projection: Projection, row, x):

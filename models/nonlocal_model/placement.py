@@ -1,13 +1,13 @@
-"""Which residual blocks of res2..res5 a non-local block follows."""
+"""Which residual blocks of res2..res5 a non-local block follows. Plain values: this module needs no Paddle."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from models.nonlocal_model.resnet_video import BLOCKS_OF_DEPTH
 from utils.errors import UserError
 
+BLOCKS_OF_DEPTH = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}  # residual blocks of res2..res5
 STAGES = {"res2": 2, "res3": 3, "res4": 4, "res5": 5}
 PRESETS = (0, 1, 5, 10)
 

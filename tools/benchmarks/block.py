@@ -144,7 +144,7 @@ def _block(form: str, num_positions: int, is_plain: bool):
         try:
             for name, plain in PLAIN_NAMES.items():
                 setattr(attention, name, plain(attention) if is_plain else cheap[name])
-            return block.forward_frames(x, num_frames)
+            return block(x, num_frames)
         finally:
             for name, function in cheap.items():
                 setattr(attention, name, function)

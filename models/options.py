@@ -1,0 +1,38 @@
+"""Options that families share. Plain values: this module needs no Paddle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from configs.schema import Config
+
+
+@dataclass(frozen=True)
+class HeadOptions:
+    """A classification head.
+
+    pool_size: side of the average pool, stride 1; 0: the whole map. average: what `class_scores` averages over output
+    positions, "probabilities" or "logits". multi_label: scores are sigmoids, each class for itself.
+    """
+
+    num_classes: int = 400
+    dropout_rate: float = 0.5
+    init_std: float = 0.01
+    pool_size: int = 7
+    average: str = "probabilities"
+    multi_label: bool = False
+
+
+def head_options(config: Config, pool_size: int) -> HeadOptions:
+    """The head that MODEL describes. pool_size: where MODEL.head_pool_size is none."""
+    model = config.MODEL
+    return HeadOptions(
+        num_classes=model.num_classes,
+        dropout_rate=model.dropout_rate,
+        init_std=model.fc_init_std,
+        pool_size=pool_size if model.head_pool_size is None else model.head_pool_size,
+        average=model.head_average,
+        multi_label=model.multi_label,
+    )
