@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import dataclasses
 import importlib
 import os
 import re
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from configs import schema
 from tests.script_runs import ROOT, run_script
 from utils import messages_zh
 from utils.i18n import Catalogue, catalogue, columns, language, tr, wrap
@@ -117,6 +119,15 @@ def test_help_is_chinese_in_a_chinese_locale_and_english_elsewhere(script, monke
     assert all(columns(line) <= 120 for line in after.splitlines()[1:] if CHINESE.search(line))
 
 
+def test_every_key_of_the_configuration_has_a_chinese_meaning():
+    sections = [field.default_factory for field in dataclasses.fields(schema.Config)]
+    texts = [" ".join(section.__doc__.split()) for section in sections]
+    texts += [field.metadata["doc"] for section in sections for field in dataclasses.fields(section)]
+    texts += [old.limits["doc"] for old in schema.OLD_KEYS.values()]
+    texts += [limits["doc"] for keys in schema.KEYS_WITHOUT_EFFECT.values() for _, limits in keys.values()]
+    assert [text for text in texts if catalogue("zh").find(text) is None] == []
+
+
 def test_lines_are_cut_by_the_columns_of_a_terminal():
     lines = wrap("每段视频的片段数 x 裁剪数，例如 10x3（默认：按 INFER.num_test_clips 取 Nx3）；或 whole：整帧。", 20)
     assert all(columns(line) <= 23 for line in lines)  # one word of 23 columns cannot be cut
@@ -156,7 +167,7 @@ def texts_of_the_program() -> set[str]:
 def stale_entries() -> list[str]:
     """Entries of the catalogue whose English does not stand in the code."""
     texts, stale = texts_of_the_program(), []
-    for english in {**messages_zh.HELP, **messages_zh.ERRORS}:
+    for english in {**messages_zh.HELP, **messages_zh.ERRORS, **messages_zh.KEYS}:
         parts = [(text, field) for text, field, *_ in string.Formatter().parse(english)]
         plain = "".join(text + ("" if field is None else "{}") for text, field in parts)
         without_hint = "".join(text + ("" if field in (None, "hint") else "{}") for text, field in parts)

@@ -542,4 +542,193 @@ SYSTEM = {
     "Cannot allocate memory": "无法分配内存",
 }
 
-MESSAGES = {**ARGPARSE, **HELP, **ERRORS, **SYSTEM}
+# What the configuration's keys and sections mean (configs/schema.py), for docs/zh/configuration.md.
+KEYS = {
+    # sections
+    "The network: its family, architecture, classes and head.": "网络：家族、结构、类别与分类头。",
+    "What a clip is. The sections of the phases (TRAIN, VALID, TEST, INFER) follow these keys and may override them.": (
+        "片段的定义。各阶段的小节（TRAIN、VALID、TEST、INFER）沿用这里的值，也可以覆盖。"
+    ),
+    "Widths and depths of the residual trunk (family NONLOCAL).": "残差主干的宽度与深度（NONLOCAL 家族）。",
+    "The non-local blocks and where they stand (family NONLOCAL).": "non-local 模块及其位置（NONLOCAL 家族）。",
+    "Training: its list and clips, the recipe, checkpoints.": "训练：列表与片段、训练方案、检查点。",
+    "The evaluation during training: one centre crop a video.": "训练期间的验证：每段视频一个中心裁剪。",
+    "What TEST and INFER share.": "TEST 与 INFER 共有的配置项。",
+    "The test protocol of eval.py.": "eval.py 的测试方式。",
+    "The clips of predict.py and export.py.": "predict.py 与 export.py 的片段。",
+    "How video files are read.": "如何读取视频文件。",
+    # MODEL
+    "the family of networks": "网络家族",
+    "the architecture; of NONLOCAL: {names}": "网络结构；NONLOCAL 可选：{names}",
+    "number of classes": "类别数",
+    "names the class-name file data/dataset/nonlocal/<dataset>_labels.txt": (
+        "决定类别名文件 data/dataset/nonlocal/<dataset>_labels.txt"
+    ),
+    "file of class names (txt or the zoo's json); empty: by dataset": (
+        "类别名文件（txt，或模型库的 json）；留空时由 dataset 决定"
+    ),
+    "frozen scale and shift in place of batch norm, in the trunk": "主干中用冻结的 scale 与 shift 代替批归一化",
+    "fraction of features dropped in front of the classifier": "分类层之前 dropout 的比例",
+    "standard deviation of the classifier's first weights": "分类层初始权重的标准差",
+    "fraction of the old running statistics kept at each step": "每步保留旧滑动统计量的比例",
+    "added to the variance": "加在方差上的小量",
+    "first scale of the last norm of each residual branch": "每个残差分支最后一个归一化的初始 scale",
+    "temporal stride of conv1 (2 in the 32x2 and 128x1 models)": "conv1 的时间步长（32x2 与 128x1 模型为 2）",
+    "temporal kernel of pool1 (2 in the 32x2 and 128x1 models)": "pool1 的时间窗口（32x2 与 128x1 模型为 2）",
+    "temporal stride of pool1 (2 in the 32x2 and 128x1 models)": "pool1 的时间步长（32x2 与 128x1 模型为 2）",
+    "spatial padding of pool1 (1 in PySlowFast, torchvision)": "pool1 的空间填充（PySlowFast、torchvision 为 1）",
+    "pool2, which halves the frames after res2": "pool2，在 res2 之后把帧数减半",
+    "side of the last average pool; none: res5's side for INPUT.crop_size; 0: the whole map": (
+        "最后平均池化的边长；不设时取 INPUT.crop_size 对应的 res5 边长；0 表示整张特征图"
+    ),
+    "several classes a video: sigmoid, binary cross-entropy, mean average precision": (
+        "一段视频多个类别：sigmoid、二元交叉熵、平均精度均值"
+    ),
+    "what is averaged over output positions": "对各输出位置求平均的量",
+    # INPUT
+    "frames of a clip": "每个片段的帧数",
+    "frames of the video from one sampled frame to the next": "相邻两个采样帧之间相隔的视频帧数",
+    "side of the crops of TRAIN and VALID, pixels": "TRAIN 与 VALID 裁剪的边长，像素",
+    "range of the short side, pixels, both ends included; TEST and INFER take the first number as their short side and "
+    "crop_size": "短边的范围，像素，两端均含；TEST 与 INFER 取第一个数作为短边和 crop_size",
+    "channels of a clip: 3 for RGB": "片段的通道数：RGB 为 3",
+    "subtracted, per channel (one number: all channels)": "各通道减去的均值（只写一个数时用于所有通道）",
+    "the difference is divided by it, per channel": "各通道减去均值后所除的标准差",
+    # RESNETS
+    "groups of conv_b (ResNeXt when above 1)": "conv_b 的分组数（大于 1 即 ResNeXt）",
+    "channels of a group inside res2's bottlenecks; doubles with each stage": (
+        "res2 瓶颈内部每组的通道数；每个阶段加倍"
+    ),
+    "channels of conv1": "conv1 的通道数",
+    "output channels of res2; doubles with each stage": "res2 的输出通道数；每个阶段加倍",
+    "blocks of res2..res5 in place of the depth's own": "res2..res5 的块数，代替该深度自身的块数",
+    # NONLOCAL
+    "first scale of the block's norm; 0: the block starts as the identity": (
+        "模块归一化的初始 scale；0 表示模块开始时是恒等映射"
+    ),
+    "a block after each i where i mod layer_mod = layer_mod - 1 (R101, res4: 7)": (
+        "在满足 i mod layer_mod = layer_mod - 1 的每个块 i 之后放一个模块（R101 的 res4 为 7）"
+    ),
+    "non-local blocks in res3": "在 res3 中使用 non-local 模块",
+    "non-local blocks in res4": "在 res4 中使用 non-local 模块",
+    "standard deviation of the block's first weights": "模块初始权重的标准差",
+    "1: the block's convolutions have no bias": "1 表示模块的卷积没有偏置",
+    "halve height and width of x_j before phi and g": "在 phi 与 g 之前把 x_j 的高宽减半",
+    "False: dot product in place of the softmax": "False 表示用点积代替 softmax",
+    "multiply theta^T phi by (inner channels)^-0.5": "theta^T phi 乘以（内部通道数）^-0.5",
+    "the output convolution starts at 0 (for use_bn: False)": "输出卷积从 0 开始（用于 use_bn: False）",
+    "a norm after the output convolution": "输出卷积之后使用归一化",
+    "that norm is a frozen scale and shift": "该归一化为冻结的 scale 与 shift",
+    "the paper's 0, 1, 5 or 10 blocks, in place of the zoo's three keys": (
+        "论文中的 0、1、5 或 10 个模块，代替模型库的三个键"
+    ),
+    "blocks after these residual blocks, counted from 0: {{res3: [1, 3], res4: [1, 3, 5]}}": (
+        "在这些残差块之后放模块，从 0 数起：{{res3: [1, 3], res4: [1, 3, 5]}}"
+    ),
+    "the pairwise function; none: embedded_gaussian, or dot_product for use_softmax: False": (
+        "成对函数；不设时为 embedded_gaussian，use_softmax: False 时为 dot_product"
+    ),
+    "the positions that one position sees": "一个位置所能看到的位置",
+    "positions see groups of so many frames: {{res3: 4}}; none: that for MODEL.use_affine, else no groups": (
+        "各位置只看这么多帧的一组：{{res3: 4}}；不设时，MODEL.use_affine 取此值，否则不分组"
+    ),
+    "queries of a softmax computed at once; none: by size": "softmax 一次计算的查询数；不设时按尺寸决定",
+    "use_maxpool's pool after phi and g (mmaction2) in place of before": (
+        "use_maxpool 的池化放在 phi 与 g 之后（mmaction2），而不是之前"
+    ),
+    # TRAIN, VALID
+    "passes over the training list at most": "最多遍历训练列表的轮数",
+    "reading processes; never more than the machine's cores": "读取进程数；不超过机器的核心数",
+    "clips in a step, over all processes together": "每步的片段数，所有进程合计",
+    "training list, `path label` a line": "训练列表，每行 `path label`",
+    "side of the crop, pixels": "裁剪的边长，像素",
+    "frames between two sampled frames": "相邻两个采样帧的间隔帧数",
+    "range of the short side, pixels, both ends included": "短边的范围，像素，两端均含",
+    "mirror half of the clips; False where left and right are the label": (
+        "对一半的片段做镜像；标签与左右有关时设为 False"
+    ),
+    "first learning rate": "初始学习率",
+    "factor of the learning rate between two phases": "相邻两段之间学习率的衰减系数",
+    "lengths of the phases in iterations": "各段的长度，迭代次数",
+    "training ends at this iteration, whatever `epoch` says": "训练到此迭代次数结束，与 `epoch` 无关",
+    "L2 on convolutions and the classifier, their biases included": "卷积与分类层（含偏置）的 L2 正则系数",
+    "L2 on the scale and shift of batch norm": "批归一化 scale 与 shift 的 L2 正则系数",
+    "momentum": "动量",
+    "Nesterov's form of momentum": "使用 Nesterov 动量",
+    "linear rule: the recipe is written for this batch; rate x batch / it, iterations x it / batch": (
+        "线性规则：训练方案按此批大小编写；学习率乘以 batch / 此值，迭代次数乘以 此值 / batch"
+    ),
+    "how the learning rate falls: step_sizes, or half a cosine": "学习率的下降方式：按 step_sizes，或半个余弦",
+    "the learning rate grows linearly over so many first iterations": "最初若干次迭代中学习率线性上升",
+    "a batch is computed in so many pieces, their gradients added": "一个批次分成若干份计算，梯度相加",
+    "a longer gradient (norm over all parameters) is cut to it": "梯度（全部参数的范数）超过此值时裁剪到此值",
+    "fraction of each target spread evenly over all classes": "每个目标均摊到所有类别的比例",
+    "clips are blended in pairs, the ratio from Beta(alpha, alpha); 0 disables": (
+        "片段两两混合，比例取自 Beta(alpha, alpha)；0 表示不使用"
+    ),
+    "a box of another clip is pasted, area from Beta(alpha, alpha); 0 disables": (
+        "粘贴另一片段的方块，面积取自 Beta(alpha, alpha)；0 表示不使用"
+    ),
+    "of the weights' average, which is evaluated and published; 0: none": (
+        "权重滑动平均的衰减系数，用平均权重评估并发布；0 表示不使用"
+    ),
+    "training batches for norm statistics before an evaluation; 0: running ones": (
+        "评估前重新统计归一化所用的训练批次数；0 表示用滑动统计量"
+    ),
+    "norm statistics over the clips of all GPUs in place of each GPU's own": (
+        "归一化统计所有 GPU 的片段，而不是各 GPU 各自统计"
+    ),
+    "layers that are not trained, by the start of their names: [stem, res2]": (
+        "不训练的层，按名称开头指定：[stem, res2]"
+    ),
+    "norms keep their statistics, scale and shift": "归一化保持统计量、scale 与 shift 不变",
+    "of the learning rate, for all but the classifier": "分类层以外部分的学习率系数",
+    "activations of a block are computed again for its gradients: less memory, more time": (
+        "反向传播时重新计算各块的激活：省内存，费时间"
+    ),
+    "mixed precision on GPUs: its narrow type": "GPU 混合精度所用的窄类型",
+    "static: train through a compiled graph": "static 表示编译为静态图训练",
+    "iterations between two checkpoints inside an epoch; 0: none there": (
+        "一轮之内每隔多少次迭代写一个检查点；0 表示不写"
+    ),
+    "newest epoch checkpoints that are kept; 0: all": "保留最新的若干个轮检查点；0 表示全部保留",
+    "of --fix_random_seed True: first weights, order, crops, dropout": (
+        "--fix_random_seed True 时的随机种子：初始权重、顺序、裁剪、dropout"
+    ),
+    "validation list, `path label` a line": "验证列表，每行 `path label`",
+    "side of the centre crop, pixels": "中心裁剪的边长，像素",
+    "the first one is the short side, pixels": "第一个数是短边，像素",
+    # TEST, INFER, READER
+    "searched for NONLOCAL.pdparams when --weights is omitted": "省略 --weights 时在此目录中查找 NONLOCAL.pdparams",
+    "side of a view, pixels": "视图的边长，像素",
+    "the short side, pixels; both numbers are equal": "短边，像素；两个数相同",
+    "views of a video: a third as many clips, three crops each": "每段视频的视图数：片段数为其三分之一，每个片段三个裁剪",
+    "1: three crops; 2: their mirror images too": "1 为三个裁剪；2 还包括其镜像",
+    "views in a step": "每步的视图数",
+    "`path label` a line, or the zoo's four columns": "每行 `path label`，或模型库的四列格式",
+    "labels of the four columns, by line number": "四列格式的标签，按行号对应",
+    "videos expected in the list; another number prints a warning": "列表中应有的视频数；不符时打印警告",
+    "videos to predict, one a line": "待预测的视频，每行一个",
+    "a video or a folder to predict; --video_path overrides it": "待预测的视频或目录；--video_path 覆盖它",
+    "the zoo's key for MODEL.class_names; used for prediction when set": (
+        "模型库中对应 MODEL.class_names 的键；设置后用于预测"
+    ),
+    "decoder; pyav is the exact one": "解码器；pyav 是精确的",
+    "time limit for reading a video, after which it counts as broken": "读取一段视频的时限，超时按损坏处理",
+    "a larger fraction of broken videos stops training": "损坏视频的比例超过此值时停止训练",
+    # old keys, keys without effect
+    "1 to 4: {names}": "1 至 4：{names}",
+    "50 or 101; must not contradict MODEL.arch": "50 或 101；不得与 MODEL.arch 矛盾",
+    "the mean of all channels": "所有通道的均值",
+    "the deviation of all channels": "所有通道的标准差",
+    "the same": "同上",
+    "the residual branch; there is this one": "残差分支；只有这一种",
+    "the recipe's GPUs; batch_size is the whole batch on any number of them": (
+        "训练方案所用的 GPU 数；无论几个 GPU，batch_size 都是整个批次"
+    ),
+    "always as with True: Paddle keeps the learning rate outside the momentum buffer": (
+        "始终相当于 True：Paddle 的动量中不含学习率"
+    ),
+}
+
+MESSAGES = {**ARGPARSE, **HELP, **ERRORS, **SYSTEM, **KEYS}
