@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from configs.schema import Config
 from datareader.decoding import can_be_video, printable
@@ -23,38 +23,37 @@ _TWO_FIELDS = re.compile(r"(.*\S)[ \t]+(\S+)")
 _FOUR_FIELDS = re.compile(r"(.*\S)[ \t]+(\d+)[ \t]+(\d+)[ \t]+(\d+)")
 
 
-class Sample(Protocol):
-    """One thing to learn from or to recognise.
+@dataclass(frozen=True)
+class Sample:
+    """One thing to learn from or to recognise; the loaders take any object with these attributes.
 
-    sources: where each kind of input lies, {"rgb": path of a video, "flow": path}; target: a label, a tuple of labels,
-    boxes: what the task reads; id: names it in results; seconds: the moment of the video that it is, None: all of it.
-    label and labels: the target as class numbers, for tasks that classify (-1 and (): none).
+    sources: where each kind of input lies, {"rgb": path of a video, "flow": path}; target: what the task learns, a
+    label, a tuple of labels, boxes; id: its name in results; seconds: the moment of the video that it is, None: all.
     """
 
-    @property
-    def sources(self) -> Mapping[str, str]: ...
+    sources: Mapping[str, str]
+    target: Any = ()
+    id: str = ""
+    seconds: float | None = None
 
     @property
-    def target(self) -> Any: ...
+    def labels(self) -> tuple[int, ...]:
+        """The target as class numbers; () where it is none."""
+        target = (self.target,) if isinstance(self.target, int) else self.target
+        is_labels = isinstance(target, tuple) and all(isinstance(label, int) for label in target)
+        return target if is_labels else ()
 
     @property
-    def id(self) -> str: ...
-
-    @property
-    def seconds(self) -> float | None: ...
-
-    @property
-    def label(self) -> int: ...
-
-    @property
-    def labels(self) -> tuple[int, ...]: ...
+    def label(self) -> int:
+        """The first class number, -1 without one."""
+        return self.labels[0] if self.labels else NO_LABEL
 
 
 @dataclass(frozen=True)
 class VideoItem:
     """One video of a list: its path, its label (-1: none), its line in the file (from 1) and all its labels.
 
-    It is a Sample whose one source is the video itself.
+    It has the attributes of a Sample whose one source is the video.
     """
 
     path: str
@@ -68,7 +67,7 @@ class VideoItem:
 
     @property
     def target(self) -> tuple[int, ...]:
-        return self.labels
+        return self.labels or (() if self.label == NO_LABEL else (self.label,))
 
     @property
     def id(self) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 
 from configs.schema import Config
 from datareader import transforms
-from datareader.lists import Sample
+from datareader.lists import Sample, VideoItem
 from datareader.requests import RGB, CentreClip, ClipSettings, ReaderSettings, Source, TrainingClip, ViewFrames
 from datareader.transforms import TransformParameters
 from datareader.video import Limits, VideoError
@@ -43,14 +43,15 @@ class Batch:
     """N clips and what belongs to each.
 
     clips: float32 [N, C, T, S, S], normalised; label, video_id: int64 [N], video_id the sample's place in the list;
-    labels: all of each clip's labels; transforms: what was done to each clip's frames, so that boxes can follow;
-    failures: the videos that could not be read while the batch was made.
+    labels: all of each clip's labels; samples: where each clip is from; transforms: what was done to each clip's
+    frames, so that boxes can follow; failures: the videos that could not be read while the batch was made.
     """
 
     clips: np.ndarray
     label: np.ndarray
     video_id: np.ndarray
     labels: list[tuple[int, ...]] = field(default_factory=list)
+    samples: list[Sample | VideoItem | None] = field(default_factory=list)
     transforms: list[TransformParameters | None] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
 
@@ -66,8 +67,13 @@ class Loader:
     """
 
     def __init__(
-        self, config: Config, section, items: Sequence[Sample], num_workers: int | None, source: Source = RGB
-    ):  # fmt: skip
+        self,
+        config: Config,
+        section,
+        items: Sequence[Sample | VideoItem],
+        num_workers: int | None,
+        source: Source = RGB,
+    ):
         if not items:
             raise UserError("the list holds no video")
         self.items, self.source = list(items), source
@@ -113,7 +119,7 @@ class _Slot:
         batch, place, item = self.batch, self.place, self.loader.items[video_id]
         transforms.normalise(frames, self.loader.mean, self.loader.std, batch.clips[place])
         batch.label[place], batch.video_id[place], batch.labels[place] = item.label, video_id, item.labels
-        batch.transforms[place] = transform
+        batch.samples[place], batch.transforms[place] = item, transform
 
 
 class _BatchLoader(Loader):
@@ -129,7 +135,8 @@ class _BatchLoader(Loader):
     def _new_batch(self, size: int) -> Batch:
         shape = (size, len(self.mean), self.clip.clip_length, self.clip.crop_px, self.clip.crop_px)
         numbers = [np.zeros(size, np.int64) for _ in range(2)]
-        return Batch(np.empty(shape, np.float32), *numbers, labels=[()] * size, transforms=[None] * size)
+        empty: list = [None] * size
+        return Batch(np.empty(shape, np.float32), *numbers, [()] * size, [*empty], [*empty])
 
     def _batches(self, plan: Iterable[np.ndarray], epoch: int = 0) -> Iterator[Batch]:
         """For each array of video ids a batch; always one batch and two clips a worker ahead of the consumer."""
@@ -167,7 +174,7 @@ class TrainLoader(_BatchLoader):
     def __init__(
         self,
         config: Config,
-        items: Sequence[Sample],
+        items: Sequence[Sample | VideoItem],
         *,
         seed: int,
         num_workers: int | None = None,
@@ -240,7 +247,7 @@ class ValidLoader(_BatchLoader):
     def __init__(
         self,
         config: Config,
-        items: Sequence[Sample],
+        items: Sequence[Sample | VideoItem],
         *,
         num_workers: int | None = None,
         rank: int = 0,
@@ -274,7 +281,7 @@ class ValidLoader(_BatchLoader):
         good = np.flatnonzero(batch.video_id >= 0)
         if len(good) == len(batch):
             return batch
-        lists = ([values[i] for i in good] for values in (batch.labels, batch.transforms))
+        lists = ([values[i] for i in good] for values in (batch.labels, batch.samples, batch.transforms))
         return Batch(batch.clips[good], batch.label[good], batch.video_id[good], *lists, batch.failures)
 
 
@@ -290,7 +297,7 @@ class ViewLoader(Loader):
     def __init__(
         self,
         config: Config,
-        items: Sequence[Sample],
+        items: Sequence[Sample | VideoItem],
         section: str = "TEST",
         *,
         num_workers: int | None = None,

@@ -13,6 +13,8 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
+from utils.errors import UserError
+
 
 def short_side_size(height: int, width: int, short_side: int) -> tuple[int, int]:
     """(height, width) after scaling so that the shorter one is `short_side` px; the other is rounded, at least that."""
@@ -100,11 +102,10 @@ def normalise(
 
 
 def _per_channel(value: float | Sequence[float], num_channels: int) -> tuple[float, ...]:
-    if isinstance(value, (int, float)):
-        return (float(value),) * num_channels
-    if len(value) != num_channels:
-        raise ValueError(f"{len(value)} numbers for {num_channels} channels")
-    return tuple(value)
+    values = tuple(value) if isinstance(value, Sequence) else (float(value),) * num_channels
+    if len(values) != num_channels:
+        raise UserError(f"INPUT.mean and INPUT.std hold {len(values)} numbers, the frames have {num_channels} channels")
+    return values
 
 
 @lru_cache(maxsize=16)

@@ -17,7 +17,7 @@ import numpy as np
 
 from configs.schema import Config
 from datareader.decoding import MIN_DECODED_RATIO, Damage, FrameSelection, Timeline
-from datareader.lists import Sample
+from datareader.lists import Sample, VideoItem
 from datareader.loaders import Failure, Loader, clip_settings
 from datareader.requests import ClipSettings, NextFrames, ReaderSettings, ReadPixelAspect, ReadTimeline
 from datareader.sampling import clip_indices
@@ -250,7 +250,7 @@ class WindowLoader(Loader):
     def __init__(
         self,
         config: Config,
-        items: Sequence[Sample],
+        items: Sequence[Sample | VideoItem],
         *,
         views: str | None = None,
         stride_seconds: float | None = None,

@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from datareader.sampling import centre_start, clip_indices, random_start, uniform_indices, uniform_starts
+from datareader.sampling import (
+    ClipSampler,
+    centre_start,
+    clip_indices,
+    random_start,
+    uniform_indices,
+    uniform_starts,
+)
 
 
 def test_random_start_reaches_both_ends_and_nothing_else():
@@ -48,3 +55,16 @@ def test_ten_starts():
     table = uniform_indices(7, 10, 8, 8)
     assert table.shape == (10, 8)
     assert table[9].tolist() == [(6 + 8 * i) % 7 for i in range(8)]
+
+
+def test_a_sampler_places_clips_by_its_policy():
+    assert ClipSampler(4, 2, "start")(100).tolist() == [0, 2, 4, 6]
+    assert ClipSampler(4, 2, "centre")(100).tolist() == [46, 48, 50, 52]
+    assert ClipSampler(4, 2, "uniform")(100, (3, 10)).tolist() == [30, 32, 34, 36]
+    rng, same = np.random.default_rng(1), np.random.default_rng(1)
+    assert ClipSampler(4, 2, "random")(100, rng)[0] == random_start(100, 4, 2, same)
+    for frame, first in ((50, 46), (0, 0), (3, 0), (99, 92)):
+        assert ClipSampler(4, 2, "at")(100, frame)[0] == first
+    assert ClipSampler(4, 2, "at")(3, 2).tolist() == [0, 2, 1, 0]  # a short video loops
+    with pytest.raises(KeyError):
+        ClipSampler(4, 2, "middle")(100)

@@ -30,6 +30,7 @@ def clip_sheet(
 
     mean, std = (np.reshape(values, (-1, 1, 1, 1)) for values in (mean, std))
     frames = np.clip(np.asarray(clips) * std + mean, 0, 255).round().astype(np.uint8).transpose(0, 2, 3, 4, 1)
+    frames = _as_rgb(frames)
     frames = frames[:, :: -(-frames.shape[1] // MAX_FRAMES)]
     step = -(-max(frames.shape[2:4]) // MAX_SIDE_PX)
     frames = frames[:, :, ::step, ::step]
@@ -45,6 +46,14 @@ def clip_sheet(
         rows += [strip, np.concatenate(list(clip), 1)]
     longest = max(row.shape[1] for row in rows)
     return np.concatenate([np.pad(row, ((0, 0), (0, longest - row.shape[1]), (0, 0))) for row in rows], 0)
+
+
+def _as_rgb(frames: np.ndarray) -> np.ndarray:
+    """uint8 [..., C] -> [..., 3]: the channels in order, grey for those that are missing (flow has two), no more than
+    three."""
+    missing = max(0, 3 - frames.shape[-1])
+    grey = np.full((*frames.shape[:-1], missing), 128, np.uint8)
+    return np.concatenate([frames[..., :3], grey], -1)
 
 
 def write_picture(path, picture: np.ndarray) -> None:
