@@ -22,7 +22,8 @@ def _build(video_arc_choice: int, with_blocks: bool, pretrained: bool | str, num
         options = {**options, "nonlocal_positions": {}}
     model = NonLocalModel(video_arc_choice, num_classes, **options)
     if pretrained:
-        from weights.loading import load_weights, published_weights
+        from weights import load_weights
+        from weights.download import published_weights
 
         path = published_weights(video_arc_choice, with_blocks) if pretrained is True else pretrained
         print(load_weights(model, path, partial=num_classes != 400).summary())

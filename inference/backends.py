@@ -204,7 +204,7 @@ def build_backend(
     """
     import paddle
 
-    from inference.default_weights import find_weights
+    from weights import find_weights
 
     names = candidates(backend_name(backend), precision, paddle.device.get_device().partition(":")[0])
     network = NetworkSource(config, weights or find_weights(config, checkpoint_dir))

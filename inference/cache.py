@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from utils.errors import RunError
+from utils.files import file_sha256
 from weights.download import weights_folder
 
 MANIFEST = "entry.json"
@@ -64,7 +65,7 @@ def _read(folder: Path) -> dict[str, Any] | None:
     """The facts of an entry; None when it is missing or a file is not what was written."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        whole = all(file_digest(folder / name) == digest for name, digest in manifest["sha256"].items())
+        whole = all(file_sha256(folder / name) == digest for name, digest in manifest["sha256"].items())
         return manifest["facts"] if whole else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -75,7 +76,7 @@ def _make(target: Path, exporter: Exporter) -> dict[str, Any]:
     part = Path(tempfile.mkdtemp(prefix=".part.", dir=target.parent))
     try:
         facts = exporter.write(part)
-        digests = {file.name: file_digest(file) for file in sorted(part.iterdir())}
+        digests = {file.name: file_sha256(file) for file in sorted(part.iterdir())}
         (part / MANIFEST).write_text(json.dumps({"sha256": digests, "facts": facts}), encoding="utf-8")
         umask = os.umask(0)
         os.umask(umask)
@@ -103,12 +104,3 @@ def _drop_old(current: Path) -> None:
             entries.append(((folder / MANIFEST).stat().st_mtime, folder))
     for _, folder in sorted(entries, reverse=True)[MAX_ENTRIES - 1 :]:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def file_digest(path: str | Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as stream:
-        for block in iter(lambda: stream.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()

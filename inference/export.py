@@ -22,8 +22,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from configs.schema import Config
-from inference import cache
 from utils.errors import RunError
+from utils.files import file_sha256
 from utils.runtime import release_memory
 
 STEM = "net"
@@ -55,7 +55,7 @@ class NetworkSource:
     def load(self):
         """The network with its weights, in evaluation mode. Raises UserError when the file does not fit."""
         from models import build_model
-        from weights.loading import load_weights
+        from weights import load_weights
 
         model = build_model(self.config)
         print(load_weights(model, self.weights).summary())
@@ -72,7 +72,7 @@ class NetworkSource:
         for file in sorted(file for folder in SOURCE_FOLDERS for file in (root / folder).rglob("*.py")):
             sources.update(file.read_bytes())
         return {
-            "weights": cache.file_digest(self.weights),
+            "weights": file_sha256(self.weights),
             "network": dataclasses.asdict(model_options(self.config)),
             "paddle": paddle.__version__,
             "sources": sources.hexdigest(),

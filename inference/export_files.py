@@ -15,8 +15,6 @@ from configs.schema import Config
 from datareader import NO_LABEL, Failure, VideoItem, build_view_loader
 from datareader.lists import class_names_of, list_folder
 from inference.backends import check_backend, open_session
-from inference.cache import file_digest
-from inference.default_weights import find_weights
 from inference.export import (
     LOGIT_TOLERANCES,
     ONNX_FILE,
@@ -30,6 +28,8 @@ from inference.export import (
 )
 from models import needs_fixed_sizes
 from utils.errors import RunError, UserError
+from utils.files import file_sha256
+from weights import find_weights
 
 BACKEND_OF_FORMAT = {"paddle": "paddle_inference", "onnx": "onnxruntime"}
 NUM_REAL_CLIPS, NUM_RANDOM_CLIPS = 4, 2
@@ -154,7 +154,7 @@ def write_facts(
             {"shape": "[clips, positions, classes]", "meaning": "logits of each output position"},
         ],
         "class_names": names,
-        "weights": {"file": os.path.basename(weights), "sha256": file_digest(weights)},
+        "weights": {"file": os.path.basename(weights), "sha256": file_sha256(weights)},
         "paddle": paddle.__version__,
         "largest_difference_from_network": differences,
         "config": {key: dataclasses.asdict(getattr(config, key)) for key in ("MODEL", "RESNETS", "NONLOCAL", "INFER")},

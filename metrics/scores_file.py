@@ -14,7 +14,6 @@ Older files hold the first row alone.
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ import numpy as np
 
 from metrics.ledger import VideoMeter
 from utils.errors import UserError
-from utils.files import write_atomically
+from utils.files import file_sha256, write_atomically
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class VideoScores:
 def list_checksum(filelist: str | Path) -> str:
     """SHA-256 of the contents of a list, in hexadecimal. Raises UserError where it cannot be read."""
     try:
-        return hashlib.sha256(Path(filelist).read_bytes()).hexdigest()
+        return file_sha256(filelist)
     except OSError as error:
         raise UserError(f"cannot read the list {filelist}: {error.strerror or error}") from error
 

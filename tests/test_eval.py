@@ -12,13 +12,12 @@ from sklearn.metrics import average_precision_score
 import datareader
 from configs import load_config
 from datareader import probe, read_frames
-from inference.default_weights import find_weights
 from metrics import load_scores
 from models import build_model
 from tests.plain_network import plain_logits, randomized
 from tests.script_runs import ROOT, make_videos, run_script, tiny_config, write_list
-from training.checkpoint import save_arrays
 from utils.errors import UserError
+from weights import find_weights, save_weights
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +36,7 @@ def weights(tmp_path, config):
     state = randomized(build_model(load_config(config))).state_dict()
     arrays = {name: tensor.numpy() for name, tensor in state.items()}
     arrays["head.weight"] = arrays["head.weight"] * 0.02  # logits near 1: no class takes it all
-    save_arrays(tmp_path / "weights.pdparams", arrays)
+    save_weights(tmp_path / "weights.pdparams", arrays)
     return tmp_path / "weights.pdparams"
 
 

@@ -16,7 +16,7 @@ from models import build_model
 from models.recognizer import Recognizer
 from tests.plain_network import randomized
 from tests.script_runs import ROOT, make_videos, run_script, tiny_config
-from training.checkpoint import save_arrays
+from weights import save_weights
 
 SIDE = 64  # features of 32 px would be smaller than the head's pool
 
@@ -27,7 +27,7 @@ def network(tmp_path_factory):
     config = tiny_config(folder, folder / "list.txt")
     model = randomized(build_model(load_config(config)))
     model.eval()
-    save_arrays(folder / "w.pdparams", {name: t.numpy() for name, t in model.state_dict().items()})
+    save_weights(folder / "w.pdparams", {name: t.numpy() for name, t in model.state_dict().items()})
     return config, folder / "w.pdparams", model
 
 

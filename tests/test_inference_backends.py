@@ -16,8 +16,8 @@ from models import build_model
 from models.layers import FoldedConv, FramesConv, merge_clips
 from tests.plain_network import randomized
 from tests.script_runs import tiny_config
-from training.checkpoint import save_arrays
 from utils.errors import RunError, UserError
+from weights import save_weights
 
 EXPORTED = [name for name in PACKAGES if name != "paddle"]
 
@@ -34,7 +34,7 @@ def network(tmp_path_factory):
 def save_network(config, path, seed=0):
     arrays = {name: t.numpy() for name, t in randomized(build_model(config), seed).state_dict().items()}
     arrays["head.weight"] = arrays["head.weight"] * 0.02  # logits near 1: no class takes it all
-    save_arrays(path, arrays)
+    save_weights(path, arrays)
 
 
 def random_clips(num_clips, height=32, width=32, num_frames=4, seed=1) -> np.ndarray:

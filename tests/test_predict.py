@@ -14,7 +14,7 @@ from models import build_model
 from tests.plain_network import plain_logits, randomized
 from tests.script_runs import ROOT, make_videos, run_script, tiny_config, write_list
 from tests.video_factory import ffmpeg_frames
-from training.checkpoint import save_arrays
+from weights import save_weights
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def config(tmp_path, videos):
 @pytest.fixture
 def flags(tmp_path, config):
     paddle.seed(3)
-    save_arrays(
+    save_weights(
         tmp_path / "w.pdparams", {n: t.numpy() for n, t in build_model(load_config(config)).state_dict().items()}
     )
     run = [f"--weights={tmp_path / 'w.pdparams'}", f"--save_dir={tmp_path / 'out'}", "--backend=paddle"]
@@ -57,7 +57,7 @@ def state(tmp_path, flags, config):
     """Weights whose answer differs from class to class, from video to video and from view to view."""
     state = randomized(build_model(load_config(config)), seed=5).state_dict()
     state["head.weight"].set_value(state["head.weight"] * 0.02)  # logits near 1: no class takes it all
-    save_arrays(tmp_path / "w.pdparams", {name: tensor.numpy() for name, tensor in state.items()})
+    save_weights(tmp_path / "w.pdparams", {name: tensor.numpy() for name, tensor in state.items()})
     return state
 
 
@@ -105,7 +105,7 @@ def test_after_retraining_into_the_same_file_the_answer_is_the_new_network_s(
     for turn in range(2):
         if turn:
             state["head.weight"].set_value(-state["head.weight"])
-            save_arrays(tmp_path / "w.pdparams", {name: tensor.numpy() for name, tensor in state.items()})
+            save_weights(tmp_path / "w.pdparams", {name: tensor.numpy() for name, tensor in state.items()})
         assert run_script(monkeypatch, "predict", f"--video_path={videos[0][0]}", *flags, f"--backend={backend}") == 0
         found = {row["index"]: row["probability"] for row in predictions(tmp_path)[0]["top"]}
         expected = view_scores(videos[0][0], state, num_clips=2).mean(0)

@@ -15,8 +15,8 @@ from models.recognizer import Recognizer
 from tests.plain_network import randomized
 from tests.script_runs import tiny_config
 from tests.video_factory import draw_video, ffmpeg_frames
-from training.checkpoint import save_arrays
 from utils.errors import UserError
+from weights import save_weights
 
 
 @pytest.fixture()
@@ -118,7 +118,7 @@ def test_picture_and_video_have_the_shape_in_which_players_show_the_clip(tools, 
 def test_the_tool_takes_the_shape_of_pixels_from_the_video(tools, monkeypatch, tmp_path):
     config = tiny_config(tmp_path, tmp_path / "list.txt")
     model = randomized(build_model(load_config(config)))
-    save_arrays(tmp_path / "w.pdparams", {name: t.numpy() for name, t in model.state_dict().items()})
+    save_weights(tmp_path / "w.pdparams", {name: t.numpy() for name, t in model.state_dict().items()})
     video = draw_video(tmp_path / "v.mp4", 20, 48, 64, sample_aspect_ratio=(64, 51))
     flags = [f"--config={config}", f"--video_path={video}", f"--weights={tmp_path / 'w.pdparams'}"]
     tools[0].main([*flags, f"--save_dir={tmp_path / 'out'}", "--num_points=1", "--use_gpu=False"])

@@ -15,8 +15,8 @@ from models import build_model
 from tests.plain_network import randomized
 from tests.script_runs import ROOT, make_videos, tiny_config
 from tools.benchmark import JOBS
-from training.checkpoint import save_arrays
 from utils.errors import RunError
+from weights import save_weights
 
 # Stands for a Python that has PyTorch and runs torch_networks.py.
 TORCH_PYTHON = """#!/bin/sh
@@ -34,7 +34,7 @@ def tools(monkeypatch, tmp_path):
     model.eval()
 
     def network(arc, folder):
-        save_arrays(f"{folder}/w.pdparams", {name: t.numpy() for name, t in model.state_dict().items()})
+        save_weights(f"{folder}/w.pdparams", {name: t.numpy() for name, t in model.state_dict().items()})
         return config, model, f"{folder}/w.pdparams"
 
     monkeypatch.setattr(infer, "random_network", network)
@@ -94,7 +94,7 @@ def test_the_yardstick_in_pytorch_computes_our_network():
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     from models import NonLocalModel
     from tools.benchmarks.torch_networks import Network
-    from weights.export import export_arrays
+    from weights.convert import export_arrays
 
     clips = np.random.default_rng(0).standard_normal((1, 3, 8, 96, 128), np.float32)
     for number, arc in ((1, "c2d"), (2, "i3d")):

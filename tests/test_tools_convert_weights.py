@@ -14,8 +14,8 @@ from tests import source_networks as networks
 from tests.plain_network import randomized
 from tests.weight_files import python2_pickle, write_torch_zip
 from tools import convert_weights
-from training.checkpoint import save_arrays
 from utils.cli import run
+from weights import save_weights
 from weights.safe_pickle import load_pickle
 
 NARROW = ["RESNETS.stem_channels=8", "RESNETS.res2_channels=32", "RESNETS.width_per_group=8"]
@@ -38,7 +38,7 @@ def narrow_flags() -> list[str]:
 @pytest.fixture
 def own(tmp_path):
     model = randomized(build_model(load_config("configs/nonlocal.yaml", [*NARROW, "MODEL.num_classes=5"])))
-    save_arrays(tmp_path / "own.pdparams", {name: tensor.numpy() for name, tensor in model.state_dict().items()})
+    save_weights(tmp_path / "own.pdparams", {name: tensor.numpy() for name, tensor in model.state_dict().items()})
     return tmp_path / "own.pdparams"
 
 
@@ -47,7 +47,7 @@ def own(tmp_path):
 def test_there_and_back_bit_by_bit(monkeypatch, tmp_path, own, program, suffix):
     there, back = tmp_path / f"there.{suffix}", tmp_path / "back.pdparams"
     assert command(monkeypatch, own, there, "--to", program, "--quiet") == 0
-    assert command(monkeypatch, there, back, "--quiet", "--geometry=video_nonlocal_net", *narrow_flags()) == 0
+    assert command(monkeypatch, there, back, "--quiet", "--variant=video_nonlocal_net", *narrow_flags()) == 0
     first, second = load_pickle(own), load_pickle(back)
     assert set(first) == set(second)
     for name in first:
@@ -74,7 +74,7 @@ def test_table_and_counts(monkeypatch, tmp_path, capsys):
     assert "transposed" in rows["cls_head.fc_cls.weight"] and "head.weight" in rows["cls_head.fc_cls.weight"]
     assert "dropped" in rows["backbone.conv1.bn.num_batches_tracked"]
     assert "the source has no such bias" in rows["(none)"]
-    assert "327 tensors written; 0 kernels inflated; 1 dropped; 0 left out" in text
+    assert "327 tensors written; 0 kernels inflated; 1 dropped; 0 unexpected; 0 missing" in text
     config = load_config(tmp_path / "w.yaml")
     assert (config.MODEL.video_arc_choice, config.NONLOCAL.use_scale, config.TEST.video_length) == (2, False, 32)
     assert "mean [123.675" in (tmp_path / "w.yaml").read_text()
@@ -87,7 +87,7 @@ def test_start_from_images_inflated_and_named(monkeypatch, tmp_path, capsys):
     assert command(monkeypatch, path, tmp_path / "w.pdparams", *flags) == 0
     text = capsys.readouterr().out
     assert "inflated: 5 times" in text and "53 kernels inflated" in text
-    assert "left out: head.weight [256, 1000], head.bias [1000]" in text
+    assert "unexpected keys: head.weight [256, 1000], head.bias [1000]" in text
     assert "head.weight" not in load_pickle(tmp_path / "w.pdparams")
     assert load_config(tmp_path / "w.yaml").MODEL.stem_pool_padding == 1
 
@@ -102,9 +102,9 @@ def test_places_of_blocks_are_written_where_they_are_not_the_usual_ones(monkeypa
 @pytest.mark.parametrize(
     "flags, words",
     [
-        (["--geometry=long_term_feature_bank"], ["cannot be carried over", "stride 1"]),
-        (["--geometry=detectron"], ["cannot be carried over", "1x1"]),
-        (["--geometry=unknown"], ["--geometry unknown", "slowfast"]),
+        (["--variant=long_term_feature_bank"], ["cannot be carried over", "stride 1"]),
+        (["--variant=detectron"], ["cannot be carried over", "1x1"]),
+        (["--variant=unknown"], ["--variant unknown", "slowfast"]),
         (["--video_arc_choice=2"], ["another network", "conv1_w"]),
         (["--video_arc_choice=3"], ["another network", "ResNet-101"]),
         (["--num_classes=9"], ["another network", "pred_"]),

@@ -15,15 +15,13 @@ from models import build_model
 from tests import source_networks as networks
 from tests.plain_network import randomized
 from tests.weight_files import python2_pickle, write_torch_zip
-from training.checkpoint import save_arrays
 from utils.errors import RunError, UserError
-from weights import loading as module
-from weights.fit import fit
-from weights.loading import fetch_weights, load_weights, published_weights
-from weights.names import NAMINGS, all_our_names, ours_by_name, recognise
-from weights.published import DEFAULTS, WEIGHTS
-from weights.rename import Renamed
-from weights.shapes import network_kind, network_shapes
+from weights import download as module
+from weights import load_weights, save_weights
+from weights.convert import Renamed, fit
+from weights.download import fetch_weights, published_weights
+from weights.naming import all_families, recognise
+from weights.nonlocal_names import DEFAULTS, NAMES, NAMINGS, WEIGHTS, all_our_names, network_kind, network_shapes
 
 TINY = [
     "RESNETS.stem_channels=4",
@@ -45,7 +43,7 @@ def arrays_of(model) -> dict[str, np.ndarray]:
 
 
 def save(tmp_path, model, name="w.pdparams"):
-    save_arrays(tmp_path / name, arrays_of(model))
+    save_weights(tmp_path / name, arrays_of(model))
     return tmp_path / name
 
 
@@ -72,7 +70,7 @@ def test_own_file_comes_back_bit_by_bit(tmp_path):
     report = load_weights(other, save(tmp_path, model))
     for name, array in arrays_of(model).items():
         np.testing.assert_array_equal(arrays_of(other)[name], array)
-    assert report.num_loaded == len(model.state_dict()) and not report.left_out
+    assert report.num_loaded == len(model.state_dict()) and not report.unexpected and not report.reinitialised
     assert report.summary() == f"loaded {report.num_loaded} tensors from {tmp_path / 'w.pdparams'}"
 
 
@@ -83,12 +81,13 @@ def test_file_of_paddle_save(tmp_path):
     np.testing.assert_array_equal(scores(other), scores(model))
 
 
-def test_head_of_other_classes_is_left_out_of_a_start_only(tmp_path):
+def test_head_of_other_classes_is_not_loaded_by_a_start_only(tmp_path):
     path, other = save(tmp_path, randomized(build())), build("MODEL.num_classes=7")
     assert "head.weight" in refusal(other, path)
     head = other.head.weight.numpy()
     report = load_weights(other, path, partial=True)
-    assert "left out: head.weight [64, 3], head.bias [3]" in report.summary()
+    keys = "head.weight [64, 3], head.bias [3]"
+    assert report.summary().endswith(f"; unexpected keys: {keys}; reinitialised keys: head.weight, head.bias")
     np.testing.assert_array_equal(other.head.weight.numpy(), head)
     assert report.num_loaded == len(other.state_dict()) - 2
 
@@ -142,7 +141,7 @@ def test_training_blobs_are_dropped_and_strangers_are_not(tmp_path):
     (tmp_path / "w.pkl").write_bytes(python2_pickle({**arrays, **extra}, model_iter))
     assert load_weights(model, tmp_path / "w.pkl").num_loaded == 327
     (tmp_path / "w.pkl").write_bytes(python2_pickle({**arrays, "conv9_w": np.zeros(2, np.float32)}))
-    assert "conv9_w" in refusal(model, tmp_path / "w.pkl") and "1 left over" in refusal(model, tmp_path / "w.pkl")
+    assert "conv9_w" in refusal(model, tmp_path / "w.pkl") and "1 unexpected" in refusal(model, tmp_path / "w.pkl")
     del arrays["res4_3_branch2b_w"]
     (tmp_path / "w.pkl").write_bytes(python2_pickle(arrays))
     assert "1 tensors missing" in refusal(model, tmp_path / "w.pkl", partial=True)
@@ -168,7 +167,7 @@ def test_bias_in_front_of_a_norm_moves_into_its_mean():
     arrays = {"stage3.nl1.out.weight": np.ones((4, 2, 1, 1, 1), np.float32), **norm}
     arrays["stage3.nl1.out.bias"] = rng.standard_normal(4).astype(np.float32)
     target = {name: array.shape for name, array in arrays.items() if name != "stage3.nl1.out.bias"}
-    fitted = fit(Renamed("own", "", arrays, {name: name for name in arrays}), target).arrays
+    fitted = fit(Renamed("own", "", arrays, {name: name for name in arrays}, family=NAMES), target).arrays
     x = rng.standard_normal(4)
 
     def apply(tensors, x):
@@ -193,7 +192,7 @@ def test_names_of_a_parallel_torch_model(tmp_path):
 
 
 def test_strangers_names(tmp_path):
-    save_arrays(tmp_path / "w", {"encoder.weight": np.ones(3, np.float32), "b": np.ones(3, np.float32)})
+    save_weights(tmp_path / "w", {"encoder.weight": np.ones(3, np.float32), "b": np.ones(3, np.float32)})
     assert "encoder.weight" in refusal(build(), tmp_path / "w")
     assert "--source nobody" in refusal(build(), tmp_path / "w", source="nobody")
 
@@ -201,29 +200,35 @@ def test_strangers_names(tmp_path):
 @pytest.mark.parametrize("source", NAMINGS)
 def test_every_name_leads_back(source):
     """No two of our tensors share a name anywhere."""
-    known = ours_by_name(source)
+    known = NAMES.ours_by_name(source)
     for ours in all_our_names():
         name = NAMINGS[source].name(ours)
         assert not name or known[name] == ours
-    assert recognise(known) == source
+    assert recognise(known) == (NAMES, source)
 
 
 @pytest.mark.parametrize(
-    "arc, count, values", [(1, 327, 31_747_408), (2, 327, 35_463_248), (3, 582, 50_791_760), (4, 582, 59_226_192)]
+    ("arch", "count", "values"),
+    [
+        ("c2d_r50", 327, 31_747_408),
+        ("i3d_r50", 327, 35_463_248),
+        ("c2d_r101", 582, 50_791_760),
+        ("i3d_r101", 582, 59_226_192),
+    ],
 )
-def test_shapes_of_the_published_networks(arc, count, values):
+def test_shapes_of_the_published_networks(arch, count, values):
     """Counts as published for the four networks with five blocks, statistics included."""
-    positions = {3: (1, 3), 4: (1, 3, 5) if arc < 3 else (6, 13, 20)}
-    shapes = network_shapes(arc, positions, 400)
+    positions = {3: (1, 3), 4: (1, 3, 5) if arch.endswith("r50") else (6, 13, 20)}
+    shapes = network_shapes(arch, positions, 400)
     assert len(shapes) == count and sum(int(np.prod(shape)) for shape in shapes.values()) == values
     kind = network_kind(shapes)
-    assert kind.video_arc_choice == arc and kind.positions == positions and kind.num_classes == 400
+    assert kind.arch == arch and kind.positions == positions and kind.num_classes == 400
 
 
 def test_shapes_are_those_of_the_network():
     model = build("MODEL.num_classes=4", base=[])
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    assert network_shapes(1, {3: (1, 3), 4: (1, 3, 5)}, 4) == expected
+    assert network_shapes("c2d_r50", {3: (1, 3), 4: (1, 3, 5)}, 4) == expected
 
 
 def test_weight_table_is_complete():
@@ -231,9 +236,9 @@ def test_weight_table_is_complete():
         assert entry.url.startswith("https://") and entry.licence and entry.preprocessing and entry.protocol, name
         assert entry.is_start or (entry.frames and entry.stride and entry.top1 and entry.accuracy_source), name
         assert "video-nonlocal" not in entry.url or entry.licence == "CC BY-NC 4.0"
-    for (arc, with_blocks), name in DEFAULTS.items():
+    for (arch, with_blocks), name in DEFAULTS.items():
         entry = WEIGHTS[name]
-        assert (entry.video_arc_choice, entry.with_blocks) == (arc, with_blocks) and entry.frames == 8
+        assert (entry.arch, entry.with_blocks) == (arch, with_blocks) and entry.frames == 8
 
 
 def test_fetching_from_a_mirror_and_offline(monkeypatch, tmp_path):
@@ -252,18 +257,18 @@ def test_fetching_from_a_mirror_and_offline(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arc", "file"),
+    ("arch", "file"),
     [
-        (1, "Nonlocal_ResNet50_pretrained.tar.gz"),
-        (2, "Nonlocal_ResNet50_pretrained.tar.gz"),
-        (3, "resnet101-63fe2227.pth"),
-        (4, "resnet101-63fe2227.pth"),
+        ("c2d_r50", "Nonlocal_ResNet50_pretrained.tar.gz"),
+        ("i3d_r50", "Nonlocal_ResNet50_pretrained.tar.gz"),
+        ("c2d_r101", "resnet101-63fe2227.pth"),
+        ("i3d_r101", "resnet101-63fe2227.pth"),
     ],
 )
-def test_imagenet_weights_are_those_of_the_networks_depth(monkeypatch, arc, file):
+def test_imagenet_weights_are_those_of_the_networks_depth(monkeypatch, arch, file):
     urls = []
     monkeypatch.setattr(module, "download", lambda url, **_: urls.append(url) or "file")
-    shapes = network_shapes(arc, {}, 7)
+    shapes = network_shapes(arch, {}, 7)
     network = SimpleNamespace(state_dict=lambda: {name: np.broadcast_to(0, shape) for name, shape in shapes.items()})
     assert module.imagenet_weights(network) == "file"
     assert [url.rsplit("/", 1)[1] for url in urls] == [file]
@@ -299,8 +304,9 @@ def test_the_hubs_entries_print_what_was_loaded_and_its_warning(tmp_path, capsys
     assert capsys.readouterr().out == ""
 
 
-def test_every_source_has_a_title():
-    assert set(module.SOURCE_TITLES) == set(NAMINGS)
+def test_no_two_families_share_an_entry_of_published_weights():
+    entries = [name for family in all_families() for name in family.published]
+    assert len(entries) == len(set(entries)) and entries == list(WEIGHTS)
 
 
 def test_the_table_in_the_documentation_has_every_entry():

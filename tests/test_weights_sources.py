@@ -11,17 +11,15 @@ import pytest
 from safetensors.numpy import save_file
 
 from configs import load_config
+from configs.schema import ARCHS
 from models import build_model
 from models.nonlocal_model.placement import block_positions
 from tests import source_networks as networks
 from tests.weight_files import fluid_record, python2_pickle, write_fluid_folder, write_tar, write_torch_zip
 from tools import convert_weights
-from training.checkpoint import save_arrays
-from weights.loading import load_weights
-from weights.names import NAMINGS
-from weights.rename import name_records
+from weights import load_weights, save_weights
+from weights.nonlocal_names import NAMINGS, name_records, network_shapes
 from weights.safe_pickle import load_pickle
-from weights.shapes import network_shapes
 
 NARROW = ["RESNETS.stem_channels=8", "RESNETS.res2_channels=32", "RESNETS.width_per_group=8"]
 
@@ -68,7 +66,7 @@ SOURCES = {
         None,
         8,
         write_caffe2,
-        ["--geometry=video_nonlocal_net_32x2"],
+        ["--variant=video_nonlocal_net_32x2"],
     ),
     "caffe2 with frozen norms": (
         networks.caffe2(norm_tensors=("_s", "_b"), block_norm=None, group_frames={3: 4}),
@@ -84,7 +82,7 @@ SOURCES = {
         {},
         4,
         write_caffe2,
-        ["--geometry=slowfast_nopool"],
+        ["--geometry=slowfast_nopool"],  # the flag's old name
     ),
     "paddle_fluid": (
         networks.paddle_fluid(),
@@ -135,7 +133,7 @@ def test_converted_network_computes_what_the_sources_network_does(monkeypatch, t
     arrays = source.tensors(inflated, 50, places)
     target = tmp_path / "converted.pdparams"
     convert(monkeypatch, write(tmp_path / "file", arrays), target, *flags)
-    assert "0 left out; 0 of the network not in the file" in capsys.readouterr().out
+    assert "0 unexpected; 0 missing" in capsys.readouterr().out
     model = network(target)
     for side in (224, 256) if num_frames < 16 else (96,):  # the long clip is there for its groups of frames
         clips = random_clips(side, num_frames)
@@ -155,15 +153,15 @@ def test_frozen_norms_in_a_network_of_batch_norms(tmp_path):
 
 
 def test_wiring_matters(monkeypatch, tmp_path):
-    """The test above would see it: the same tensors under another geometry give other scores."""
+    """The test above would see it: the same tensors under another variant give other scores."""
     arrays = networks.caffe2().tensors(True)
     file, clips = write_caffe2(tmp_path / "file", arrays), random_clips(96, 8)
     expected = networks.caffe2().log_probabilities(arrays, clips)
-    for geometry, is_equal in (("video_nonlocal_net", True), ("slowfast", False), ("video_nonlocal_net_32x2", False)):
-        target = tmp_path / f"{geometry}.pdparams"
-        convert(monkeypatch, file, target, f"--geometry={geometry}", "--quiet")
+    for variant, is_equal in (("video_nonlocal_net", True), ("slowfast", False), ("video_nonlocal_net_32x2", False)):
+        target = tmp_path / f"{variant}.pdparams"
+        convert(monkeypatch, file, target, f"--variant={variant}", "--quiet")
         difference = np.abs(log_scores(network(target, "MODEL.head_pool_size=3"), clips) - expected).max()
-        assert (difference < 1e-3) == is_equal, (geometry, difference)
+        assert (difference < 1e-3) == is_equal, (variant, difference)
 
 
 def test_old_zoo_equals_caffe2_once_its_factor_is_known(monkeypatch, tmp_path):
@@ -216,7 +214,7 @@ STARTS = {
     ),
     "paddle": (
         networks.image_network(is_paddle=True),
-        lambda path, arrays: [save_arrays(path, {**arrays, "StructuredToParameterName@@": {}}), path][1],
+        lambda path, arrays: [save_weights(path, {**arrays, "StructuredToParameterName@@": {}}), path][1],
     ),
 }
 
@@ -224,7 +222,7 @@ STARTS = {
 @pytest.mark.parametrize("name", STARTS)
 @pytest.mark.parametrize("arc", [1, 2])
 def test_start_from_images(tmp_path, name, arc):
-    """53 kernels, repeated over time and divided; the classifier of 1000 classes is left out and both are told."""
+    """53 kernels, repeated over time and divided; the classifier of 1000 classes is not loaded and both are told."""
     source, write = STARTS[name]
     arrays = source.tensors(False, 50, {}, classes=1000)
     if name == "paddle_fluid":
@@ -235,7 +233,7 @@ def test_start_from_images(tmp_path, name, arc):
     report = load_weights(model, write(tmp_path / "file", arrays), partial=True)
     assert report.num_inflated == 53 and "53 kernels inflated" in report.summary()
     assert "\n" not in report.summary() and report.num_loaded == 265
-    assert ("head.weight" in report.summary()) and ("left out: head.weight" in report.summary()) == (
+    assert ("head.weight" in report.summary()) and ("unexpected keys: head.weight" in report.summary()) == (
         name != "paddle_fluid"
     )
     kernel = arrays[source.conv(2, 1, "a")]
@@ -261,7 +259,7 @@ def test_cleaned_start_without_statistics_keeps_the_networks_own(tmp_path):
     report = load_weights(model, tmp_path / "clean.pkl", partial=True)
     assert report.num_inflated == 53 and report.num_loaded == 53 * 3
     assert (model.stem.bn._variance.numpy() == 1).all() and (model.stem.bn._mean.numpy() == 0).all()
-    assert "start anew" in report.summary()
+    assert "reinitialised keys" in report.summary()
 
 
 def test_containers_of_the_old_zoo_hold_the_same(tmp_path):
@@ -280,11 +278,12 @@ def test_containers_of_the_old_zoo_hold_the_same(tmp_path):
         np.testing.assert_array_equal(found, arrays["nonlocal_conv4_5_bn_variance"])
 
 
-@pytest.mark.parametrize("arc", [1, 2, 3, 4])
-def test_combined_binary_gets_its_names_from_the_shapes(arc):
-    source = networks.paddle_fluid(50 if arc < 3 else 101)
+@pytest.mark.parametrize("arch", ARCHS)
+def test_combined_binary_gets_its_names_from_the_shapes(arch):
+    depth = ARCHS[arch].depth
+    source = networks.paddle_fluid(depth)
     shapes = {}
-    for name, shape in network_shapes(arc, block_positions(50 if arc < 3 else 101), 7).items():
+    for name, shape in network_shapes(arch, block_positions(depth), 7).items():
         stage, block, part, *_ = (*name.split("."), "", "")
         k, i = int(stage[-1]) if stage[-1].isdigit() else 0, int(block[5:]) if block.startswith("block") else 0
         if not block.startswith("block"):

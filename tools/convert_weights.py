@@ -20,11 +20,12 @@ import yaml  # noqa: E402
 from tabulate import tabulate  # noqa: E402
 
 from configs import load_config  # noqa: E402
-from training.checkpoint import save_arrays  # noqa: E402
-from utils.cli import run  # noqa: E402
+from configs.schema import ARCHS  # noqa: E402
+from utils.cli import add_hidden_alias, run  # noqa: E402
 from utils.errors import UserError  # noqa: E402
 from utils.files import write_atomically, write_text  # noqa: E402
 from utils.runtime import prepare_environment  # noqa: E402
+from weights import save_weights  # noqa: E402
 from weights.safe_pickle import Refused  # noqa: E402
 
 TARGETS = ("caffe2", "slowfast", "torch")
@@ -38,8 +39,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("target", help="what to write: .pdparams, or with --to .safetensors or .npz")
     parser.add_argument("--source", dest="program", default="auto", help="whose names it has (default: by the names)")
     parser.add_argument("--to", choices=TARGETS, help="write our weights under these names")
-    parser.add_argument("--video_arc_choice", type=int, choices=(1, 2, 3, 4), help="the network (default: by the file)")
-    parser.add_argument("--geometry", default="", help="how the source's network is wired (default: its usual way)")
+    parser.add_argument("--arch", choices=tuple(ARCHS), help="the network (default: by the file)")
+    parser.add_argument("--video_arc_choice", type=int, choices=range(1, len(ARCHS) + 1), help=argparse.SUPPRESS)
+    parser.add_argument("--variant", default="", help="architecture variant of the source (default: its usual one)")
+    add_hidden_alias(parser, "--geometry", "--variant")
     parser.add_argument(
         "--head_factor", type=float, default=0.5, help="the old zoo's factor at test time (default: %(default)s)"
     )
@@ -65,15 +68,13 @@ def main() -> None:
 
 def _convert(arguments: argparse.Namespace) -> None:
     from models import build_model
-    from weights.loading import SOURCE_TITLES, fit_to, read_renamed
-    from weights.shapes import network_kind
+    from weights.convert import fit_to, read_renamed, shapes_of
 
     target = Path(arguments.target)
     if target.suffix != ".pdparams":
         raise UserError(f"{target}: the name of converted weights ends in .pdparams")
     renamed = read_renamed(arguments.source, arguments.program, arguments.head_factor)
-    kind = network_kind({name: array.shape for name, array in renamed.arrays.items()})
-    head, sections = _configuration(arguments, renamed.source, kind)
+    head, sections = _configuration(arguments, renamed.source, renamed.describe())
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / "converted.yaml"
         write_text(draft, yaml.safe_dump(sections))
@@ -82,39 +83,42 @@ def _convert(arguments: argparse.Namespace) -> None:
         name, _, value = override.partition("=")
         section, _, key = name.partition(".")
         sections.setdefault(section.strip(), {})[key.strip()] = yaml.safe_load(value)
-    fitted = fit_to(build_model(config), renamed, arguments.source, partial=arguments.partial)
+    model = build_model(config)
+    fitted = fit_to(shapes_of(model.state_dict()), renamed, arguments.source, partial=arguments.partial)
     if not arguments.quiet:
         _print_table(renamed, fitted)
-    save_arrays(target, fitted.arrays)
+    save_weights(target, fitted.arrays)
     settings = target.with_suffix(".yaml")
     write_text(settings, head + yaml.safe_dump(sections, sort_keys=False))
-    print(f"{arguments.source}: {renamed.kind}, names of {SOURCE_TITLES[renamed.source]}: {kind}")
+    title = renamed.family.namings[renamed.source].title
+    print(f"{arguments.source}: {renamed.kind}, names of {title}: {renamed.describe()}")
     counts = [f"{len(fitted.arrays)} tensors written", f"{len(fitted.inflated)} kernels inflated"]
-    counts += [f"{len(renamed.dropped)} dropped", f"{len(fitted.left_out)} left out"]
-    counts.append(f"{len(fitted.started_anew)} of the network not in the file")
+    counts += [f"{len(renamed.dropped)} dropped", f"{len(fitted.unexpected)} unexpected"]
+    counts.append(f"{len(fitted.reinitialised)} missing")
     print("; ".join(counts))
-    for title, names in (("left out", fitted.left_out), ("not in the file", fitted.started_anew)):
+    for title, names in (("unexpected", fitted.unexpected), ("missing", fitted.reinitialised)):
         if names:
-            print(f"{title}: {', '.join(names)}")
+            print(f"{title} keys: {', '.join(names)}")
     print(f"wrote {target} and {settings}")
 
 
 def _configuration(arguments: argparse.Namespace, source: str, kind) -> tuple[str, dict]:
     """Comment lines and sections of the network that computes what the source's does."""
-    from weights.geometry import INPUTS, configuration, geometry_name
+    from weights.nonlocal_names import INPUTS, configuration, variant_name
 
-    arc = arguments.video_arc_choice or kind.video_arc_choice
-    if arc is None and kind.kernel_frames == 0:
-        arc = 3 if sum(kind.blocks) == 33 else 1
-    if arc is None:
-        raise UserError(f"{arguments.source} is {kind}, which is none of these networks; tell --video_arc_choice")
+    chosen = [*ARCHS][arguments.video_arc_choice - 1] if arguments.video_arc_choice else None
+    arch = arguments.arch or chosen or kind.arch
+    if arch is None and kind.kernel_frames == 0:
+        arch = "c2d_r101" if sum(kind.blocks) == 33 else "c2d_r50"
+    if arch is None:
+        raise UserError(f"{arguments.source} is {kind}, which is none of these networks; tell --arch")
     try:
-        geometry = geometry_name(source, kind, arguments.geometry)
+        variant = variant_name(source, kind, arguments.variant)
     except Refused as error:
         raise UserError(f"{arguments.source}: {error}") from error
-    sections = configuration(geometry, kind, arc, arguments.num_classes or kind.num_classes or 400)
-    head = [f"# Written beside weights converted from {Path(arguments.source).name} (geometry: {geometry})."]
-    head += [f"# Its {INPUTS[geometry.split('_')[0]]}."] if geometry.split("_")[0] in INPUTS else []
+    sections = configuration(variant, kind, arch, arguments.num_classes or kind.num_classes or 400)
+    head = [f"# Written beside weights converted from {Path(arguments.source).name} (architecture variant: {variant})."]
+    head += [f"# Its {INPUTS[variant.split('_')[0]]}."] if variant.split("_")[0] in INPUTS else []
     return "\n".join(head) + "\n", sections
 
 
@@ -128,8 +132,9 @@ def _print_table(renamed, fitted) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> None:
-    from weights.export import export_arrays, write_safetensors
-    from weights.loading import read_renamed
+    from safetensors.numpy import save
+
+    from weights.convert import export_arrays, read_renamed
 
     target = Path(arguments.target)
     if target.suffix not in (".safetensors", ".npz"):
@@ -144,7 +149,7 @@ def _export(arguments: argparse.Namespace) -> None:
     if target.suffix == ".npz":
         write_atomically(target, lambda stream: np.savez(stream, **arrays))
     else:
-        write_atomically(target, lambda stream: write_safetensors(stream, arrays))
+        write_atomically(target, lambda stream: stream.write(save(arrays)))
     if not arguments.quiet:
         names = zip(renamed.arrays, arrays.items())
         rows = [(ours, theirs, list(array.shape)) for ours, (theirs, array) in names]

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from utils.errors import RunError, UserError
-from utils.files import write_atomically, write_text, write_together
+from utils.files import file_sha256, write_atomically, write_text, write_together
 from weights.safe_pickle import load_pickle
 
 SUFFIXES = (".json", ".pdopt", ".pdparams")
@@ -42,11 +42,6 @@ class _HashingStream:
     def write(self, data) -> int:
         self.digest.update(data)
         return self.stream.write(data)
-
-
-def save_arrays(path: Path, arrays: dict) -> None:
-    """Write {name: numpy array} as a plain pickle, atomically."""
-    write_atomically(path, lambda stream: pickle.dump(arrays, stream, protocol=4))
 
 
 def save_checkpoint(folder: Path, name: str, weights: dict, velocities: dict, state: dict[str, Any]) -> Path:
@@ -129,21 +124,13 @@ def load_checkpoint(prefix: Path) -> Checkpoint:
     for suffix in (".pdopt", ".pdparams"):
         file = Path(f"{prefix}{suffix}")
         try:
-            with open(file, "rb") as stream:
-                digest = hashlib.file_digest(stream, "sha256") if hasattr(hashlib, "file_digest") else _digest(stream)
+            digest = file_sha256(file)
         except OSError as error:
             raise UserError(f"{file}: {error.strerror}; choose another checkpoint") from error
-        if digest.hexdigest() != checksums.get(suffix):
+        if digest != checksums.get(suffix):
             raise UserError(f"{file} is damaged (its checksum is not the one in {prefix}.json)")
         arrays[suffix] = load_pickle(file)
     return Checkpoint(Path(prefix), arrays[".pdparams"], arrays[".pdopt"], state)
-
-
-def _digest(stream):
-    digest = hashlib.sha256()
-    for block in iter(lambda: stream.read(1 << 20), b""):
-        digest.update(block)
-    return digest
 
 
 def read_states(folder: Path, pattern: str = "*") -> list[tuple[str, dict[str, Any]]]:

@@ -14,7 +14,7 @@ from training.ema import PREFIX
 from training.optimiser import set_velocities
 from utils.errors import RunError, UserError
 from utils.parallel import Processes
-from weights.loading import imagenet_weights, load_weights
+from weights import load_weights
 
 IMAGENET = "imagenet"
 EPOCH_PREFIX = "NONLOCAL_epoch"
@@ -73,8 +73,11 @@ class Start:
             set_velocities(model, optimizer, {n: a for n, a in speeds.items() if n in trained})
             print(f"resumed from {self.path} at iteration {self.iteration}")
         elif pretrain:
-            path = imagenet_weights(model) if pretrain == IMAGENET else pretrain
-            print(load_weights(model, path, partial=True).summary())
+            if pretrain == IMAGENET:
+                from weights.download import imagenet_weights
+
+                pretrain = imagenet_weights(model)
+            print(load_weights(model, pretrain, partial=True).summary())
         else:
             print(f"training from scratch; --pretrain={IMAGENET} or --pretrain=FILE begins from trained weights")
 

@@ -18,7 +18,6 @@ from training.checkpoint import (
     only_writer,
     prune_checkpoints,
     read_states,
-    save_arrays,
     save_checkpoint,
     update_state,
 )
@@ -43,6 +42,7 @@ from training.validation import validate
 from utils.errors import RunError, UserError
 from utils.parallel import Processes
 from utils.runtime import available_cores
+from weights import save_weights
 
 
 class Trainer:
@@ -363,7 +363,7 @@ class Trainer:
     def publish(self, name: str) -> None:
         """Write the weights alone, as eval.py and predict.py take them."""
         if self.processes.is_first:
-            save_arrays(self.save_dir / f"{name}.pdparams", self.weights())
+            save_weights(self.save_dir / f"{name}.pdparams", self.weights())
 
     def weights(self) -> dict[str, np.ndarray]:
         """The model's parameters and statistics by name."""

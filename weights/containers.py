@@ -6,12 +6,12 @@ Sizes come from headers and are compared with the file's length before anything 
 from __future__ import annotations
 
 import io
-import json
 import os
 import struct
 import tarfile
 import zipfile
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,7 +19,6 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from utils.errors import UserError
-from weights.paddle_fluid import read_records
 from weights.safe_pickle import Refused, read_pickle
 from weights.torch_file import LEGACY_START, Tensor, read_torch_legacy, read_torch_zip
 
@@ -29,6 +28,8 @@ MAX_EXPANSION = 20  # floating-point weights hardly shrink; an archive that grow
 WRAPPERS = ("blobs", "model_state", "state_dict", "model_state_dict", "model")
 SAFETENSORS_TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4"}
 SAFETENSORS_TYPES.update({"I16": "<i2", "I8": "i1", "U8": "u1", "BOOL": "?"})
+FLUID_TYPES = {0: "?", 1: "<i2", 2: "<i4", 3: "<i8", 4: "<f2", 5: "<f4", 6: "<f8", 20: "u1", 21: "i1"}
+MAX_DESCRIPTION = 256
 # what the readers of archives raise on damaged or encrypted ones
 DAMAGE = (Refused, zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, ValueError, RuntimeError, KeyError)
 
@@ -197,32 +198,76 @@ def _read_npy(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
 
 
 def _read_safetensors(stream: BinaryIO) -> dict[str, np.ndarray]:
+    """Read by the library, whose check of the header comes before any tensor; numpy has no bfloat16, so the numbers are
+    made here."""
+    from safetensors import SafetensorError, deserialize
+
+    try:
+        entries = deserialize(stream.read())
+    except SafetensorError as error:
+        raise Refused(f"its header is damaged, or it is cut off ({error})") from error
+    arrays = {}
+    for name, entry in entries:
+        if entry["dtype"] not in SAFETENSORS_TYPES:
+            raise Refused(f"{name} is of type {entry['dtype']}")
+        numbers = np.frombuffer(entry["data"], SAFETENSORS_TYPES[entry["dtype"]]).reshape(entry["shape"])
+        is_bfloat16 = entry["dtype"] == "BF16"  # the upper half of a float32
+        arrays[name] = (numbers.astype(np.uint32) << 16).view(np.float32) if is_bfloat16 else numbers
+    return arrays
+
+
+def read_records(stream: BinaryIO) -> list[np.ndarray]:
+    """All tensors of a file of Paddle before 2.0: one, or many in the order of their names.
+
+    A record: uint32 0, uint64 number of LoD levels, uint32 0, int32 length of a description, the description (protobuf:
+    field 1 number type, field 2 sides), raw little-endian numbers. Raises Refused when it is not made of records or
+    cut off.
+    """
     num_bytes = stream.seek(0, os.SEEK_END)
     stream.seek(0)
-    (length,) = struct.unpack("<Q", stream.read(8))
-    if length > min(num_bytes - 8, 100 << 20):
-        raise Refused("it is cut off, or no safetensors file")
-    try:
-        header = json.loads(stream.read(length))
-    except RecursionError as error:
-        raise Refused("its header is damaged") from error
-    start, arrays = 8 + length, {}
-    for name, entry in header.items():
-        if name == "__metadata__":
-            continue
-        try:
-            dtype, shape = np.dtype(SAFETENSORS_TYPES[entry["dtype"]]), entry["shape"]
-            begin, end = entry["data_offsets"]
-            count = dtype.itemsize
-            for side in shape:
-                count *= side
-        except (KeyError, TypeError, ValueError) as error:
-            raise Refused(f"the entry {name} of its header is damaged") from error
-        if not all(type(n) is int and n >= 0 for n in (*shape, begin, end)) or end - begin != count:
-            raise Refused(f"the entry {name} of its header is damaged")
-        if start + end > num_bytes:
-            raise Refused("it is cut off")
-        stream.seek(start + begin)
-        numbers = np.frombuffer(stream.read(count), dtype).reshape(shape)
-        arrays[name] = (numbers.astype(np.uint32) << 16).view(np.float32) if entry["dtype"] == "BF16" else numbers
-    return arrays
+    records = []
+    while stream.tell() < num_bytes:
+        records.append(_read_record(stream, num_bytes))
+    return records
+
+
+def _read_record(stream: BinaryIO, num_bytes: int) -> np.ndarray:
+    header = stream.read(20)
+    if len(header) < 20:
+        raise Refused("it is cut off")
+    version, lod_levels, tensor_version, length = struct.unpack("<IQIi", header)
+    if version or lod_levels or tensor_version or not 0 < length <= MAX_DESCRIPTION:
+        raise Refused("it is no file of Paddle tensors, or damaged")
+    dtype, shape = _parse_description(stream.read(length))
+    count = 1
+    for side in shape:
+        count *= side
+    if count * dtype.itemsize > num_bytes - stream.tell():
+        raise Refused(f"it is cut off: a tensor of shape {shape[:6]} needs more bytes than follow")
+    return np.frombuffer(stream.read(count * dtype.itemsize), dtype).reshape(shape)
+
+
+def _parse_description(data: bytes) -> tuple[np.dtype, list[int]]:
+    kind, shape = None, []
+    numbers = _varints(data)
+    for tag in numbers:
+        value = next(numbers, None)
+        if tag == 0x08:
+            kind = value
+        elif tag == 0x10 and value is not None and value < 2**40:
+            shape.append(value)
+        else:
+            raise Refused("a tensor of it is described in an unknown way")
+    if kind not in FLUID_TYPES or len(shape) > 8:
+        raise Refused("it holds tensors of something other than numbers")
+    return np.dtype(FLUID_TYPES[kind]), shape
+
+
+def _varints(data: bytes) -> Iterator[int]:
+    value = shift = 0
+    for byte in data:
+        value |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            yield value
+            value = shift = 0

@@ -1,9 +1,8 @@
-"""Files from the network into a cache: resumed, verified, renamed into place when whole; offline it says so quickly."""
+"""Published weights, fetched into a cache: resumed, verified, renamed into place when whole."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import http.client
 import os
 import shlex
@@ -11,6 +10,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from tqdm import tqdm
 
 from utils.errors import RunError, UserError
+from utils.files import file_sha256
 
 try:
     import fcntl
@@ -28,6 +29,74 @@ HOME_VARIABLE, MIRROR_VARIABLE = "PADDLE_NONLOCAL_HOME", "PADDLE_NONLOCAL_MIRROR
 SECONDS_WITHOUT_DATA = 10.0
 BLOCK_BYTES = 1 << 20
 SCHEMES = ("http", "https", "file")
+
+
+@dataclass(frozen=True)
+class Published:
+    """Weights that somebody published; a family's entries stand in its module of names.
+
+    sha256: "" where its publisher tells none; a short one is the digits in the file's name. arch: the network, or for
+    images (is_start) the depth's first one. frames x stride: of a clip. variant: of the architecture. preprocessing,
+    protocol: of the published test. top1: percent, with accuracy_source.
+    """
+
+    url: str
+    licence: str
+    arch: str
+    with_blocks: bool
+    variant: str
+    frames: int = 8
+    stride: int = 8
+    is_start: bool = False
+    sha256: str = ""
+    preprocessing: str = "RGB, (x - 114.75) / 57.375"
+    protocol: str = "10 clips x 3 crops of 256, softmax, mean"
+    top1: float | None = None
+    accuracy_source: str = ""
+
+
+def fetch_weights(name: str) -> str:
+    """The local file of an entry of the weight tables, downloaded when it is not there yet.
+
+    Raises UserError for an unknown entry, RunError when the network fails (with the command to fetch it by hand).
+    """
+    from weights.naming import all_families
+
+    entries = {name: entry for family in all_families() for name, entry in family.published.items()}
+    if name not in entries:
+        raise UserError(f"no published weights {name!r}; there are {', '.join(entries)}")
+    entry = entries[name]
+    flag = "--pretrain=FILE" if entry.is_start else "--weights=FILE"
+    return str(download(entry.url, sha256=entry.sha256, instead=f"pass {flag}"))
+
+
+def published_weights(video_arc_choice: int, with_blocks: bool) -> str:
+    """The local file of the published 8 x 8 weights of a NONLOCAL network. Raises UserError where nobody published any.
+
+    video_arc_choice: 1 to 4, or the value of MODEL.arch.
+    """
+    from configs.schema import ARCHS
+    from weights.nonlocal_names import DEFAULTS
+
+    arch = video_arc_choice if isinstance(video_arc_choice, str) else [*ARCHS][video_arc_choice - 1]
+    name = DEFAULTS.get((arch, with_blocks))
+    if name is None:
+        raise UserError(f"nobody published weights for video_arc_choice {video_arc_choice}; pass a file of your own")
+    return fetch_weights(name)
+
+
+def imagenet_weights(model) -> str:
+    """The local file of ImageNet weights for a network of this depth, downloaded when it is not there yet.
+
+    Raises UserError before anything is downloaded when no published file fits the model.
+    """
+    from weights.naming import family_of
+
+    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    entry = family_of(shapes).image_entry
+    if entry is None:
+        raise UserError("no ImageNet weights are published for this network; pass --pretrain=FILE or leave it out")
+    return fetch_weights(entry(shapes))
 
 
 def weights_folder() -> Path:
@@ -147,7 +216,7 @@ def _transfer(source: str, part: Path) -> None:
 def _checked_copy(target: Path, sha256: str) -> Path:
     """`target`, when it is the file with this checksum; else UserError."""
     try:
-        digest = _digest(target) if sha256 else ""
+        digest = file_sha256(target) if sha256 else ""
     except OSError as error:
         raise UserError(f"cannot read {target}: {error.strerror}") from error
     if not digest.startswith(sha256.lower()):
@@ -159,19 +228,10 @@ def _checked_copy(target: Path, sha256: str) -> Path:
 
 
 def _check_transferred(part: Path, sha256: str, source: str) -> None:
-    digest = _digest(part) if sha256 else ""
+    digest = file_sha256(part) if sha256 else ""
     if not digest.startswith(sha256.lower()):
         part.unlink()
         raise UserError(
             f"what came from {source} is not the expected file (sha256 {digest[:16]}... in place of "
             f"{sha256[:16]}...); it was deleted, try again or set another {MIRROR_VARIABLE}"
         )
-
-
-def _digest(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as stream:
-        for block in iter(lambda: stream.read(BLOCK_BYTES), b""):
-            digest.update(block)
-    return digest.hexdigest()

@@ -113,7 +113,7 @@ def random_network(arc: str, folder: str) -> tuple:
     import paddle
 
     from models import build_model
-    from training.checkpoint import save_arrays
+    from weights import save_weights
 
     overrides = [f"MODEL.video_arc_choice={ARCS[arc]}", "MODEL.bn_init_gamma=0.2", "NONLOCAL.bn_init_gamma=0.5"]
     config = load_config("configs/nonlocal.yaml", overrides)
@@ -121,7 +121,7 @@ def random_network(arc: str, folder: str) -> tuple:
     model = build_model(config)
     model.eval()
     weights = Path(folder) / f"{arc}.pdparams"
-    save_arrays(weights, {name: tensor.numpy() for name, tensor in model.state_dict().items()})
+    save_weights(weights, {name: tensor.numpy() for name, tensor in model.state_dict().items()})
     return config, model, str(weights)
 
 

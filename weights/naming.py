@@ -1,0 +1,129 @@
+"""What a family of networks tells the converter: the names of its tensors in other programs, and how files are adapted.
+
+A family's module (models.FAMILIES[...].weight_names) holds one `FamilyNames` called NAMES.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from weights.convert import Renamed
+    from weights.download import Published
+
+Shapes = Mapping[str, Sequence[int]]
+
+
+@dataclass(frozen=True, eq=False)  # compared by identity: its names are computed once
+class Naming:
+    """The names of one program.
+
+    title: of the program. names: our name -> its spellings there, the usual one first; none where it has no such
+    tensor. dropped: pattern of the names in its files that are no weights. head_is_transposed: its classifier is
+    [classes, channels]. finish: adapts the renamed arrays of its files in place.
+    """
+
+    title: str
+    names: Callable[[str], Iterator[str]]
+    dropped: str = r".*\.num_batches_tracked"
+    head_is_transposed: bool = True
+    finish: Callable[[Renamed], None] | None = None
+
+    def name(self, ours: str) -> str:
+        """The program's usual name of the tensor that we call `ours`; "" where it has no such tensor."""
+        return next(iter(self.names(ours)), "")
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a set of tensors is, where the family says no more."""
+
+    num_tensors: int
+
+    def __str__(self) -> str:
+        return f"a network of {self.num_tensors} tensors"
+
+
+@dataclass(frozen=True, eq=False)
+class FamilyNames:
+    """All that weights/ knows of a family; the defaults serve a family that has only our own names.
+
+    namings: program -> its names; "own" is ours. our_names: () -> every name that a network of the family can have.
+    may_be_new: names of tensors that a start for training may lack or have in another shape. describe: {our name:
+    shape} -> what network that is: printed, and compared. adapt: (arrays, actions, shapes of the network) -> None,
+    changes arrays in place where that is exact. name_records: tensors without names -> {name: tensor}, None when they
+    are of none of the family's networks. warnings: (model, program, description of the file) -> what the model computes
+    otherwise. published: entry -> published weights. default_entry: config -> the entry taken without --weights, or
+    None. image_entry: shapes of a network -> the entry of --pretrain=imagenet; raises UserError.
+    """
+
+    namings: Mapping[str, Naming] = field(default_factory=dict)
+    our_names: Callable[[], Iterable[str]] = tuple
+    may_be_new: re.Pattern = re.compile(r"head\.")
+    describe: Callable[[Shapes], Any] = lambda shapes: Description(len(shapes))
+    adapt: Callable[[dict, dict, Shapes], None] = lambda arrays, actions, target: None
+    name_records: Callable[[list[np.ndarray]], dict[str, np.ndarray] | None] = lambda records: None
+    warnings: Callable[[Any, str, Any], list[str]] = lambda model, source, description: []
+    published: Mapping[str, Published] = field(default_factory=dict)
+    default_entry: Callable[[Any], str | None] = lambda config: None
+    image_entry: Callable[[Shapes], str] | None = None
+
+    def ours_by_name(self, source: str) -> dict[str, str]:
+        """A program's names -> ours."""
+        return _ours_by_name(self.namings[source], self.our_names)
+
+
+PLAIN = FamilyNames()
+
+
+@cache
+def _ours_by_name(naming: Naming, our_names: Callable[[], Iterable[str]]) -> dict[str, str]:
+    return {name: ours for ours in our_names() for name in naming.names(ours)}
+
+
+def family_names(family: str) -> FamilyNames:
+    """The names of a family of models.FAMILIES."""
+    from models import FAMILIES
+
+    module = FAMILIES[family].weight_names
+    return importlib.import_module(module).NAMES if module else PLAIN
+
+
+def all_families() -> list[FamilyNames]:
+    """The names of every family that has more than our own."""
+    from models import FAMILIES
+
+    return [family_names(family) for family, entry in FAMILIES.items() if entry.weight_names]
+
+
+def all_sources() -> list[str]:
+    """Every program whose names are known."""
+    return list(dict.fromkeys(source for family in all_families() for source in family.namings))
+
+
+def recognise(names: Iterable[str], source: str = "auto") -> tuple[FamilyNames, str] | None:
+    """The family and the program whose names most of these are; None when they are nobody's.
+
+    source: only this program's names are compared.
+    """
+    names = set(names)
+    best, most = None, 3 if source == "auto" else 0
+    for family in all_families():
+        for program in family.namings if source == "auto" else {source} & family.namings.keys():
+            count = len(names & family.ours_by_name(program).keys())
+            if count > most:
+                best, most = (family, program), count
+    return best
+
+
+def family_of(names: Iterable[str]) -> FamilyNames:
+    """The family whose networks have tensors of these names (ours)."""
+    found = recognise(names, "own")
+    return found[0] if found else PLAIN
