@@ -103,10 +103,8 @@ def pixel_aspect(path: str, limits: Limits | None = None) -> tuple[int, int]:
 def timeline(path: str, limits: Limits, may_decode: bool) -> Timeline | int:
     """When the frames are shown; an int, the number of packets, where the frames must be decoded to be counted and
     `may_decode` is False. Raises VideoError."""
-    from datareader.decoding import pyav_stream
-
     check_file(path)
-    return pyav_stream.timeline(path, limits, may_decode)
+    return _backend("pyav").timeline(path, limits, may_decode)
 
 
 def next_frames(
@@ -124,10 +122,8 @@ def next_frames(
     `read`; it is compared with the last call's, so it must have an equality. size: (height, width) of the result, None:
     that of the first frame. Raises VideoError.
     """
-    from datareader.decoding import pyav_stream
-
     check_file(path)
-    return pyav_stream.next_frames(path, limits, selection, first, count, prepare, size)
+    return _backend("pyav").next_frames(path, limits, selection, first, count, prepare, size)
 
 
 def _unchanged(frame: np.ndarray) -> np.ndarray:

@@ -1,14 +1,20 @@
-"""Frames through PyAV (FFmpeg's libraries): only the groups of pictures that hold a wanted frame are decoded, and in
-them non-reference pictures that nobody wants are skipped; streams that do not allow that are decoded from the start."""
+"""Frames through PyAV (FFmpeg's libraries): chosen ones, all in order from a stream kept open, times, properties.
+
+Only the groups of pictures that hold a wanted frame are decoded, and in them non-reference pictures that nobody wants
+are skipped; streams that do not allow that are decoded from the start.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import av
+import cv2
 import numpy as np
 
 from datareader.decoding.base import (
@@ -16,11 +22,14 @@ from datareader.decoding.base import (
     SQUARE_PIXELS,
     Budget,
     ChooseIndices,
+    Damage,
     FrameKeeper,
+    FrameSelection,
     Inspection,
     Limits,
     Prepare,
     Reading,
+    Timeline,
     VideoError,
     VideoInfo,
 )
@@ -35,6 +44,8 @@ MAX_COUNTED = 100_000
 MAX_PIXEL_ASPECT = 10  # a pixel more than so many times as wide as high, or as high as wide, is a damaged header's
 # Files that had to be decoded to their end to be counted: identity -> (frames, warning). Training meets them again.
 _COUNTED: dict[tuple, tuple[int, str]] = {}
+FALLBACK_FPS = 25.0
+Frames = Iterator["tuple[np.ndarray | None, bool]"]  # None: lost; True: in a damaged part of the file
 DECODE_ERRORS = (av.FFmpegError, ValueError, IndexError, OSError)
 
 
@@ -45,7 +56,7 @@ class NotSelective(Exception):
 def read(path: str, choose: ChooseIndices, limits: Limits, prepare: Prepare) -> Reading:
     """See datareader.decoding.read."""
     budget = Budget(path, limits.seconds)
-    identity = identity_of(path)
+    identity = _identity_of(path)
     if identity in _COUNTED:
         count, warning = _COUNTED[identity]
         keeper = FrameKeeper(path, choose(count), limits, prepare)
@@ -80,7 +91,7 @@ def _read_selected(path: str, stream, index: PacketIndex, keeper: FrameKeeper, l
     skips = context.codec.canonical_name in SKIPPING_CODECS
     converter = RgbConverter(stream.time_base)
     try:
-        for span, packets in packets_of(path, index, spans, limits, budget):
+        for span, packets in _packets_of(path, index, spans, limits, budget):
             _decode_span(context, span, packets, skips, numbers, keeper, converter, budget)
             if converter.size != first_size:  # the size may have changed before
                 raise NotSelective
@@ -92,17 +103,17 @@ def _read_selected(path: str, stream, index: PacketIndex, keeper: FrameKeeper, l
 
 
 def _decode_span(context, span: Span, packets, skips: bool, numbers: dict, keeper, converter, budget: Budget) -> None:
-    for frame in wanted_frames(context, span, packets, skips, budget):
+    for frame in _wanted_frames(context, span, packets, skips, budget):
         keeper.keep(numbers[frame.pts], converter(frame))
 
 
-def wanted_frames(context, span: Span, packets, skips: bool, budget: Budget) -> Iterator[av.VideoFrame]:
+def _wanted_frames(context, span: Span, packets, skips: bool, budget: Budget) -> Iterator[av.VideoFrame]:
     """The wanted frames of a span as they come out of the decoder, which ends up drained unless all came before.
 
     skips: whether the decoder may leave out other pictures. Raises NotSelective for a corrupt or a missing one.
     """
     waiting = set(span.wanted)
-    for packet in and_flush(packets):
+    for packet in _and_flush(packets):
         budget.check()
         if skips and packet is not None:
             context.skip_frame = "DEFAULT" if packet.pts in span.wanted else "NONREF"
@@ -117,7 +128,7 @@ def wanted_frames(context, span: Span, packets, skips: bool, budget: Budget) -> 
     raise NotSelective
 
 
-def packets_of(path: str, index: PacketIndex, spans: list[Span], limits: Limits, budget: Budget) -> Iterator[tuple]:
+def _packets_of(path: str, index: PacketIndex, spans: list[Span], limits: Limits, budget: Budget) -> Iterator[tuple]:
     """Each span with its packets, from memory, or from the file once more."""
     if index.packets is not None:
         for span in spans:
@@ -143,7 +154,7 @@ def _read_all(path: str, choose: ChooseIndices, limits: Limits, prepare: Prepare
     for _ in range(2):
         keeper = FrameKeeper(path, choose(assumed), limits, prepare)
         count, errors = _decode_into(keeper, path, limits, budget, to_the_end=True)
-        check_ratio(path, count, index)
+        _check_ratio(path, count, index)
         if not keeper.missing and count == assumed:
             break
         assumed = count
@@ -152,12 +163,12 @@ def _read_all(path: str, choose: ChooseIndices, limits: Limits, prepare: Prepare
     return keeper.reading(count, warning)
 
 
-def check_ratio(path: str, count: int, index: PacketIndex) -> None:
+def _check_ratio(path: str, count: int, index: PacketIndex) -> None:
     if count < max(1, MIN_DECODED_RATIO * index.num_frames):
         raise VideoError(path, f"damaged: {count} of {index.num_frames} frames can be decoded")
 
 
-def identity_of(path: str) -> tuple:
+def _identity_of(path: str) -> tuple:
     status = os.stat(path)
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
@@ -170,7 +181,7 @@ class Tally:
     errors: int = 0
 
 
-def decode_in_order(
+def _decode_in_order(
     path: str, limits: Limits, budget: Budget, tally: Tally, strict: bool = False
 ) -> Iterator[tuple[int, av.VideoFrame, RgbConverter]]:
     """(number, frame, converter) of every frame that comes; packets that fail are passed over and counted."""
@@ -179,7 +190,7 @@ def decode_in_order(
         demuxer = Demuxer(container, stream, budget)
         context = stream.codec_context
         failed = 0
-        for packet in and_flush(demuxer):
+        for packet in _and_flush(demuxer):
             budget.check()
             try:
                 frames = context.decode(packet)
@@ -197,7 +208,7 @@ def _decode_into(keeper: FrameKeeper, path: str, limits: Limits, budget: Budget,
     """Keep the wanted frames of all that decode; (frames that come, errors on the way) up to the last wanted frame, or
     to the end."""
     tally = Tally()
-    for number, frame, convert in decode_in_order(path, limits, budget, tally):
+    for number, frame, convert in _decode_in_order(path, limits, budget, tally):
         if number in keeper.missing:
             keeper.keep(number, convert(frame))
         if not to_the_end and not keeper.missing:
@@ -205,7 +216,7 @@ def _decode_into(keeper: FrameKeeper, path: str, limits: Limits, budget: Budget,
     return tally.frames, tally.errors
 
 
-def and_flush(demuxer: Demuxer) -> Iterator:
+def _and_flush(demuxer: Demuxer) -> Iterator:
     yield from demuxer
     yield None
 
@@ -225,7 +236,7 @@ def _first_of(num_frames: int) -> np.ndarray:
 
 def _first_angle(path: str, limits: Limits, budget: Budget) -> float:
     """By how many degrees the first frame is turned clockwise to be upright."""
-    for _, frame, _ in decode_in_order(path, limits, budget, Tally()):
+    for _, frame, _ in _decode_in_order(path, limits, budget, Tally()):
         return clockwise_degrees(display_matrix(frame))
     return 0.0
 
@@ -259,7 +270,7 @@ def inspect(path: str, limits: Limits) -> Inspection:
     """See datareader.decoding.inspect."""
     budget, tally = Budget(path, limits.seconds), Tally()
     shape, angle, digest = (0, 0), 0.0, hashlib.blake2b(digest_size=16)
-    for number, frame, convert in decode_in_order(path, limits, budget, tally, strict=True):
+    for number, frame, convert in _decode_in_order(path, limits, budget, tally, strict=True):
         if not number:
             shape = convert(frame).shape[:2]
             angle = clockwise_degrees(display_matrix(frame))
@@ -268,10 +279,10 @@ def inspect(path: str, limits: Limits) -> Inspection:
         digest.update(np.ascontiguousarray(rows[:, : frame.width]))
     count, errors = tally.frames, tally.errors
     if errors:  # what the decoder paints over is still shown to everybody who reads the video
-        count = sum(1 for _ in decode_in_order(path, limits, budget, Tally()))
+        count = sum(1 for _ in _decode_in_order(path, limits, budget, Tally()))
     warning = f"{errors} packets are damaged" if errors else ""
     info, index = _describe(path, limits, budget, count, shape, angle, warning)
-    check_ratio(path, count, index)
+    _check_ratio(path, count, index)
     if index.damaged and not warning:
         info = replace(info, warning="damaged or cut off: packets that are not whole")
     return Inspection(info, index.num_frames, missing_bytes(path), digest.hexdigest())
@@ -301,3 +312,196 @@ def _describe(
             sample_aspect_ratio=_upright_aspect(stream, angle),
         )
         return info, index
+
+
+@dataclass(frozen=True)
+class _Scanned:
+    index: PacketIndex
+    time_base: float
+    header_fps: float
+    container_start: float | None
+
+
+@dataclass
+class _Stream:
+    """What one request leaves for the next: the wanted frames that have not come yet."""
+
+    frames: Iterator[tuple[np.ndarray, bool, bool]]
+    budget: Budget
+    place: int
+
+
+# One of each at most: what the last request looked at.
+_SCANNED: dict[tuple, _Scanned] = {}
+_STREAMS: dict[tuple, _Stream] = {}
+
+
+def timeline(path: str, limits: Limits, may_decode: bool) -> Timeline | int:
+    """See datareader.decoding.timeline."""
+    budget = Budget(path, limits.seconds)
+    scanned = _scan(path, limits, budget)
+    index, warning = scanned.index, ""
+    if not index.sequential_reason:
+        times = index.pts[index.shown] * scanned.time_base
+    elif not may_decode:
+        return len(index.pts)
+    else:
+        times, warning = _counted_times(path, limits, budget, scanned)
+    begin = max(scanned.container_start or 0.0, 0.0)  # what lies before 0 is not played
+    begin = min(begin, float(times[0]))
+    step = index.last_duration * scanned.time_base
+    if step <= 0 or index.sequential_reason:
+        step = float(np.median(np.diff(times))) if len(times) > 1 else 1 / (scanned.header_fps or FALLBACK_FPS)
+    end = float(times[-1]) - begin + step
+    fps = (len(times) - 1) / float(times[-1] - times[0]) if len(times) > 1 else 1 / step
+    return Timeline(times - begin, end, fps, begin, warning, bool(index.sequential_reason))
+
+
+def _scan(path: str, limits: Limits, budget: Budget) -> _Scanned:
+    key = _identity_of(path)
+    if key not in _SCANNED:
+        _SCANNED.clear()
+        with open_video(path, limits, budget, strict=True) as (container, stream):
+            index = scan(path, container, stream, Demuxer(container, stream, budget), limits, keeps_packets=False)
+            rate = float(stream.average_rate or stream.guessed_rate or 0)
+            start = None if container.start_time is None else container.start_time / av.time_base
+            _SCANNED[key] = _Scanned(index, float(stream.time_base or 0), rate, start)
+    return _SCANNED[key]
+
+
+def _counted_times(path: str, limits: Limits, budget: Budget, scanned: _Scanned) -> tuple[np.ndarray, str]:
+    """The times of the frames that come when all is decoded, in seconds, and what is not whole."""
+    tally, pts = Tally(), []
+    for _, frame, _ in _decode_in_order(path, limits, budget, tally):
+        pts.append(frame.pts)
+    _check_ratio(path, tally.frames, scanned.index)
+    warning = ""
+    if scanned.index.damaged or tally.errors:
+        warning = f"damaged or cut off: {tally.frames} frames of {scanned.index.num_frames} packets decode"
+    if None not in pts:
+        times = np.sort(np.array(pts, np.float64)) * scanned.time_base  # some containers tell times of decoding
+        if (np.diff(times) > 0).all():
+            return times, warning
+    rate = scanned.header_fps or FALLBACK_FPS
+    counted = f"its frames have no times of their own; they are counted at {rate:g} frames a second"
+    return np.arange(len(pts)) / rate, "; ".join(filter(None, (warning, counted)))
+
+
+def next_frames(
+    path: str,
+    limits: Limits,
+    selection: FrameSelection,
+    first: int,
+    count: int,
+    prepare: Prepare | None,
+    size: tuple[int, int] | None,
+) -> tuple[np.ndarray, Damage]:
+    """See datareader.decoding.next_frames."""
+    key = (_identity_of(path), path, selection, prepare)
+    stream = _STREAMS.pop(key, None)
+    if stream is None or stream.place != first:
+        _STREAMS.clear()
+        budget = Budget(path, limits.seconds)
+        scanned = _scan(path, limits, budget)
+        frames = _wanted(path, scanned.index, selection.numbers()[first:], limits, budget)
+        stream = _Stream(_filled(path, _prepared(frames, prepare, size)), budget, first)
+    stream.budget.end = time.monotonic() + limits.seconds
+    pieces, damage = [], Damage()
+    for _ in range(count):
+        frame, is_damaged, is_lost = next(stream.frames)
+        pieces.append(frame)
+        damage += Damage(is_damaged, is_lost)
+    stream.place += count
+    _STREAMS[key] = stream  # a stream that has raised is never gone on with
+    return np.stack(pieces), damage
+
+
+def _wanted(path: str, index: PacketIndex, numbers: np.ndarray, limits: Limits, budget: Budget) -> Frames:
+    """Each wanted frame as RGB, upright."""
+    if index.sequential_reason:
+        return _matched(_decode_in_order(path, limits, budget, Tally()), deque(numbers.tolist()))
+    spans = plan(index, numbers)
+    if spans is not None:
+        return _selected(path, index, spans, limits, budget)
+    every = _decode_in_order(path, limits, budget, Tally())
+    waiting = deque(index.pts[index.shown[numbers]].tolist())
+    return _matched(((frame.pts, frame, convert) for _, frame, convert in every), waiting)
+
+
+def _matched(every: Iterator[tuple], waiting: deque, is_damaged: bool = False) -> Frames:
+    """Of (key, frame, converter) those whose keys wait, ascending; what has been passed over is lost."""
+    for key, frame, convert in every:
+        while waiting and key is not None and waiting[0] < key:
+            waiting.popleft()
+            yield None, True
+        if waiting and key == waiting[0]:
+            waiting.popleft()
+            yield convert(frame), is_damaged
+        if not waiting:
+            return
+    while waiting:
+        waiting.popleft()
+        yield None, True
+
+
+def _selected(path: str, index: PacketIndex, spans: list[Span], limits: Limits, budget: Budget) -> Frames:
+    with open_video(path, limits, budget, strict=True) as (_, stream):
+        context = stream.codec_context
+        skips = context.codec.canonical_name in SKIPPING_CODECS
+        convert = RgbConverter(stream.time_base)
+        for span, packets in _packets_of(path, index, spans, limits, budget):
+            waiting = deque(sorted(span.wanted))
+            try:
+                for frame in _wanted_frames(context, span, packets, skips, budget):
+                    if frame.pts != waiting[0]:
+                        raise NotSelective
+                    rgb = convert(frame)
+                    waiting.popleft()
+                    yield rgb, False
+            except (NotSelective, *DECODE_ERRORS):
+                yield from _matched(_lenient(path, index, span, limits, budget), waiting, True)
+            context.flush_buffers()
+
+
+def _lenient(path: str, index: PacketIndex, span: Span, limits: Limits, budget: Budget) -> Iterator[tuple]:
+    """(pts, frame, converter) of whatever a damaged span gives."""
+    with open_video(path, limits, budget, strict=False) as (_, stream):
+        convert = RgbConverter(stream.time_base)
+        for _, packets in _packets_of(path, index, [span], limits, budget):
+            for packet in _and_flush(packets):
+                budget.check()
+                try:
+                    frames = stream.codec_context.decode(packet)
+                except DECODE_ERRORS:
+                    continue
+                yield from ((frame.pts, frame, convert) for frame in frames)
+
+
+def _prepared(frames: Frames, prepare: Prepare | None, size: tuple[int, int] | None) -> Frames:
+    """Frames of their own memory, all of one size."""
+    for frame, is_damaged in frames:
+        if frame is None:
+            yield None, True
+            continue
+        prepared = frame if prepare is None else prepare(frame)
+        if size is not None and prepared.shape[:2] != size:  # the size changes in mid-stream
+            prepared = cv2.resize(frame, size[::-1], interpolation=cv2.INTER_LINEAR)
+        size = prepared.shape[:2]
+        yield (prepared.copy() if prepared is frame else prepared), is_damaged
+
+
+def _filled(path: str, frames: Frames) -> Iterator[tuple[np.ndarray, bool, bool]]:
+    """(frame, is it damaged, is it lost): the frame before stands in for a lost one; the first that comes, for those
+    before it."""
+    last, num_early = None, 0
+    for frame, is_damaged in frames:
+        if frame is not None:
+            yield from ((frame, True, True) for _ in range(num_early))
+            num_early, last = 0, frame
+            yield frame, is_damaged, False
+        elif last is not None:
+            yield last, True, True
+        else:
+            num_early += 1
+    if last is None:
+        raise VideoError(path, "damaged: none of its frames can be decoded")
