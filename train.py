@@ -14,7 +14,7 @@ from training.supervisor import supervise
 from utils.cli import build_parser, parse_switch, positive_int, run
 from utils.errors import UserError
 from utils.folders import CHECKPOINT_DIR
-from utils.parallel import join_processes, num_launched
+from utils.parallel import join_ranks, num_launched
 from utils.runtime import choose_device, prepare_environment
 
 
@@ -57,8 +57,8 @@ def main() -> None:
     config = config_from_args(args, ("TRAIN", "VALID"))
     prepare_environment()
     device = choose_device(args.use_gpu)
-    processes = join_processes(device)
-    print(f"training on {device}" + (f", {processes.count} processes" if processes.count > 1 else ""))
+    ranks = join_ranks(device)
+    print(f"training on {device}" + (f", {ranks.world_size} processes" if ranks.world_size > 1 else ""))
     if args.no_memory_optimize:
         print("--no_memory_optimize changes nothing: Paddle no longer has the pass it switched off")
     from training.trainer import Trainer
@@ -66,7 +66,7 @@ def main() -> None:
     trainer = Trainer(
         config,
         args.save_dir,
-        processes=processes,
+        ranks=ranks,
         pretrain=args.pretrain,
         resume=args.resume,
         overwrite=args.overwrite,

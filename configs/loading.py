@@ -85,6 +85,10 @@ def save_config(config: Config) -> str:
 
 def check_consistency(config: Config, source: str) -> None:
     """Raise UserError for combinations of legal values that contradict each other."""
+    model = config.MODEL
+    if model.task == "classification" and model.multi_label:
+        raise UserError(f"{source}: MODEL.task classification contradicts MODEL.multi_label; leave one of them out")
+    model.multi_label = model.multi_label or model.task == "multi_label"
     if config.NONLOCAL.use_affine and not config.NONLOCAL.use_bn:
         raise UserError(f"{source}: NONLOCAL.use_affine needs NONLOCAL.use_bn: True (it takes the norm's place)")
     for name in PHASES:

@@ -81,6 +81,7 @@ class Model:
         None, "side of the last average pool; none: res5's side for INPUT.crop_size; 0: the whole map", low=0
     )
     multi_label: bool = key(False, "several classes a video: sigmoid, binary cross-entropy, mean average precision")
+    task: Optional[str] = key(None, "what is learned, a name of tasks.TASKS; none: by multi_label")
     head_average: str = key(
         "probabilities", "what is averaged over output positions", choices=("probabilities", "logits")
     )

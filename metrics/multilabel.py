@@ -1,4 +1,4 @@
-"""Mean average precision, the figure for data with several actions a video (Charades)."""
+"""Mean average precision, the metric for data with several actions a video (Charades)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from metrics.ledger import VideoMeter
+from metrics.results import VideoMeter
 from metrics.topk import checked_labels
 from utils.errors import UserError
 
@@ -87,28 +87,20 @@ class MultiLabelMeter(VideoMeter):
         """Expect exactly these videos, each with its classes (possibly none); the rest as in MultiViewMeter."""
         super().__init__(num_classes, len(labels), paths, video_ids, class_names, multi_hot(labels, num_classes))
 
-    def add_video(self, video_id: int, view_scores: np.ndarray) -> None:
-        """Record a video's views, float [V, K]; a second arrival changes nothing. ValueError: bad id or shape."""
-        self._ledger.add(video_id, self._checked_views(view_scores).mean(axis=0))
-
-    def add_failure(self, video_id: int, cause: str) -> None:
-        """Record that a video could not be read or scored."""
-        self._ledger.fail(video_id, cause)
-
     def result(self) -> dict:
         """Return mAP in percent, per_class (index, name, average_precision, num_videos), and the counts of videos."""
         positions, rows = self._scored()
-        scores = np.full((len(self._ledger), self.num_classes), -np.inf)
+        scores = np.full((len(self._results), self.num_classes), -np.inf)
         scores[positions] = rows[:, : self.num_classes]
-        figures = mean_average_precision(scores, self._labels)
+        precisions = mean_average_precision(scores, self._labels)
         positives = self._labels.sum(axis=0)
         per_class = [
             {"index": k, "name": self.class_names[k], "average_precision": value, "num_videos": int(positives[k])}
-            for k, value in enumerate(figures["average_precision"])
+            for k, value in enumerate(precisions["average_precision"])
         ]
         return {
-            "mAP": figures["mAP"],
+            "mAP": precisions["mAP"],
             "per_class": per_class,
-            "classes_without_positives": figures["classes_without_positives"],
-            **self._ledger.counts(),
+            "classes_without_positives": precisions["classes_without_positives"],
+            **self._results.counts(),
         }

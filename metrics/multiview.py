@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from metrics.ledger import VideoMeter
+from metrics.results import VideoMeter
 from metrics.topk import checked_labels, topk_correct
 
 
 class MultiViewMeter(VideoMeter):
-    """Collects the view scores of each video once and gives the figures of the multi-view protocol.
+    """Collects the view scores of each video once and gives the metrics of the multi-view protocol.
 
     A video's score is the sum of its views' class probabilities, kept as their mean, which ranks the same. A broken
     video stays in every denominator as wrong, and is named.
@@ -46,37 +46,17 @@ class MultiViewMeter(VideoMeter):
         self.topk = min(topk, num_classes)
         self._right = np.zeros(2, np.int64)  # videos added here that are right at 1 and at topk
 
-    def add_video(self, video_id: int, label: int, view_scores: np.ndarray, clip_of_view: np.ndarray) -> None:
-        """Record a video's views.
-
-        Args:
-            video_id: one of the expected ids; a second arrival changes nothing.
-            label: its class, which must be the expected one.
-            view_scores: float [V, K], class probabilities of each view.
-            clip_of_view: int [V], the clip (place in time) each view is a crop of; the lowest is the first clip.
-
-        Raises:
-            ValueError: unknown id, another label than expected, or shapes that do not match.
-        """
-        view_scores, clip_of_view = self._checked_views(view_scores), np.asarray(clip_of_view)
-        if clip_of_view.shape != view_scores.shape[:1]:
-            raise ValueError(f"{len(view_scores)} views, but clip numbers of shape {list(clip_of_view.shape)}")
-        expected = self._label_of(video_id)
-        if int(label) != expected:
-            raise ValueError(f"video {video_id} comes with label {label}, the list says {expected}")
-        clips, clip_index = np.unique(clip_of_view, return_inverse=True)  # sorted: the first clip first
+    def _row(self, video_id: int, view_scores: np.ndarray, clips: np.ndarray) -> np.ndarray:
+        """Return mean scores [K], the fraction of single clips that are right, and whether the first clip is."""
+        clips, clip_index = np.unique(clips, return_inverse=True)  # sorted: the first clip first
         clip_scores = np.zeros((len(clips), self.num_classes))
         np.add.at(clip_scores, clip_index.reshape(-1), view_scores)
-        right = topk_correct(clip_scores, np.full(len(clips), expected), 1)
-        mean_scores = view_scores.mean(axis=0)
-        if self._ledger.add(video_id, np.concatenate([mean_scores, [right.mean(), float(right[0])]])):
-            self._right += [topk_correct(mean_scores[None], [expected], k)[0] for k in (1, self.topk)]
+        right = topk_correct(clip_scores, np.full(len(clips), self._label_of(video_id)), 1)
+        return np.concatenate([view_scores.mean(axis=0), [right.mean(), float(right[0])]])
 
-    def add_failure(self, video_id: int, label: int, path: str, cause: str) -> None:
-        """Record that a video could not be read or scored; `label` and `path` must be those of the list."""
-        if int(label) != self._label_of(video_id):
-            raise ValueError(f"video {video_id} ({path}) comes with label {label}, the list says otherwise")
-        self._ledger.fail(video_id, cause)
+    def _scored_now(self, video_id: int, mean_scores: np.ndarray) -> None:
+        label = [self._label_of(video_id)]
+        self._right += [topk_correct(mean_scores[None], label, k)[0] for k in (1, self.topk)]
 
     def running(self) -> dict[str, float]:
         """Return top1 and top5 in percent of the videos added or failed so far (merged ranks not counted); cheap."""
@@ -91,18 +71,18 @@ class MultiViewMeter(VideoMeter):
         return matrix
 
     def result(self) -> dict:
-        """Return the figures of the run, all accuracies in percent of the expected videos.
+        """Return the metrics of the run, all accuracies in percent of the expected videos.
 
-        top1 and top5 (the best `topk` guesses, min(5, K)); clip_top1, the mean share of a video's single clips that are
-        right, the crops of a clip summed; first_clip_top1, the same of the first clip alone; mean_class_accuracy, the
-        plain mean of per_class over the classes that have videos; per_class, a list of index, name, top1, num_videos
+        top1 and top5 (the best `topk` guesses, min(5, K)); clip_top1, the mean fraction of a video's single clips that
+        are right, the crops of a clip summed; first_clip_top1, the same of the first clip alone; mean_class_accuracy,
+        the plain mean of per_class over the classes that have videos; per_class, a list of index, name, top1, num_videos
         (top1 None for a class without videos); videos_seen; videos_expected; videos_broken, a list of video_id, path
         and cause.
         """
         positions, rows = self._scored()
         labels, scores = self._labels[positions], rows[:, : self.num_classes]
         right1 = topk_correct(scores, labels, 1)
-        expected = max(len(self._ledger), 1)
+        expected = max(len(self._results), 1)
         per_class = self._per_class(labels[right1])
         with_videos = [row["top1"] for row in per_class if row["num_videos"]]
         return {
@@ -113,7 +93,7 @@ class MultiViewMeter(VideoMeter):
             "first_clip_top1": 100.0 * float(rows[:, self.num_classes + 1].sum()) / expected,
             "mean_class_accuracy": float(np.mean(with_videos)) if with_videos else 0.0,
             "per_class": per_class,
-            **self._ledger.counts(),
+            **self._results.counts(),
         }
 
     def _per_class(self, right_labels: np.ndarray) -> list[dict]:
@@ -130,4 +110,4 @@ class MultiViewMeter(VideoMeter):
         ]
 
     def _label_of(self, video_id: int) -> int:
-        return int(self._labels[self._ledger.position(video_id)])
+        return int(self._labels[self._results.position(video_id)])

@@ -22,7 +22,8 @@ MAY_IMPORT = {
     "models": {"configs", "utils"},
     "weights": {"configs", "models", "utils"},
     "inference": {"configs", "datareader", "models", "tasks", "weights", "utils"},
-    "training": {"configs", "datareader", "metrics", "models", "tasks", "weights", "utils"},
+    "tasks": {"configs", "metrics", "utils"},
+    "training": {"configs", "datareader", "models", "tasks", "weights", "utils"},
     "utils": set(),
 }
 

@@ -75,3 +75,5 @@ def test_bad_input_is_named():
         mean_average_precision(np.zeros((2, 3)), np.zeros((2, 4), bool))
     with pytest.raises(ValueError):
         MultiLabelMeter(4, labels=[[1]]).add_video(0, np.zeros((1, 5)))
+    with pytest.raises(ValueError):
+        MultiLabelMeter(4, labels=[[1, 2]]).add_video(0, np.zeros((1, 4)), labels=[1])

@@ -23,7 +23,7 @@ def filled(labels, scores, videos, **options):
     meter = MultiViewMeter(NUM_CLASSES, labels=labels, **options)
     clips = np.repeat(np.arange(NUM_CLIPS), NUM_CROPS)
     for video in videos:
-        meter.add_video(video, labels[video], scores[video].reshape(-1, NUM_CLASSES), clips)
+        meter.add_video(video, scores[video].reshape(-1, NUM_CLASSES), clips, labels[[video]])
     return meter
 
 
@@ -53,7 +53,7 @@ def test_clips_are_found_by_number_whatever_the_order_of_views():
     shuffled = MultiViewMeter(NUM_CLASSES, labels=labels)
     for video in range(30):
         order = np.random.default_rng(video).permutation(len(clips))
-        shuffled.add_video(video, labels[video], scores[video].reshape(-1, NUM_CLASSES)[order], clips[order] * 10 + 5)
+        shuffled.add_video(video, scores[video].reshape(-1, NUM_CLASSES)[order], clips[order] * 10 + 5, labels[[video]])
     expected = filled(labels, scores, range(30)).result()
     assert shuffled.result() == {**expected, "clip_top1": pytest.approx(expected["clip_top1"])}
 
@@ -85,8 +85,8 @@ def test_broken_videos_stay_in_every_denominator_and_are_named():
     lost = [video for video in range(20) if right[video]][:2]
     paths = [f"folder/{video}.mp4" for video in range(20)]
     meter = filled(labels, scores, [video for video in range(20) if video not in lost], paths=paths)
-    meter.add_failure(lost[0], labels[lost[0]], paths[lost[0]], "moov atom\nnot found")
-    meter.add_failure(lost[0], labels[lost[0]], paths[lost[0]], "a second reason")
+    meter.add_failure(lost[0], "moov atom\nnot found", [labels[lost[0]]])
+    meter.add_failure(lost[0], "a second reason")
     assert meter.num_done() == 19
     result = meter.result()
     assert result["top1"] == pytest.approx(whole["top1"] - 10)
@@ -99,8 +99,8 @@ def test_broken_videos_stay_in_every_denominator_and_are_named():
 
 def test_scores_that_are_not_finite_make_the_video_a_broken_one():
     meter = MultiViewMeter(3, labels=[0, 0])
-    meter.add_video(0, 0, np.array([[1.0, 0, 0]]), np.array([0]))
-    meter.add_video(1, 0, np.array([[np.nan, 0, 0]]), np.array([0]))
+    meter.add_video(0, np.array([[1.0, 0, 0]]), np.array([0]), [0])
+    meter.add_video(1, np.array([[np.nan, 0, 0]]), np.array([0]), [0])
     result = meter.result()
     assert result["top1"] == 50.0 and "not finite" in result["videos_broken"][0]["cause"]
     json.dumps(result, allow_nan=False)
@@ -109,11 +109,11 @@ def test_scores_that_are_not_finite_make_the_video_a_broken_one():
 def test_a_video_counts_once_and_a_scored_one_is_not_broken():
     meter = MultiViewMeter(2, labels=[1, 1], video_ids=[10, 20])
     wrong, right = np.array([[0.9, 0.1]]), np.array([[0.1, 0.9]])
-    meter.add_failure(10, 1, "a", "worker died")
-    meter.add_video(10, 1, right, np.array([0]))
-    meter.add_video(10, 1, wrong, np.array([0]))
-    meter.add_failure(10, 1, "a", "worker died")
-    meter.add_video(20, 1, wrong, np.array([0]))
+    meter.add_failure(10, "worker died", [1])
+    meter.add_video(10, right, np.array([0]), [1])
+    meter.add_video(10, wrong, np.array([0]), [1])
+    meter.add_failure(10, "worker died", [1])
+    meter.add_video(20, wrong, np.array([0]), [1])
     result = meter.result()
     assert (result["top1"], result["videos_seen"], result["videos_broken"]) == (50.0, 2, [])
     assert meter.num_done() == 2
@@ -123,7 +123,7 @@ def test_running_figures_are_those_of_the_videos_so_far():
     labels, scores = random_views(40)
     assert MultiViewMeter(NUM_CLASSES, labels=labels).running() == {"top1": 0.0, "top5": 0.0}
     meter = filled(labels, scores, [*range(24), 0, 1])
-    meter.add_failure(24, labels[24], "x", "unreadable")
+    meter.add_failure(24, "unreadable")
     totals = scores[:24].sum(axis=(1, 2))
     right = totals.argmax(axis=1) == labels[:24]
     assert meter.running()["top1"] == pytest.approx(100 * right.sum() / 25)
@@ -135,9 +135,9 @@ def test_merged_ranks_equal_one_process(tmp_path):
     labels, scores = random_views(7)
     paths = [f"{video}.mp4" for video in range(7)]
     one = filled(labels, scores, range(6), paths=paths)
-    one.add_failure(6, labels[6], paths[6], "übel 坏")
+    one.add_failure(6, "übel 坏")
     left, right = (filled(labels, scores, part, paths=paths) for part in ([0, 2, 4, 6][:3], [1, 3, 5, 0]))
-    left.add_failure(6, labels[6], paths[6], "übel 坏")
+    left.add_failure(6, "übel 坏")
     np.savez(tmp_path / "state.npz", **left.state())
     with np.load(tmp_path / "state.npz", allow_pickle=False) as state:
         right.merge(dict(state))
@@ -152,7 +152,7 @@ def test_merged_ranks_equal_one_process(tmp_path):
 @pytest.mark.parametrize("num_classes", [1, 2, 3, 4])
 def test_fewer_than_five_classes(num_classes):
     meter = MultiViewMeter(num_classes, labels=[0])
-    meter.add_video(0, 0, np.zeros((1, num_classes)), np.array([0]))
+    meter.add_video(0, np.zeros((1, num_classes)), np.array([0]), [0])
     result = meter.result()
     assert (result["top5"], result["topk"]) == (100.0, num_classes)
 
@@ -169,9 +169,13 @@ def test_wrong_use_is_an_error():
         MultiViewMeter(3, labels=[0, 3])
     meter = MultiViewMeter(3, labels=[0, 1], paths=["a", "b"])
     view, clip = np.ones((1, 3)), np.array([0])
-    for arguments in [(2, 0, view, clip), (0, 1, view, clip), (0, 0, np.ones((1, 4)), clip), (0, 0, view, [0, 1])]:
+    for arguments in [
+        (2, view, clip, [0]), (0, view, clip, [1]), (0, np.ones((1, 4)), clip, [0]), (0, view, [0, 1], [0]),
+    ]:  # fmt: skip
         with pytest.raises(ValueError):
             meter.add_video(*arguments)
+    with pytest.raises(ValueError):
+        meter.add_failure(0, "cut", [1])
     with pytest.raises(ValueError):
         MultiViewMeter(3, labels=[0], class_names=["a"])
     with pytest.raises(ValueError):

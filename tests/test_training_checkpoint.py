@@ -38,7 +38,7 @@ def test_a_checkpoint_comes_back_bit_for_bit_under_the_zoos_names(tmp_path):
     loaded = load_checkpoint(prefix)
     assert loaded.state["seed"] == 7
     np.testing.assert_array_equal(loaded.weights["stem.conv.weight"], WEIGHTS["stem.conv.weight"])
-    np.testing.assert_array_equal(loaded.velocities["stem.conv.weight"], 2 * WEIGHTS["stem.conv.weight"])
+    np.testing.assert_array_equal(loaded.optimiser_state["stem.conv.weight"], 2 * WEIGHTS["stem.conv.weight"])
 
 
 def test_paddle_itself_reads_the_files(tmp_path):

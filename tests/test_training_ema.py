@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from paddle import nn
 
-from training.ema import MovingAverage
+from training.optimiser import MovingAverage
 
 
 def small():

@@ -11,9 +11,9 @@ from models import NonLocalModel
 from models.nonlocal_model.options import Norm
 from models.recognizer import Recognizer
 from training.norms import estimate_statistics, freeze, norms_of
-from training.recompute import recompute_blocks
+from training.precision import recompute_blocks
 from utils.errors import UserError
-from utils.parallel import Processes
+from utils.parallel import Ranks
 
 
 def network() -> Recognizer:
@@ -35,7 +35,7 @@ def test_precise_statistics_are_those_of_all_activations_of_the_batches():
     batches = [SimpleNamespace(clips=rng.normal(i, 1 + i, (4, 5, 3, 3)).astype(np.float32)) for i in range(4)]
     frozen = nn.BatchNorm2D(5)
     model = nn.Sequential(norm, nn.Dropout(0.5), frozen)
-    estimate_statistics(model, batches[:3], Processes(), [frozen])
+    estimate_statistics(model, batches[:3], Ranks(), [frozen])
     seen = np.concatenate([batch.clips for batch in batches[:3]]).astype(np.float64)
     np.testing.assert_allclose(norm._mean.numpy(), seen.mean((0, 2, 3)), rtol=1e-5)
     np.testing.assert_allclose(norm._variance.numpy(), seen.var((0, 2, 3)), rtol=1e-4)

@@ -14,10 +14,10 @@ from training.optimiser import (
     clip_gradients,
     gradient_norm,
     learning_rate_at,
+    momentum_buffers,
     scaled_recipe,
     scheduled_rate,
-    set_velocities,
-    velocities,
+    set_momentum_buffers,
 )
 
 
@@ -133,14 +133,14 @@ def test_the_frozen_affine_is_neither_trained_nor_decayed():
     np.testing.assert_array_equal(model[2].weight.numpy(), before)
 
 
-def test_velocities_continue_under_the_models_names():
+def test_momentum_buffers_continue_under_the_models_names():
     one, two = network(), network()
     first, second = build_optimizer(one, Train()), build_optimizer(two, Train())
     step(one, first, 0.1)
     two.set_state_dict(one.state_dict())
-    saved = velocities(one, first)
+    saved = momentum_buffers(one, first)
     assert sorted(saved) == ["0.bias", "0.weight", "1.bias", "1.weight", "4.bias", "4.weight"]
-    set_velocities(two, second, saved)
+    set_momentum_buffers(two, second, saved)
     step(one, first, 0.1)
     step(two, second, 0.1)
     for a, b in zip(one.parameters(), two.parameters()):

@@ -15,7 +15,7 @@ from configs import load_config
 from tests.script_runs import ROOT, make_videos, run_script, tiny_config, write_list
 from training.norms import norms_of
 from training.trainer import Trainer
-from utils.parallel import Processes
+from utils.parallel import Ranks
 from weights.safe_pickle import load_pickle
 
 GLOO_GIVES_UP_SECONDS = 30
@@ -100,7 +100,7 @@ def test_a_loss_that_is_no_number_on_one_rank_ends_all(ranks):
 
 
 def test_a_signal_to_one_rank_stops_all(ranks):
-    assert [rank["has_to_stop"] for rank in ranks] == [True, True]
+    assert [rank["must_stop"] for rank in ranks] == [True, True]
 
 
 def test_a_checkpoint_that_cannot_be_written_is_announced_by_no_rank_and_ends_all(ranks):
@@ -130,13 +130,13 @@ def test_synchronised_norms_train_two_ranks_as_one_with_the_whole_batch(monkeypa
         assert any(name.startswith(("stem.", "stage2.")) for name in is_moved) == (not keys)
 
 
-class TwoAlike(Processes):
+class TwoAlike(Ranks):
     """Two ranks that always say the same."""
 
-    def sum(self, array):
+    def all_reduce(self, array):
         return 2 * array
 
-    def gather(self, value):
+    def all_gather(self, value):
         return [value, value]
 
 
@@ -147,7 +147,7 @@ def test_frozen_norms_are_those_of_the_network_also_where_synchronising_makes_ne
     )
     config = tiny_config(tmp_path, write_list(tmp_path / "list.txt", videos), batch_size=4, sync_bn=True)
     config = load_config(config, ["TRAIN.freeze=[stem]", "TRAIN.freeze_norms=True"])
-    trainer = Trainer(config, str(tmp_path / "run"), processes=TwoAlike(0, 2))
+    trainer = Trainer(config, str(tmp_path / "run"), ranks=TwoAlike(0, 2))
     norms = norms_of(trainer.model)
     assert len(norms) == 25 and all(isinstance(norm, nn.SyncBatchNorm) for norm in norms)
     assert {id(norm) for norm in trainer.frozen_norms} == {id(norm) for norm in norms}

@@ -91,6 +91,7 @@ def test_overwrite_deletes_the_earlier_run_and_nothing_of_the_new_one(monkeypatc
     run = tmp_path / "run"
     assert train(monkeypatch, config, run, FIXED, "TRAIN.epoch=4") == 0
     (run / "notes.txt").write_text("mine")
+    (run / "clips_epoch3.png").write_bytes(b"of an earlier version")
     assert train(monkeypatch, config, run, FIXED, "--overwrite", "TRAIN.seed=1") == 0
     assert [name for name, _ in read_states(run)] == ["NONLOCAL_epoch0", "NONLOCAL_epoch1"]
     assert (run / "notes.txt").exists() and not (run / "clips_epoch3.png").exists()

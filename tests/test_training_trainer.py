@@ -130,7 +130,7 @@ def test_several_labels_train_and_are_evaluated_by_average_precision(monkeypatch
 
 def test_a_run_shows_its_clips_its_shares_of_time_and_its_gradients(monkeypatch, tmp_path, config):
     train(monkeypatch, config, tmp_path / "run")
-    assert {"clips_epoch0.png", "clips_epoch1.png"} <= {path.name for path in (tmp_path / "run").iterdir()}
+    assert {"clips_first.png", "clips_last.png"} <= {path.name for path in (tmp_path / "run").iterdir()}
     for row in rows(tmp_path / "run"):
         assert 0 <= row["reading_share"] <= 1 and row["gradient_norm"] > 0 and row["clips_per_second"] > 0
 

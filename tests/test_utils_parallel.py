@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.script_runs import ROOT, make_videos, run_script, tiny_config, write_list
-from utils.parallel import Processes, join_processes, num_local
+from utils.parallel import Ranks, join_ranks, num_local
 from weights.safe_pickle import load_pickle
 
 
@@ -82,9 +82,9 @@ def test_seven_videos_on_two_processes_with_three_workers_are_seven(monkeypatch,
 
 
 def test_one_process_needs_no_launcher():
-    alone = join_processes("cpu")
-    assert alone == Processes(0, 1) and alone.is_first and alone.gather("x") == ["x"]
-    np.testing.assert_array_equal(alone.sum(np.array([1.0, 2.0])), [1.0, 2.0])
+    alone = join_ranks("cpu")
+    assert alone == Ranks(0, 1) and alone.is_main_process and alone.all_gather("x") == ["x"]
+    np.testing.assert_array_equal(alone.all_reduce(np.array([1.0, 2.0])), [1.0, 2.0])
 
 
 def test_the_cores_of_a_machine_are_shared_by_its_processes(monkeypatch):

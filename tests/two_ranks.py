@@ -17,7 +17,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from utils.parallel import join_processes  # noqa: E402 - started as a file
+from utils.parallel import join_ranks  # noqa: E402 - started as a file
 from utils.runtime import prepare_environment  # noqa: E402
 
 
@@ -36,13 +36,11 @@ def norm_statistics(tensors: dict) -> dict[str, np.ndarray]:
 
 def main(config_path: str, folder: Path) -> None:
     prepare_environment()
-    processes = join_processes("cpu")
-    rank = processes.rank
+    ranks = join_ranks("cpu")
+    rank = ranks.rank
     import paddle
 
     from configs import load_config
-    from training.interrupt import Interruption
-    from training.logger import Bystander
     from training.norms import estimate_statistics
     from training.trainer import Trainer
 
@@ -51,9 +49,7 @@ def main(config_path: str, folder: Path) -> None:
     arrays: dict[str, np.ndarray] = {}
 
     def trainer(name: str, *overrides: str):
-        made = Trainer(load_config(config_path, overrides), str(folder / name), processes=processes, seed=0)
-        made.watcher, made.interruption = Bystander(), Interruption()
-        return made
+        return Trainer(load_config(config_path, overrides), str(folder / name), ranks=ranks, seed=0)
 
     # two steps, with statistics and an average that each rank would find otherwise
     run = trainer("run", "TRAIN.ema_decay=0.9")
@@ -97,7 +93,7 @@ def main(config_path: str, folder: Path) -> None:
         Batch(rng.normal(i, 1 + i, (size, 3, 2, 2)).astype(np.float32)) for i, size in enumerate((5, 1, 2)[rank:])
     ]
     model = OneNorm()
-    estimate_statistics(model, batches, processes, [])
+    estimate_statistics(model, batches, ranks, [])
     arrays["precise.seen"] = np.concatenate([batch.clips for batch in batches])
     arrays["precise.mean"], arrays["precise.variance"] = model.norm._mean.numpy(), model.norm._variance.numpy()
 
@@ -105,11 +101,10 @@ def main(config_path: str, folder: Path) -> None:
     run.broken = {f"broken{rank}.mp4": "cut"}
     run.config.READER.max_broken_share = 1.5 / len(run.items)
     found["broken"] = message_of(lambda: run.check_broken(0))
-    sums = run.objective.sums(np.zeros((len(batch), 3), np.float32), batch, 1.0)
+    sums = run.task.running_sums(np.zeros((len(batch), 3), np.float32), batch, 1.0)
     found["loss"] = message_of(lambda: run.agree(batch, [1.0, float("nan")][rank], sums))
     run.interruption.signal = [0, int(signal.SIGTERM)][rank]
-    run.agree(batch, 1.0, sums)
-    found["has_to_stop"] = bool(run.has_to_stop)
+    found["must_stop"] = bool(run.agree(batch, 1.0, sums)[1])
     run.interruption.signal = 0
 
     # a checkpoint that the first rank cannot write
@@ -122,7 +117,7 @@ def main(config_path: str, folder: Path) -> None:
     # a rank that comes late
     if rank == 1:
         time.sleep(float(sys.argv[3]))
-    found["late"] = message_of(processes.barrier)
+    found["late"] = message_of(ranks.barrier)
 
     run.loader.close()
     np.savez(folder / f"rank{rank}.npz", **arrays)

@@ -22,12 +22,12 @@ def main(argv: list[str]) -> None:
 
     from datareader import build_train_loader, read_list
     from datareader.windows import read_pixel_aspect
-    from training.augment import augment
-    from training.objective import build_objective
+    from tasks import build_task
+    from training.augmentation import augment
     from utils.clip_sheets import clip_sheet, write_picture
 
-    train, model = config.TRAIN, config.MODEL
-    items = read_list(train.filelist, model.num_classes, multi_label=model.multi_label)
+    train, task = config.TRAIN, build_task(config)
+    items = read_list(train.filelist, config.MODEL.num_classes, multi_label=task.multi_label)
     train.batch_size = min(args.num_clips, len(items))
     loader = build_train_loader(config, items, seed=train.seed, num_workers=0)
     loader.set_position(args.epoch)
@@ -35,7 +35,7 @@ def main(argv: list[str]) -> None:
     for failure in batch.failures:
         print(f"replaced a broken video: {failure.path}: {failure.reason}")
     rng = np.random.default_rng((train.seed, args.epoch * len(loader), 0))
-    clips, _ = augment(batch.clips, build_objective(config).targets(batch), train, rng)
+    clips, _ = augment(batch.clips, task.targets(batch), train, rng)
     captions = [
         f"{','.join(map(str, labels))} {Path(items[i].path).name}" for labels, i in zip(batch.labels, batch.video_id)
     ]

@@ -1,7 +1,8 @@
-"""Checkpoints that are whole or not there: weights (.pdparams), velocities (.pdopt) and state (.json) under one name.
+"""Checkpoints that are whole or not there: weights (.pdparams), optimiser state (.pdopt) and run state (.json).
 
-The state is written last and holds the checksums of the other two, so a checkpoint without a good state is no
-checkpoint. The arrays are plain pickles {name: numpy array}, which paddle.load reads too.
+The three files of a checkpoint share one name. The run state is written last and holds the checksums of the other two,
+so a checkpoint without a good state is no checkpoint. The arrays are plain pickles {name: numpy array}, which
+paddle.load reads too.
 """
 
 from __future__ import annotations
@@ -25,11 +26,12 @@ SUFFIXES = (".json", ".pdopt", ".pdparams")
 
 @dataclass
 class Checkpoint:
-    """A checkpoint read back: arrays by parameter name, and the state that `save_checkpoint` was given."""
+    """A checkpoint read back: weights by name, optimiser_state (momentum buffers by parameter name and, as ema/<name>,
+    the moving average), and the run state that `save_checkpoint` was given."""
 
     path: Path
     weights: dict
-    velocities: dict
+    optimiser_state: dict
     state: dict[str, Any]
 
 
@@ -44,7 +46,7 @@ class _HashingStream:
         return self.stream.write(data)
 
 
-def save_checkpoint(folder: Path, name: str, weights: dict, velocities: dict, state: dict[str, Any]) -> Path:
+def save_checkpoint(folder: Path, name: str, weights: dict, optimiser_state: dict, state: dict[str, Any]) -> Path:
     """Write folder/name.{pdopt,pdparams,json} and return folder/name. Raises RunError when the disk refuses.
 
     None of the three takes its place before all are written, so a full disk leaves the checkpoint of that name whole.
@@ -63,7 +65,7 @@ def save_checkpoint(folder: Path, name: str, weights: dict, velocities: dict, st
     with _kept_readable(prefix):
         write_together(
             {
-                f"{prefix}.pdopt": writer(".pdopt", velocities),
+                f"{prefix}.pdopt": writer(".pdopt", optimiser_state),
                 f"{prefix}.pdparams": writer(".pdparams", weights),
                 f"{prefix}.json": lambda stream: stream.write(json.dumps({**state, "sha256": checksums}).encode()),
             }
@@ -205,7 +207,7 @@ def only_writer(folder: Path):
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
-        for leftover in Path(folder).glob(".NONLOCAL*.part"):
+        for leftover in [file for suffix in SUFFIXES for file in Path(folder).glob(f".*{suffix}.*.part")]:
             with contextlib.suppress(OSError):
                 os.unlink(leftover)
         yield

@@ -1,4 +1,4 @@
-"""Norm statistics: frozen layers, statistics of several processes, precise estimates before an evaluation."""
+"""Norms: frozen layers, statistics of several ranks, synchronised norms, precise statistics before an evaluation."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from collections.abc import Iterable
 
 import numpy as np
 import paddle
+from paddle import nn
+from paddle.autograd import PyLayer
 
-from training.optimiser import NORMS
-from training.sync_norm import CpuSyncBatchNorm
 from utils.errors import UserError
-from utils.parallel import Processes
+from utils.parallel import Ranks
+
+NORMS = (nn.BatchNorm2D, nn.SyncBatchNorm)
 
 
 def norms_of(model) -> list:
@@ -22,13 +24,20 @@ def norms_of(model) -> list:
 def freeze(model, starts: list[str] | None, with_norms: bool) -> list:
     """Stop the training of layers whose names begin with `starts`, and of all norms if `with_norms`.
 
+    starts: names of stages or layers, such as res2, stem or res3.block0; stage2 for res2 is accepted.
     Returns the norms that from now on have to stay in evaluation mode. Raises UserError for a start that fits nothing.
     """
+    layer_of_stage = getattr(getattr(model, "backbone", None), "stage_layers", {})
     frozen = norms_of(model) if with_norms else []
     for start in starts or ():
-        layers = [layer for name, layer in model.named_sublayers() if (name + ".").startswith(start.rstrip(".") + ".")]
+        stage, dot, rest = start.rstrip(".").partition(".")
+        prefix = layer_of_stage.get(stage, stage) + dot + rest + "."
+        layers = [layer for name, layer in model.named_sublayers() if (name + ".").startswith(prefix)]
         if not layers:
-            names = ", ".join(name for name, layer in model.named_children() if layer.parameters())
+            stage_of_layer = {layer: stage for stage, layer in layer_of_stage.items()}
+            names = ", ".join(
+                stage_of_layer.get(name, name) for name, layer in model.named_children() if layer.parameters()
+            )
             raise UserError(f"TRAIN.freeze: no layer is called {start!r}; there are {names} and those inside them")
         for parameter in (p for layer in layers for p in layer.parameters()):
             parameter.stop_gradient = True
@@ -52,14 +61,14 @@ def synchronise(model, device: str):
     return model
 
 
-def share_statistics(norms: list, processes: Processes) -> None:
+def share_statistics(norms: list, ranks: Ranks) -> None:
     """Set the running statistics of `norms` to their means over all ranks.
 
     Done after every step, so that what follows from them (moving average, checkpoint, validation) is the same on all
     ranks, whenever it is looked at.
     """
-    if processes.count > 1:
-        processes.average([statistic for norm in norms for statistic in (norm._mean, norm._variance)])
+    if ranks.world_size > 1:
+        ranks.average([statistic for norm in norms for statistic in (norm._mean, norm._variance)])
 
 
 @contextlib.contextmanager
@@ -74,7 +83,7 @@ def restored_statistics(model):
             statistic.set_value(value)
 
 
-def estimate_statistics(model, batches: Iterable, processes: Processes, frozen: list) -> None:
+def estimate_statistics(model, batches: Iterable, ranks: Ranks, frozen: list) -> None:
     """Replace running statistics by the mean and variance of all activations of `batches`.
 
     E[m] and E[v + m^2] - E[m]^2 over the batches' means m and variances v, as each norm sees them in training, each
@@ -101,8 +110,55 @@ def estimate_statistics(model, batches: Iterable, processes: Processes, frozen: 
     finally:
         for norm, momentum in zip(norms, momenta):
             norm._momentum = momentum
-    num_clips = processes.sum(np.array([float(num_clips)]))[0]
+    num_clips = ranks.all_reduce(np.array([float(num_clips)]))[0]
     for norm, total in zip(norms, sums):
-        mean, square = processes.sum(total) / num_clips
+        mean, square = ranks.all_reduce(total) / num_clips
         norm._mean.set_value(mean.astype(np.float32))
         norm._variance.set_value(np.maximum(square - mean**2, 0.0).astype(np.float32))
+
+
+# Synchronised norms on CPUs: Paddle's own, nn.SyncBatchNorm, has kernels for GPUs only.
+
+
+class _SumOverRanks(PyLayer):
+    """y = sum of x over all ranks; the gradient of x is therefore the sum of all ranks' gradients of y."""
+
+    @staticmethod
+    def forward(ctx, x):
+        total = x.clone()
+        paddle.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx, gradient):
+        total = gradient.clone()
+        paddle.distributed.all_reduce(total)
+        return total
+
+
+class CpuSyncBatchNorm(nn.BatchNorm2D):
+    """nn.BatchNorm2D whose training statistics are those of all ranks' activations together.
+
+    mean = sum x / n and variance = sum (x - mean)^2 / n over ranks, clips and positions; with names, parameters and
+    running statistics of the norm it stands for. In evaluation, as nn.BatchNorm2D.
+    """
+
+    @classmethod
+    def convert(cls, norm: nn.BatchNorm2D) -> CpuSyncBatchNorm:
+        """Turn a norm into a synchronised one, in place; the layer, its parameters and their names stay the same."""
+        norm.__class__ = cls
+        return norm
+
+    def forward(self, x):
+        """x: float32 [N, C, H, W], N may differ between ranks. Returns the same shape."""
+        if not self.training:
+            return super().forward(x)
+        count = _SumOverRanks.apply(paddle.full([1], x.size / x.shape[1]))
+        mean = _SumOverRanks.apply(x.sum([0, 2, 3])) / count  # [C]
+        centred = x - mean.reshape([1, -1, 1, 1])
+        variance = _SumOverRanks.apply(centred.square().sum([0, 2, 3])) / count
+        with paddle.no_grad():
+            for running, value in ((self._mean, mean), (self._variance, variance)):
+                running.set_value(self._momentum * running + (1.0 - self._momentum) * value)
+        scale = self.weight / (variance + self._epsilon).sqrt()
+        return centred * scale.reshape([1, -1, 1, 1]) + self.bias.reshape([1, -1, 1, 1])

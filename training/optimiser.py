@@ -1,15 +1,19 @@
-"""The optimiser of the published recipe: momentum, a separate decay for norms, and its learning rates."""
+"""The optimiser of the published recipe (momentum, a separate decay for norms), its learning rates, and the moving
+average of the weights."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 
+import numpy as np
 import paddle
 from paddle import nn
 
-NORMS = (nn.BatchNorm2D, nn.SyncBatchNorm)
-CLASSIFIER = "head."
+from training.norms import NORMS
+
+AVERAGE_PREFIX = "ema/"  # of the moving average's names in a checkpoint
 
 
 def learning_rate_at(iteration: int, base: float, decay: float, step_sizes: list[int]) -> float:
@@ -61,17 +65,20 @@ def scaled_recipe(recipe):
 def build_optimizer(model: nn.Layer, recipe) -> paddle.optimizer.Momentum:
     """V := m V + g + wd p; p -= lr (g + wd p + m V) with Nesterov, p -= lr V without.
 
-    Paddle keeps the learning rate outside the velocity, so nothing is rescaled when it changes (`scale_momentum`).
+    Paddle keeps the learning rate outside the momentum buffer V, so that nothing is rescaled when it changes (the
+    zoo's `scale_momentum`).
 
     recipe: the configuration's TRAIN section. Norm parameters decay by weight_decay_bn, all others by weight_decay;
-    all but the classifier learn at trunk_learning_rate_factor of the rate; frozen ones are left out.
+    all but the classifier (`model.head`) learn at trunk_learning_rate_factor of the rate; frozen ones are left out.
     """
+    head = getattr(model, "head", None)
+    of_head = {id(p) for p in head.parameters()} if head is not None else set()
     of_norms = {id(p) for layer in model.sublayers() if isinstance(layer, NORMS) for p in layer.parameters(False)}
     groups: dict[tuple[float, float], list] = {}
-    for name, parameter in model.named_parameters():
+    for parameter in model.parameters():
         if not parameter.stop_gradient:
             decay = recipe.weight_decay_bn if id(parameter) in of_norms else recipe.weight_decay
-            factor = 1.0 if name.startswith(CLASSIFIER) else recipe.trunk_learning_rate_factor
+            factor = 1.0 if id(parameter) in of_head else recipe.trunk_learning_rate_factor
             groups.setdefault((decay, factor), []).append(parameter)
     return paddle.optimizer.Momentum(
         learning_rate=recipe.learning_rate,
@@ -99,14 +106,57 @@ def clip_gradients(parameters: list, norm: float, longest: float) -> None:
                 parameter.grad.scale_(longest / norm)
 
 
-def velocities(model: nn.Layer, optimizer: paddle.optimizer.Momentum) -> dict:
-    """The optimiser's velocities as {parameter's name in the model: array}."""
+def momentum_buffers(model: nn.Layer, optimizer: paddle.optimizer.Momentum) -> dict[str, np.ndarray]:
+    """The optimiser's momentum buffers as {parameter's name in the model: array}."""
     state = optimizer.state_dict()
     named = ((name, f"{p.name}_velocity_0") for name, p in model.named_parameters())
     return {name: state[slot].numpy() for name, slot in named if slot in state}
 
 
-def set_velocities(model: nn.Layer, optimizer: paddle.optimizer.Momentum, arrays: dict) -> None:
-    """The reverse of `velocities`."""
+def set_momentum_buffers(model: nn.Layer, optimizer: paddle.optimizer.Momentum, arrays: dict) -> None:
+    """The reverse of `momentum_buffers`."""
     slots = {name: f"{p.name}_velocity_0" for name, p in model.named_parameters()}
     optimizer.set_state_dict({slots[name]: paddle.to_tensor(array) for name, array in arrays.items()})
+
+
+class MovingAverage:
+    """The moving average of a network's weights (Polyak and Juditsky 1992), which is evaluated in their place.
+
+    average := d average + (1 - d) weights after each step, norm statistics included; d = 0: the weights themselves.
+
+    d = min(decay, (1 + t) / (10 + t)) at iteration t, so that the first weights are soon forgotten.
+    """
+
+    def __init__(self, model, decay: float):
+        self.model, self.decay = model, decay
+        self.tensors = {n: t.detach().clone() for n, t in model.state_dict().items()} if decay else {}
+
+    def update(self, iteration: int) -> None:
+        """Take in the weights after iteration `iteration` (from 0)."""
+        decay = min(self.decay, (1 + iteration) / (10 + iteration))
+        weights = self.model.state_dict() if self.tensors else {}
+        with paddle.no_grad():
+            for name, weight in weights.items():
+                self.tensors[name].scale_(decay).add_(weight * (1.0 - decay))
+
+    @contextlib.contextmanager
+    def in_place_of_weights(self):
+        """While entered, the model holds the average (without one: its own weights)."""
+        if not self.tensors:
+            yield
+            return
+        own = {n: t.detach().clone() for n, t in self.model.state_dict().items()}
+        try:
+            self.model.set_state_dict(self.tensors)
+            yield
+        finally:
+            self.model.set_state_dict(own)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The average for a checkpoint, its names marked."""
+        return {AVERAGE_PREFIX + name: tensor.numpy() for name, tensor in self.tensors.items()}
+
+    def load(self, arrays: dict) -> None:
+        """Continue from a checkpoint's arrays; without an average among them, from the model's weights."""
+        for name, tensor in self.tensors.items():
+            tensor.set_value(arrays.get(AVERAGE_PREFIX + name, self.model.state_dict()[name]))

@@ -1,4 +1,4 @@
-"""The processes of one run. `python -m paddle.distributed.launch ... train.py ...` starts several, on any machines."""
+"""The ranks (processes) of one run, which `python -m paddle.distributed.launch ... train.py ...` starts."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ MEETING_SECONDS = 1800.0  # as NCCL in Paddle
 
 
 @dataclass(frozen=True)
-class Processes:
-    """This process's place among those of the run: `rank` 0 .. count - 1. All of them call the methods together."""
+class Ranks:
+    """This process among those of the run: `rank` 0 .. world_size - 1. All ranks call the methods together."""
 
     rank: int = 0
-    count: int = 1
+    world_size: int = 1
     meeting: Meeting | None = dataclasses.field(default=None, compare=False)
 
     @property
-    def is_first(self) -> bool:
+    def is_main_process(self) -> bool:
         return self.rank == 0
 
-    def sum(self, array: np.ndarray) -> np.ndarray:
-        """The sum over all processes of a float64 array."""
-        if self.count == 1:
+    def all_reduce(self, array: np.ndarray) -> np.ndarray:
+        """The sum of a float64 array over all ranks."""
+        if self.world_size == 1:
             return array
         import paddle
 
@@ -43,9 +43,9 @@ class Processes:
             paddle.distributed.all_reduce(tensor)
         return tensor.numpy()
 
-    def gather(self, value: Any) -> list:
-        """The values (plain objects) of all processes, by rank."""
-        if self.count == 1:
+    def all_gather(self, value: Any) -> list:
+        """The values (plain objects) of all ranks, in order of rank."""
+        if self.world_size == 1:
             return [value]
         import paddle
 
@@ -55,16 +55,16 @@ class Processes:
         return values
 
     def average_gradients(self, parameters: list) -> None:
-        """Replace the gradients of `parameters` by their means over all processes.
+        """Replace the gradients of `parameters` by their means over all ranks.
 
         Not by `paddle.DataParallel`, which takes the memory of a gradient in its order of storage: wrong for gradients
         of transposed weights, which are strided views (Paddle 2.6 and 3.3).
         """
-        if self.count > 1:
+        if self.world_size > 1:
             self.average([parameter.grad for parameter in parameters if parameter.grad is not None])
 
     def average(self, tensors: list) -> None:
-        """Replace float32 tensors by their means over all processes; the same bits on each of them."""
+        """Replace float32 tensors by their means over all ranks; bit-identical on each of them."""
         import paddle
 
         with paddle.no_grad():
@@ -72,16 +72,16 @@ class Processes:
                 flat = paddle.concat([tensor.flatten() for tensor in bucket])
                 with self.together():
                     paddle.distributed.all_reduce(flat)
-                for tensor, part in zip(bucket, (flat / self.count).split([tensor.size for tensor in bucket])):
+                for tensor, part in zip(bucket, (flat / self.world_size).split([tensor.size for tensor in bucket])):
                     tensor.set_value(part.reshape(tensor.shape))
 
     def barrier(self) -> None:
-        """Wait until all processes are here."""
-        self.sum(np.zeros(1))
+        """Wait until all ranks are here."""
+        self.all_reduce(np.zeros(1))
 
     @contextlib.contextmanager
     def together(self):
-        """A message between processes begins when all of them are here.
+        """A message between ranks begins when all of them are here.
 
         Raises RunError when it breaks off because one of them has ended.
         """
@@ -96,20 +96,20 @@ class Processes:
 
 
 class Meeting:
-    """Waits for all processes before a message through Gloo, which gives up after 30 seconds, whatever Paddle is told.
+    """Waits for all ranks before a message through Gloo, which gives up after 30 seconds, whatever Paddle is told.
 
-    One of them may be reading a slow video or writing a large checkpoint for longer. The processes count their arrivals
+    One of them may be reading a slow video or writing a large checkpoint for longer. The ranks count their arrivals
     in the store (TCP) through which they found each other. While waiting, signals are answered.
     """
 
     key = "nonlocal/arrivals"
 
-    def __init__(self, store, count: int):
-        self.store, self.count, self.expected = store, count, 0
+    def __init__(self, store, world_size: int):
+        self.store, self.world_size, self.expected = store, world_size, 0
 
     def wait(self) -> None:
-        """Return when all processes have called it equally often; RuntimeError after MEETING_SECONDS."""
-        self.expected += self.count
+        """Return when all ranks have called it equally often; RuntimeError after MEETING_SECONDS."""
+        self.expected += self.world_size
         arrived, pause = self._add(1), 0.0001
         deadline = time.monotonic() + MEETING_SECONDS
         while arrived < self.expected:
@@ -156,13 +156,13 @@ def num_local() -> int:
     return max(1, hosts.count(own)) if own else 1
 
 
-def join_processes(device: str) -> Processes:
-    """Meet the other processes; all but the first are silent from here on (errors are not).
+def join_ranks(device: str) -> Ranks:
+    """Meet the other ranks; all but the main process print nothing from here on (errors are printed).
 
     device: "cpu" talks through Gloo, "gpu" through NCCL.
     """
     if num_launched() == 1:
-        return Processes()
+        return Ranks()
     _end_with_launcher()
     if device == "cpu":
         os.environ.setdefault("PADDLE_DISTRI_BACKEND", "gloo")
@@ -170,12 +170,12 @@ def join_processes(device: str) -> Processes:
 
     with _signals_held():  # for ever in the threads that the store and Gloo start here
         paddle.distributed.init_parallel_env()
-    rank, count = paddle.distributed.get_rank(), paddle.distributed.get_world_size()
-    meeting = Meeting(paddle.distributed.collective._default_store, count) if device == "cpu" else None
-    processes = Processes(rank, count, meeting)
-    if not processes.is_first:
+    rank, world_size = paddle.distributed.get_rank(), paddle.distributed.get_world_size()
+    meeting = Meeting(paddle.distributed.collective._default_store, world_size) if device == "cpu" else None
+    ranks = Ranks(rank, world_size, meeting)
+    if not ranks.is_main_process:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - open as long as the process
-    return processes
+    return ranks
 
 
 def _end_with_launcher() -> None:

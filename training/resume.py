@@ -1,28 +1,28 @@
-"""Where a run begins: fresh, from pretrained weights, or at a checkpoint; and what it cannot begin with."""
+"""Where a run begins: at iteration 0 (from scratch or initialised from weights) or resumed from a checkpoint."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tasks import Task
 from training.checkpoint import Checkpoint, delete_checkpoint, find_checkpoint, read_states
-from training.ema import PREFIX
-from training.optimiser import set_velocities
+from training.optimiser import AVERAGE_PREFIX, set_momentum_buffers
 from utils.errors import RunError, UserError
-from utils.parallel import Processes
+from utils.parallel import Ranks
 from weights import load_weights
 
 IMAGENET = "imagenet"
-EPOCH_PREFIX = "NONLOCAL_epoch"
 
 
 @dataclass
-class Start:
-    """Position and seed of a run; `checkpoint` is None for a new one."""
+class ResumePoint:
+    """Position and seed of a run; `checkpoint` is None for a new one, which begins at iteration 0."""
 
     seed: int
     run_id: str
@@ -40,22 +40,23 @@ class Start:
         """
         if not self.checkpoint:
             return False
-        return not self.state.get("epoch_ended", self.checkpoint.path.name.startswith(EPOCH_PREFIX))
+        return not self.state.get("epoch_ended", "_epoch" in self.checkpoint.path.name)
 
     @property
     def iteration(self) -> int:
         return self.state.get("iteration", 0)
 
     @property
-    def best_figure(self) -> float:
-        return self.checkpoint.state.get("best_figure", -1.0) if self.checkpoint else -1.0
+    def best_metric(self) -> float:
+        """The best validation so far, -1 before the first. Earlier versions called it best_figure."""
+        return self.state.get("best_metric", self.state.get("best_figure", -1.0))
 
     @property
     def path(self) -> str | None:
         return str(self.checkpoint.path) if self.checkpoint else None
 
-    def tell_changes(self, config) -> None:
-        """Name the keys whose values are not those of the checkpoint's run: the run goes on with the new ones."""
+    def report_changes(self, config) -> None:
+        """Print the keys whose values are not those of the checkpoint's run: the run goes on with the new ones."""
         before = self.state.get("config", {})
         for section, keys in dataclasses.asdict(config).items():
             for name, value in keys.items():
@@ -64,13 +65,16 @@ class Start:
                     print(f"{section}.{name} was {old} in the run that is resumed and is {value} now")
 
     def load_into(self, model, optimizer, pretrain: str | None) -> None:
-        """Give the model its first weights (and the optimiser its velocities) and say which."""
+        """Set the model's first weights (and the optimiser's momentum buffers) and print where they come from.
+
+        pretrain: a file, or `imagenet`, to initialise a new run from; None: the model keeps its random weights.
+        """
         if self.checkpoint:
             check_same_names(self.checkpoint, model)
             model.set_state_dict(self.checkpoint.weights)
-            speeds = {n: a for n, a in self.checkpoint.velocities.items() if not n.startswith(PREFIX)}
             trained = {n for n, p in model.named_parameters() if not p.stop_gradient}
-            set_velocities(model, optimizer, {n: a for n, a in speeds.items() if n in trained})
+            buffers = {n: a for n, a in self.checkpoint.optimiser_state.items() if not n.startswith(AVERAGE_PREFIX)}
+            set_momentum_buffers(model, optimizer, {n: a for n, a in buffers.items() if n in trained})
             print(f"resumed from {self.path} at iteration {self.iteration}")
         elif pretrain:
             if pretrain == IMAGENET:
@@ -83,7 +87,7 @@ class Start:
 
     def load_rest(self, average, precision) -> None:
         """The moving average and the loss scale."""
-        average.load(self.checkpoint.velocities if self.checkpoint else {})
+        average.load(self.checkpoint.optimiser_state if self.checkpoint else {})
         precision.load(self.state.get("loss_scale", {}))
 
 
@@ -101,39 +105,40 @@ def check_same_names(checkpoint: Checkpoint, model) -> None:
         )
 
 
-def find_start(
-    resume: str | None, save_dir: str, seed: int | None, processes: Processes, overwrite: bool = False
-) -> Start:
-    """The start that --resume names; without one a new run with `seed`, or with a seed drawn for it.
+def find_resume_point(
+    resume: str | None, save_dir: str, seed: int | None, ranks: Ranks, name: str, overwrite: bool = False
+) -> ResumePoint:
+    """The point that --resume names; without one a new run with `seed`, or with a seed drawn for it.
 
-    overwrite: a new run may take the folder of an earlier one. The same start for all processes. Raises UserError when
-    `save_dir` belongs to another run, RunError when the processes do not see the same checkpoints.
+    name: the model's, which checkpoints carry. overwrite: a new run may take the folder of an earlier one. Returns
+    the same on all ranks. Raises UserError when `save_dir` belongs to another run, RunError when the ranks do not see
+    the same checkpoints.
     """
     if overwrite and resume:
         raise UserError("--overwrite starts anew and --resume goes on; leave one of them out")
     checkpoint = find_checkpoint(resume, save_dir) if resume else None
     if not overwrite:
-        check_folder(save_dir, resume, checkpoint)
+        check_folder(save_dir, resume, checkpoint, name)
     if checkpoint:
-        start = Start(checkpoint.state["seed"], checkpoint.state.get("run_id", ""), checkpoint)
+        point = ResumePoint(checkpoint.state["seed"], checkpoint.state.get("run_id", ""), checkpoint)
     else:
         drawn = int.from_bytes(os.urandom(4), "little") if seed is None else seed
-        start = Start(drawn, os.urandom(8).hex())
-    starts = processes.gather((start.seed, start.run_id, start.iteration))
-    if len({iteration for *_, iteration in starts}) > 1:
+        point = ResumePoint(drawn, os.urandom(8).hex())
+    points = ranks.all_gather((point.seed, point.run_id, point.iteration))
+    if len({iteration for *_, iteration in points}) > 1:
         raise RunError(
             f"the processes find checkpoints of different iterations in {save_dir}: "
-            f"{sorted({iteration for *_, iteration in starts})}; put it on a disk that all machines share"
+            f"{sorted({iteration for *_, iteration in points})}; put it on a disk that all machines share"
         )
-    return dataclasses.replace(start, seed=starts[0][0], run_id=starts[0][1])
+    return dataclasses.replace(point, seed=points[0][0], run_id=points[0][1])
 
 
-def check_folder(save_dir: str, resume: str | None, checkpoint: Checkpoint | None) -> None:
+def check_folder(save_dir: str, resume: str | None, checkpoint: Checkpoint | None, name: str) -> None:
     """Raise UserError when training in `save_dir` would mix with, or delete, what another run has left there."""
     found = ""
     states = read_states(Path(save_dir))
     if checkpoint is None:
-        found = states[-1][0] if states else next((p.name for p in Path(save_dir).glob("NONLOCAL*.pdparams")), "")
+        found = states[-1][0] if states else next((p.name for p in Path(save_dir).glob(f"{name}*.pdparams")), "")
         log = Path(save_dir) / "log.jsonl"
         if not found and not resume and log.is_file() and log.stat().st_size:
             found = log.name  # of a run that ended before its first checkpoint; `auto` begins it again
@@ -148,20 +153,25 @@ def check_folder(save_dir: str, resume: str | None, checkpoint: Checkpoint | Non
         )
 
 
-def delete_run(folder: Path) -> None:
-    """Delete what an earlier run has left in `folder`: checkpoints, published weights, log and pictures."""
-    for name, _ in read_states(folder):
-        delete_checkpoint(folder / name)
-    patterns = ("NONLOCAL*.pdparams", "NONLOCAL_*.pdopt", "NONLOCAL_*.json", "clips_epoch*.png", "curves.png")
-    for file in [f for pattern in (*patterns, "log.jsonl") for f in folder.glob(pattern)]:
+def delete_run(folder: Path, name: str) -> None:
+    """Delete what an earlier run has left in `folder`: checkpoints, published weights, log and pictures.
+
+    name: the new run's model; the earlier run may have been of another one, which its checkpoints tell.
+    """
+    names = {name}
+    for checkpoint, _ in read_states(folder):
+        names.add(re.sub(r"_(epoch|iter)\d+$", "", checkpoint))
+        delete_checkpoint(folder / checkpoint)
+    patterns = ["clips_first.png", "clips_last.png", "clips_epoch*.png", "curves.png", "log.jsonl"]
+    patterns += [f"{n}{end}" for n in names for end in ("*.pdparams", "_*.pdopt", "_*.json")]
+    for file in {f for pattern in patterns for f in folder.glob(pattern)}:
         file.unlink()
     shutil.rmtree(folder / "visualdl", ignore_errors=True)
 
 
-def check_recipe(config, device: str, processes: Processes) -> None:
-    """Raise UserError for keys that exclude each other, or that this machine cannot serve."""
-    recipe = config.TRAIN
-    if recipe.sync_bn and recipe.graph == "static" and processes.count > 1 and device == "cpu":
+def check_recipe(recipe, task: Task, device: str, ranks: Ranks) -> None:
+    """Raise UserError for keys of TRAIN that exclude each other, or that this machine cannot serve."""
+    if recipe.sync_bn and recipe.graph == "static" and ranks.world_size > 1 and device == "cpu":
         raise UserError("TRAIN.sync_bn on CPUs works in the dynamic graph only; leave --graph=static out")
-    if recipe.label_smoothing and config.MODEL.multi_label:
+    if recipe.label_smoothing and task.multi_label:
         raise UserError("TRAIN.label_smoothing is for one class a video; leave it out with MODEL.multi_label")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from metrics import MultiLabelMeter, MultiViewMeter, load_scores, mean_average_precision, save_scores, topk_correct
-from metrics.scores_file import list_checksum
+from metrics.results import list_checksum
 from utils.errors import UserError
 
 NAMES = ["walk", "跳舞", "a, b"]
@@ -20,8 +20,8 @@ SCORES = np.random.default_rng(0).dirichlet(np.ones(3), (3, 4))  # of videos 0 t
 def single() -> MultiViewMeter:
     meter = MultiViewMeter(3, labels=[2, 0, 1, 1, 0], paths=PATHS, class_names=NAMES)
     for video in range(3):
-        meter.add_video(video, [2, 0, 1][video], SCORES[video], np.arange(4))
-    meter.add_failure(3, 1, PATHS[3], "no such file")
+        meter.add_video(video, SCORES[video], np.arange(4), [[2, 0, 1][video]])
+    meter.add_failure(3, "no such file", [1])
     return meter
 
 
@@ -78,8 +78,8 @@ def test_ranks_that_meet_leave_the_file_that_one_process_leaves(tmp_path, fileli
     whole, parts = make(), [make() for _ in range(2)]
     fresh = type(whole)(3, labels=[0] * 5 if make is single else [[]] * 5)  # for its empty state
     for rank, part in enumerate(parts):
-        part._ledger._rows = {i: row for i, row in part._ledger._rows.items() if i % 2 == rank}
-        part._ledger._causes = {i: cause for i, cause in part._ledger._causes.items() if i % 2 == rank}
+        part._results._rows = {i: row for i, row in part._results._rows.items() if i % 2 == rank}
+        part._results._causes = {i: cause for i, cause in part._results._causes.items() if i % 2 == rank}
     parts[0].merge(parts[1].state())
     parts[0].merge(fresh.state())
     one, two = (load_scores(saved(tmp_path, filelist, meter)) for meter in (whole, parts[0]))
@@ -91,7 +91,7 @@ def test_nothing_scored_and_nothing_broken_are_files_too(tmp_path, filelist):
     empty = load_scores(saved(tmp_path, filelist, MultiViewMeter(3, labels=[0, 1])))
     assert empty.scores.shape == (0, 3) and empty.broken_labels.tolist() == [0, 1]
     meter = MultiViewMeter(2, labels=[1])
-    meter.add_video(0, 1, np.array([[0.5, 0.5]]), np.array([0]))
+    meter.add_video(0, np.array([[0.5, 0.5]]), np.array([0]), [1])
     whole = load_scores(saved(tmp_path, filelist, meter))
     assert whole.broken_paths == [] and whole.broken_labels.shape == (0,)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from configs.schema import Train
-from training.augment import augment, cutmix, mixup, smooth
+from training.augmentation import augment, cutmix, mixup, smooth
 
 EYE = np.eye(4, dtype=np.float32)
 

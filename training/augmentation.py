@@ -1,27 +1,27 @@
-"""Targets and clips that are softer than the data: label smoothing, mixup and cutmix. All pure numpy."""
+"""Label smoothing, mixup and cutmix of a batch, in numpy."""
 
 from __future__ import annotations
 
 import numpy as np
 
 
-def smooth(targets: np.ndarray, share: float) -> np.ndarray:
-    """(1 - share) target + share / K (Szegedy et al. 2016); targets float32 [N, K]."""
-    return targets * np.float32(1.0 - share) + np.float32(share / targets.shape[1])
+def smooth(targets: np.ndarray, fraction: float) -> np.ndarray:
+    """(1 - fraction) target + fraction / K (Szegedy et al. 2016); targets float32 [N, K]."""
+    return targets * np.float32(1.0 - fraction) + np.float32(fraction / targets.shape[1])
 
 
 def mixup(clips: np.ndarray, targets: np.ndarray, alpha: float, rng: np.random.Generator):
-    """s x + (1 - s) x', x' another clip of the batch, s ~ Beta(alpha, alpha) (Zhang et al. 2018); targets likewise."""
-    share = np.float32(rng.beta(alpha, alpha))
+    """r x + (1 - r) x', x' another clip of the batch, r ~ Beta(alpha, alpha) (Zhang et al. 2018); targets likewise."""
+    ratio = np.float32(rng.beta(alpha, alpha))
     other = rng.permutation(len(clips))
-    return share * clips + (1 - share) * clips[other], share * targets + (1 - share) * targets[other]
+    return ratio * clips + (1 - ratio) * clips[other], ratio * targets + (1 - ratio) * targets[other]
 
 
 def cutmix(clips: np.ndarray, targets: np.ndarray, alpha: float, rng: np.random.Generator):
-    """Paste a box of another clip, the same in all frames, and share the target by area (Yun et al. 2019).
+    """Paste a box of another clip, the same in all frames; mix the targets by the areas (Yun et al. 2019).
 
-    The box takes 1 - s of the picture, s ~ Beta(alpha, alpha), around a random centre; what lies outside is cut off,
-    and the targets are shared by what is left.
+    The box takes 1 - r of the picture, r ~ Beta(alpha, alpha), around a random centre, clipped to the picture; the
+    targets are mixed by the areas after clipping.
     """
     height, width = clips.shape[-2:]
     side = np.sqrt(1.0 - rng.beta(alpha, alpha))
@@ -31,8 +31,8 @@ def cutmix(clips: np.ndarray, targets: np.ndarray, alpha: float, rng: np.random.
     other = rng.permutation(len(clips))
     pasted = clips.copy()
     pasted[..., top:bottom, left:right] = clips[other][..., top:bottom, left:right]
-    share = np.float32(1.0 - (bottom - top) * (right - left) / (height * width))
-    return pasted, share * targets + (1 - share) * targets[other]
+    ratio = np.float32(1.0 - (bottom - top) * (right - left) / (height * width))
+    return pasted, ratio * targets + (1 - ratio) * targets[other]
 
 
 def _span(middle: int, length: float, limit: int) -> tuple[int, int]:
@@ -41,9 +41,9 @@ def _span(middle: int, length: float, limit: int) -> tuple[int, int]:
 
 
 def augment(clips: np.ndarray, targets: np.ndarray, recipe, rng: np.random.Generator):
-    """What the recipe asks for; with both mixes on, each batch gets one of them by a throw of a coin.
+    """Apply what the recipe (TRAIN) asks for; with mixup and cutmix on, each batch gets one of them at random.
 
-    clips: float32 [N, 3, T, S, S]. targets: float32 [N, K]. Returns both in the same shapes.
+    clips: float32 [N, C, T, S, S]. targets: float32 [N, K]. Returns both in the same shapes.
     """
     if recipe.label_smoothing:
         targets = smooth(targets, recipe.label_smoothing)
