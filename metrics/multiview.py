@@ -75,8 +75,8 @@ class MultiViewMeter(VideoMeter):
 
         top1 and top5 (the best `topk` guesses, min(5, K)); clip_top1, the mean fraction of a video's single clips that
         are right, the crops of a clip summed; first_clip_top1, the same of the first clip alone; mean_class_accuracy,
-        the plain mean of per_class over the classes that have videos; per_class, a list of index, name, top1, num_videos
-        (top1 None for a class without videos); videos_seen; videos_expected; videos_broken, a list of video_id, path
+        the plain mean of per_class over the classes that have videos; per_class, a list of index, name, top1 (None
+        for a class without videos), num_videos; videos_seen; videos_expected; videos_broken, a list of video_id, path
         and cause.
         """
         positions, rows = self._scored()
