@@ -139,7 +139,7 @@ def test_a_run_shows_its_clips_its_shares_of_time_and_its_gradients(monkeypatch,
     ("keys", "words"),
     [
         (["TRAIN.amp=bfloat16"], ["GPU", "--amp"]),
-        (["TRAIN.freeze=[stage7]"], ["stage7", "stage2"]),
+        (["TRAIN.freeze=[stage7]"], ["stage7", "res2"]),
         (["TRAIN.graph=static", "TRAIN.recompute=True"], ["recompute"]),
         (["TRAIN.label_smoothing=0.1", "MODEL.multi_label=True"], ["label_smoothing"]),
     ],
