@@ -3,69 +3,105 @@
     paddle.hub.load("path/of/this/repository", "nonlocal_i3d_r50", source="local", pretrained="weights.pdparams")
 
 Each takes (pretrained=False, num_classes=400, **options): pretrained is False, True (the published weights, downloaded)
-or a file of any supported source; what was loaded, with any warning, is printed in a line. options are NonLocalModel's
-arguments. Clips go in as float32 [N, 3, T, H, W], RGB, (x - 114.75) / 57.375; logits [N, P, classes] come out.
+or a file of any supported source; what was loaded, with any warning, is printed in a line. options are the arguments of
+models.nonlocal_model.options.network_options. Clips go in as float32 [N, 3, T, H, W], RGB, (x - 114.75) / 57.375;
+logits [N, P, classes] come out. The caller's program may have modules of its own called models, utils and so on.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
 dependencies = ["paddle", "numpy"]
 
+ROOT = str(Path(__file__).resolve().parent)
+PACKAGES = ("configs", "models", "utils", "weights")  # what the entries import
+# Modules of these packages, between two loads; not in this file, which Paddle imports anew for each.
+_loaded: dict[str, ModuleType] = vars(sys.modules.setdefault(f"packages of {ROOT}", ModuleType(ROOT)))
 
-def _build(video_arc_choice: int, with_blocks: bool, pretrained: bool | str, num_classes: int, options: dict):
-    from models import NonLocalModel
-    from utils.errors import UserError
 
-    if not with_blocks:
-        if options.get("nonlocal_positions"):
-            raise UserError("this entry has no non-local blocks; take the nonlocal_... one for nonlocal_positions")
-        options = {**options, "nonlocal_positions": {}}
-    model = NonLocalModel(video_arc_choice, num_classes, **options)
-    if pretrained:
-        from weights import load_weights
-        from weights.download import published_weights
+@contextlib.contextmanager
+def _own_packages() -> Iterator[None]:
+    """Within the context PACKAGES are this repository's, whatever the caller's program imports by these names."""
 
-        path = published_weights(video_arc_choice, with_blocks) if pretrained is True else pretrained
-        print(load_weights(model, path, partial=num_classes != 400).summary())
+    def of_packages() -> list[str]:
+        return [name for name in sys.modules if name.partition(".")[0] in PACKAGES]
+
+    callers = {name: sys.modules.pop(name) for name in of_packages()}
+    # A program that runs in this repository has them already.
+    own = {n: m for n, m in callers.items() if str(getattr(m, "__file__", None) or "").startswith(ROOT + os.sep)}
+    sys.modules.update({**{n: m for n, m in _loaded.items() if n.partition(".")[0] in PACKAGES}, **own})
+    sys.path.insert(0, ROOT)
+    try:
+        yield
+    finally:
+        sys.path.remove(ROOT)
+        _loaded.update({name: sys.modules.pop(name) for name in of_packages()})
+        sys.modules.update(callers)
+
+
+def _build(arch: str, with_blocks: bool, pretrained: bool | str, num_classes: int, options: dict):
+    with _own_packages():
+        from models import NonLocalModel
+        from utils.errors import UserError
+
+        if not with_blocks:
+            if options.get("nonlocal_positions"):
+                raise UserError("this entry has no non-local blocks; take the nonlocal_... one for nonlocal_positions")
+            options = {**options, "nonlocal_positions": {}}
+        model = NonLocalModel(arch, num_classes, **options)
+        if pretrained:
+            from configs.schema import ARCHS
+            from weights import load_weights
+            from weights.download import published_weights
+
+            number = [*ARCHS].index(arch) + 1
+            path = published_weights(number, with_blocks) if pretrained is True else pretrained
+            print(load_weights(model, path, partial=num_classes != 400).summary())
     model.eval()
     return model
 
 
 def nonlocal_c2d_r50(pretrained: bool | str = False, num_classes: int = 400, **options):
     """C2D ResNet-50 with five non-local blocks."""
-    return _build(1, True, pretrained, num_classes, options)
+    return _build("c2d_r50", True, pretrained, num_classes, options)
 
 
 def nonlocal_i3d_r50(pretrained: bool | str = False, num_classes: int = 400, **options):
     """I3D ResNet-50 with five non-local blocks."""
-    return _build(2, True, pretrained, num_classes, options)
+    return _build("i3d_r50", True, pretrained, num_classes, options)
 
 
 def nonlocal_c2d_r101(pretrained: bool | str = False, num_classes: int = 400, **options):
     """C2D ResNet-101 with five non-local blocks."""
-    return _build(3, True, pretrained, num_classes, options)
+    return _build("c2d_r101", True, pretrained, num_classes, options)
 
 
 def nonlocal_i3d_r101(pretrained: bool | str = False, num_classes: int = 400, **options):
     """I3D ResNet-101 with five non-local blocks."""
-    return _build(4, True, pretrained, num_classes, options)
+    return _build("i3d_r101", True, pretrained, num_classes, options)
 
 
 def c2d_r50(pretrained: bool | str = False, num_classes: int = 400, **options):
     """C2D ResNet-50 without non-local blocks."""
-    return _build(1, False, pretrained, num_classes, options)
+    return _build("c2d_r50", False, pretrained, num_classes, options)
 
 
 def i3d_r50(pretrained: bool | str = False, num_classes: int = 400, **options):
     """I3D ResNet-50 without non-local blocks."""
-    return _build(2, False, pretrained, num_classes, options)
+    return _build("i3d_r50", False, pretrained, num_classes, options)
 
 
 def c2d_r101(pretrained: bool | str = False, num_classes: int = 400, **options):
     """C2D ResNet-101 without non-local blocks."""
-    return _build(3, False, pretrained, num_classes, options)
+    return _build("c2d_r101", False, pretrained, num_classes, options)
 
 
 def i3d_r101(pretrained: bool | str = False, num_classes: int = 400, **options):
     """I3D ResNet-101 without non-local blocks."""
-    return _build(4, False, pretrained, num_classes, options)
+    return _build("i3d_r101", False, pretrained, num_classes, options)

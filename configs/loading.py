@@ -141,6 +141,8 @@ def _resolve(layers: list[list[Entry]], source: str) -> Config:
             if entry.section == "INPUT":
                 _set_input(config, entry.key, value)
         given = {(entry.section, entry.key) for entry, _ in stored}
+        if ("MODEL", "name") in given and config.MODEL.arch not in families[family].archs:
+            config.MODEL.arch, depths = families[family].archs[0], []  # the base's was of its family
         for entry, value in stored:
             if (entry.section, entry.key) in KEPT_APART:
                 depths += [value] if value is not None else []
