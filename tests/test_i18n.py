@@ -167,7 +167,8 @@ def texts_of_the_program() -> set[str]:
 def stale_entries() -> list[str]:
     """Entries of the catalogue whose English does not stand in the code."""
     texts, stale = texts_of_the_program(), []
-    for english in {**messages_zh.HELP, **messages_zh.ERRORS, **messages_zh.KEYS}:
+    tables = (messages_zh.HELP, messages_zh.TOOLS, messages_zh.ERRORS, messages_zh.KEYS)
+    for english in (text for table in tables for text in table):
         parts = [(text, field) for text, field, *_ in string.Formatter().parse(english)]
         plain = "".join(text + ("" if field is None else "{}") for text, field in parts)
         without_hint = "".join(text + ("" if field in (None, "hint") else "{}") for text, field in parts)

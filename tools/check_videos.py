@@ -25,7 +25,7 @@ from datareader.decoding import VIDEO_SUFFIXES  # noqa: E402
 from datareader.requests import InspectVideo, ReaderSettings  # noqa: E402
 from datareader.video import printable  # noqa: E402
 from datareader.workers import ReaderPool  # noqa: E402
-from utils.cli import positive_int, run  # noqa: E402
+from utils.cli import Parser, positive_int, run  # noqa: E402
 from utils.errors import UserError  # noqa: E402
 from utils.files import write_json, write_text  # noqa: E402
 from utils.runtime import available_cores  # noqa: E402
@@ -68,9 +68,7 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(description=__doc__, allow_abbrev=False)
     parser.add_argument("source", metavar="LIST_OR_FOLDER")
     parser.add_argument("--workers", type=positive_int, default=available_cores(), help="reading processes (all cores)")
     parser.add_argument("--num_classes", type=positive_int, help="labels must be below")

@@ -21,7 +21,7 @@ from tabulate import tabulate  # noqa: E402
 
 from configs import load_config  # noqa: E402
 from configs.schema import ARCHS  # noqa: E402
-from utils.cli import add_hidden_alias, run  # noqa: E402
+from utils.cli import Parser, add_hidden_alias, run  # noqa: E402
 from utils.errors import UserError  # noqa: E402
 from utils.files import write_atomically, write_text  # noqa: E402
 from utils.runtime import prepare_environment  # noqa: E402
@@ -32,9 +32,7 @@ TARGETS = ("caffe2", "slowfast", "torch")
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = Parser(description=__doc__, allow_abbrev=False)
     parser.add_argument("source", help="weight file or folder")
     parser.add_argument("target", help="what to write: .pdparams, or with --to .safetensors or .npz")
     parser.add_argument("--source", dest="program", default="auto", help="whose names it has (default: by the names)")

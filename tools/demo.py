@@ -6,7 +6,6 @@ frames reversed), predicts one, and writes output/demo/results.json.
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -16,15 +15,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from utils.cli import positive_int, run  # noqa: E402 - the tool is started as a file
+from utils.cli import Parser, positive_int, run  # noqa: E402 - the tool is started as a file
 from utils.errors import RunError  # noqa: E402
 from utils.files import write_json  # noqa: E402
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--output_dir", default="output/demo", help="where the results go (default: %(default)s)")
     parser.add_argument("--data_dir", default="data/dataset/demo/videos", help="where the videos go (%(default)s)")
     parser.add_argument("--num_train", type=positive_int, default=60, help="training videos a class (%(default)s)")

@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from configs import load_config
-from utils.cli import positive_int
+from utils.cli import Parser, positive_int
 from utils.runtime import prepare_environment
 
 
@@ -46,7 +46,7 @@ def main(argv: list[str]) -> None:
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="visualize.py clips", description=__doc__, allow_abbrev=False)
+    parser = Parser(prog="visualize.py clips", description=__doc__, allow_abbrev=False)
     parser.add_argument("--config", required=True, help="YAML file of the training")
     parser.add_argument("--epoch", type=int, default=0, help="whose order and crops (default: %(default)s)")
     parser.add_argument("--num_clips", type=positive_int, default=8, help="rows of the picture (default: %(default)s)")

@@ -127,6 +127,106 @@ HELP = {
     "video or folder whose clips are compared (default: a drawn video)": "用于比较得分的视频或目录；省略时使用绘制的视频",
 }
 
+# --help of the tools and of the generators of lists.
+TOOLS = {
+    # tools/check_videos.py
+    "Look at every video of a list or folder before training does: python tools/check_videos.py LIST_OR_FOLDER": (
+        "训练之前检查列表或目录中的每段视频：python tools/check_videos.py LIST_OR_FOLDER"
+    ),
+    "Each file is opened and decoded to its end. Faults: malformed (a list line), label (unknown), missing, empty, broken, "
+    "cut off, damaged, short, duplicate (the same pictures as an earlier video). Odd but readable: rotated, variable frame "
+    "rate. --clean_list writes the videos without a fault. A run that was stopped goes on where it was when it is started "
+    "again. The exit status is 1 if there is a fault. In a folder, the first sub-folder is taken for a video's class.": (
+        "打开每个文件并解码到结尾。缺陷：malformed（列表行格式错误）、label（未知标签）、missing（缺失）、empty（空）、\n"
+        "broken（无法读取）、cut off（截断）、damaged（部分损坏）、short（过短）、duplicate（与前面的视频画面相同）。\n"
+        "可读但异常：rotated（带旋转）、variable frame rate（可变帧率）。--clean_list 写出没有缺陷的视频。中断后再次启动会\n"
+        "从上次的位置继续。有缺陷时退出码为 1。对目录，第一级子目录视为视频的类别。"
+    ),
+    "reading processes (all cores)": "读取进程数（默认全部核心）",
+    "labels must be below": "标签须小于此数",
+    "file of class names; labels may be names": "类别名文件；标签可以写名称",
+    "labels are joined by commas": "标签以逗号连接",
+    "fewer are a fault (%(default)s)": "帧数少于此值视为缺陷（%(default)s）",
+    "time limit of a video (%(default)s)": "每段视频的时限，秒（%(default)s）",
+    "file for everything that was found": "写出全部检查结果的文件",
+    "file for a list of the videos without a fault": "写出无缺陷视频列表的文件",
+    "file that remembers finished videos (default: by source, in output/)": (
+        "记录已检查视频的文件（默认：在 output/ 中，按来源命名）"
+    ),
+    # tools/convert_weights.py
+    "Weights of other programs into ours, and back: python tools/convert_weights.py SOURCE TARGET.pdparams": (
+        "把其他程序的权重转换为本程序的权重，或反向转换：python tools/convert_weights.py SOURCE TARGET.pdparams"
+    ),
+    "SOURCE is a file or folder of any program that docs/weights.md names, told by its content. Prints what became of every "
+    "tensor, writes the weights and, beside them, TARGET.yaml: the configuration under which our network computes what the "
+    "source's did. With --to the other way: SOURCE is ours, TARGET ends in .safetensors or .npz.": (
+        "SOURCE 是 docs/weights.md 所列任一程序的权重文件或目录，由内容判断。打印每个张量的去向，写出权重，并在旁边写出\n"
+        "TARGET.yaml：使本程序的网络与来源网络计算结果一致的配置。用 --to 反向转换：SOURCE 是本程序的权重，TARGET 以\n"
+        ".safetensors 或 .npz 结尾。"
+    ),
+    "weight file or folder": "权重文件或目录",
+    "what to write: .pdparams, or with --to .safetensors or .npz": "写出的文件：.pdparams；用 --to 时为 .safetensors 或 .npz",
+    "whose names it has (default: by the names)": "张量名属于哪个程序（默认：按名称判断）",
+    "write our weights under these names": "以这些名称写出本程序的权重",
+    "the network (default: by the file)": "网络（默认：由文件判断）",
+    "how the source's network is wired (default: its usual way)": "来源网络的结构变体（默认：该程序的常规结构）",
+    "the old zoo's factor at test time (default: %(default)s)": "旧版模型库测试时的系数（默认：%(default)s）",
+    "a start for training: classifier, blocks may be missing": "用作训练的初始权重：可以缺少分类层和模块",
+    "of the network (default: the file's, else 400)": "网络的类别数（默认：按文件，否则为 400）",
+    "more keys of the network": "网络的其他配置项",
+    "counts only, no table": "只打印数目，不打印表格",
+    # tools/demo.py, data/dataset/demo/make_videos.py
+    "The whole program once on videos drawn here: bash run.sh demo": "在自己绘制的视频上把整个程序运行一遍：bash run.sh demo",
+    "Draws the data set, trains configs/demo.yaml from scratch, evaluates held-out videos with several views (also with "
+    "their frames reversed), predicts one, and writes output/demo/results.json.": (
+        "绘制数据集，按 configs/demo.yaml 从零训练，用多个视图评估留出的视频（并把帧倒放再评估一次），预测一段视频，\n"
+        "写出 output/demo/results.json。"
+    ),
+    "where the results go (default: %(default)s)": "结果的目录（默认：%(default)s）",
+    "where the videos go (%(default)s)": "视频的目录（%(default)s）",
+    "training videos a class (%(default)s)": "每类训练视频数（%(default)s）",
+    "validation videos a class (%(default)s)": "每类验证视频数（%(default)s）",
+    "held-out videos a class (%(default)s)": "每类留出视频数（%(default)s）",
+    "test videos a class (%(default)s)": "每类测试视频数（%(default)s）",
+    "passed on to train.py": "传给 train.py",
+    "folder of the data set": "数据集目录",
+    "other seeds give other videos (%(default)s)": "随机种子，不同的种子得到不同的视频（%(default)s）",
+    "processes (default: one a core)": "进程数（默认：每个核心一个）",
+    # tools/visualize.py
+    "YAML file of the training": "训练的 YAML 配置文件",
+    "whose order and crops (default: %(default)s)": "使用哪一轮的顺序与裁剪（默认：%(default)s）",
+    "rows of the picture (default: %(default)s)": "图中的行数（默认：%(default)s）",
+    "where it goes (default: %(default)s)": "输出文件（默认：%(default)s）",
+    "the video": "视频",
+    "the video (default: the example clip)": "视频（默认：示例片段）",
+    "file of weights (default: as predict.py)": "权重文件（默认：与 predict.py 相同）",
+    "which of the ten test clips, from 0": "十个测试片段中的哪一个，从 0 数起",
+    "frame of the clip, from 0": "片段中的哪一帧，从 0 数起",
+    "strongest points when none is given": "未指定点时，取注意力最集中的若干个点",
+    "arrows from a point": "每个点画几个箭头",
+    "frames shown (default: %(default)s)": "显示的帧数（默认：%(default)s）",
+    # data/dataset: generators of lists
+    "where the lists go (default: %(default)s)": "列表的输出目录（默认：%(default)s）",
+    "annotations of the training set": "训练集标注",
+    "annotations of the validation set": "验证集标注",
+    "folder with its videos": "其视频所在的目录",
+    "names in order (default: %(default)s)": "按顺序排列的类别名（默认：%(default)s）",
+    "the training csv's classes, alphabetically": "使用训练 csv 中的类别，按字母顺序",
+    "folder with one sub-folder a class": "每个类别一个子目录的目录",
+    "folder of the same form for validation, in place of a share": "同样结构的验证集目录，代替按比例划分",
+    "share to validate on (default: %(default)s)": "用于验证的比例（默认：%(default)s）",
+    "of the split (default: %(default)s)": "划分所用的随机种子（默认：%(default)s）",
+    "folder with the videos (UCF-101)": "视频目录（UCF-101）",
+    "folder with the official splits (ucfTrainTestlist)": "官方划分文件的目录（ucfTrainTestlist）",
+    "which split (default: %(default)s)": "第几个划分（默认：%(default)s）",
+    "folder with the videos, a sub-folder a class": "视频目录，每个类别一个子目录",
+    "folder with the official splits": "官方划分文件的目录",
+    "folder with the videos": "视频目录",
+    "folder with the csv files and the class file": "csv 文件与类别文件所在的目录",
+    "folder with the .webm files": ".webm 文件所在的目录",
+    "folder with the json files": "json 文件所在的目录",
+}
+
 # Error lines: what UserError, RunError and the parsers' checks of values say.
 ERRORS = {
     "error: ": "错误：",
@@ -731,4 +831,4 @@ KEYS = {
     ),
 }
 
-MESSAGES = {**ARGPARSE, **HELP, **ERRORS, **SYSTEM, **KEYS}
+MESSAGES = {**ARGPARSE, **HELP, **TOOLS, **ERRORS, **SYSTEM, **KEYS}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from datareader.decoding import VIDEO_SUFFIXES
+from utils.cli import Parser
 from utils.errors import UserError
 from utils.files import write_text
 
@@ -130,9 +131,7 @@ def read_table(path: str | Path, columns: Sequence[str]) -> Iterator[tuple[str, 
 
 def build_parser(description: str | None, output_dir: Path) -> argparse.ArgumentParser:
     """Return a parser with the argument that all generators have, --output_dir, and its default."""
-    parser = argparse.ArgumentParser(
-        description=description, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(description=description, allow_abbrev=False)
     parser.add_argument("--output_dir", default=str(output_dir), help="where the lists go (default: %(default)s)")
     return parser
 

@@ -6,7 +6,6 @@ the lists) and class_names.txt. The same arguments give the same data; a complet
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import io
 import json
@@ -25,7 +24,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from data.dataset.demo import draw_motions
-from utils.cli import positive_int, run
+from utils.cli import Parser, positive_int, run
 from utils.errors import RunError, UserError
 from utils.files import write_atomically, write_json, write_text
 
@@ -188,7 +187,7 @@ def _size_of(path: Path) -> int:
 
 def main() -> None:
     """Make the data set and say what was made."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     parser.add_argument("--output_dir", required=True, help="folder of the data set")
     parser.add_argument("--num_train", type=positive_int, default=60, help="training videos a class (%(default)s)")
     parser.add_argument("--num_valid", type=positive_int, default=6, help="validation videos a class (%(default)s)")
