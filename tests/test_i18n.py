@@ -305,17 +305,3 @@ def test_a_page_and_its_chinese_one_have_the_same_commands_and_sections(page):
     assert CHINESE.search(chinese)
     assert code_of(chinese) == code_of(english)
     assert len(re.findall(r"^## ", chinese, re.M)) == len(re.findall(r"^## ", english, re.M))
-
-
-@pytest.mark.parametrize(
-    "page", sorted((ROOT / "docs" / "zh").glob("*.md")), ids=lambda page: str(page.relative_to(ROOT))
-)
-def test_links_between_pages_lead_somewhere(page):
-    text = page.read_text(encoding="utf-8")
-    for target, anchor in re.findall(r"\]\(([^)#:\s]*)(#[^)\s]*)?\)", text):
-        file = page if not target else page.parent / target
-        assert file.exists(), f"{page.name} links to {target}"
-        if anchor and file.suffix == ".md":
-            titles = re.findall(r"^#+ (.*)", file.read_text(encoding="utf-8"), re.M)
-            slugs = {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
-            assert anchor[1:] in slugs, f"{page.name} links to {target}{anchor}"

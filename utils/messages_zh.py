@@ -169,7 +169,7 @@ TOOLS = {
     "whose names it has (default: by the names)": "张量名属于哪个程序（默认：按名称判断）",
     "write our weights under these names": "以这些名称写出本程序的权重",
     "the network (default: by the file)": "网络（默认：由文件判断）",
-    "how the source's network is wired (default: its usual way)": "来源网络的结构变体（默认：该程序的常规结构）",
+    "architecture variant of the source (default: its usual one)": "来源网络的结构变体（默认：该程序的常规结构）",
     "the old zoo's factor at test time (default: %(default)s)": "旧版模型库测试时的系数（默认：%(default)s）",
     "a start for training: classifier, blocks may be missing": "用作训练的初始权重：可以缺少分类层和模块",
     "of the network (default: the file's, else 400)": "网络的类别数（默认：按文件，否则为 400）",
@@ -684,6 +684,7 @@ KEYS = {
     "several classes a video: sigmoid, binary cross-entropy, mean average precision": (
         "一段视频多个类别：sigmoid、二元交叉熵、平均精度均值"
     ),
+    "what is learned, a name of tasks.TASKS; none: by multi_label": "学习什么，tasks.TASKS 中的名称；不设时由 multi_label 决定",
     "what is averaged over output positions": "对各输出位置求平均的量",
     # INPUT
     "frames of a clip": "每个片段的帧数",
