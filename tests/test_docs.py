@@ -32,6 +32,12 @@ def test_links_lead_to_files_and_headings(page):
             assert heading in headings(file), f"{page}: {target}"
 
 
+def test_the_page_of_models_is_current():
+    from tools.model_page import page
+
+    assert (ROOT / "docs/models.md").read_text(encoding="utf-8") == page(), "run python -m tools.model_page"
+
+
 def headings(file: Path) -> set[str]:
     """The anchors of a page's headings, as GitHub makes them."""
     lines = re.findall(r"^#+ (.+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
