@@ -47,7 +47,7 @@ FRAMES = np.random.default_rng(1).integers(0, 255, (8, 64, 64, 3)).astype(np.uin
 
 def test_chosen_points_become_positions_and_heat_of_the_clip(tools):
     name, looks, scores = tools[0].find_looks(network(), CLIP, arguments(point=[(0.0, 0.5), (1.0, 1.0)]))
-    assert name == "stage3.nl0" and scores.shape == (3,)
+    assert name == "res3.nl0" and scores.shape == (3,)
     # res3 of 64 px: 8 x 8 positions, centres at 2 + 8 h; frame 5 belongs to the third pair
     assert [look.position for look in looks] == [(2, 4, 0), (2, 7, 7)]
     assert looks[0].point_px == (2, 34) and looks[0].heat.shape == (4, 64, 64)
@@ -66,8 +66,8 @@ def test_the_strongest_points_lie_apart_in_the_chosen_frame(tools):
 
 
 def test_a_block_that_is_not_there_is_named_with_those_that_are(tools):
-    with pytest.raises(UserError, match="stage9.nl0.*stage3.nl0, stage4.nl0"):
-        tools[0].find_looks(network(), CLIP, arguments(block="stage9.nl0"))
+    with pytest.raises(UserError, match="res9.nl0.*res3.nl0, res4.nl0"):
+        tools[0].find_looks(network(), CLIP, arguments(block="res9.nl0"))
 
 
 @pytest.mark.parametrize("instantiation", ["embedded_gaussian", "dot_product"])

@@ -1,4 +1,4 @@
-"""Draws what tools/visualize_attention.py finds: panels with heat and arrows, and a video."""
+"""Drawing for tools/visualize_attention.py: panels with heat and arrows, and a video."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ def draw_look(
     frames: np.ndarray, look: Any, query_frame: int, path_png: str, caption: str, pixel_aspect: float = 1.0
 ) -> None:
     """One panel a frame of the clip (uint8 [T, S, S, 3]) with its heat; arrows from the point to the strongest
-    positions, each to the first frame that its step stands for. pixel_aspect: how many times as wide as high a pixel
-    is shown."""
+    positions, each to the first frame that its step covers. pixel_aspect: width / height of a pixel."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
@@ -55,11 +54,11 @@ def draw_look(
         figure.add_artist(arrow)
     start.plot(x, y, "o", markersize=8, markerfacecolor=POINT_COLOUR, markeredgecolor="black")
     seen = max(int((look.weights != 0).sum()), 1)
-    label = f"weight; all add to {look.weights.sum():.3f}; spread evenly: {1 / seen:.2g} each"
+    label = f"weight; their sum is {look.weights.sum():.3f}; uniform: {1 / seen:.2g} each"
     if look.is_signed:
         label = "weight, not normalised"
     figure.colorbar(ScalarMappable(Normalize(low, high), colours), ax=panels, label=label, shrink=0.7)
-    title = f"{caption}\nwhere the marked point of frame {query_frame} looks"
+    title = f"{caption}\nattention of the marked point of frame {query_frame}"
     figure.suptitle(title, fontsize=11, parse_math=False)  # a class name may hold a dollar sign
     write_atomically(path_png, lambda stream: figure.savefig(stream, format="png"))
 
@@ -75,19 +74,19 @@ def _scale(look: Any) -> tuple[float, float, Any]:
 
 
 def _blend(frame: np.ndarray, heat: np.ndarray, low: float, high: float, colours: Any) -> np.ndarray:
-    """The frame in grey with the heat's colours over it, the more the larger the weight is: uint8 [S, S, 3]. Without
-    heat where it is NaN."""
+    """The frame in grey with the colours of the heat over it, stronger for larger weights: uint8 [S, S, 3]. No heat is
+    drawn where it is NaN."""
     grey = cv2.cvtColor(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    shares = np.clip((np.nan_to_num(heat) - low) / (high - low), 0, 1)
-    strength = 0.75 * np.nan_to_num(np.abs(heat) / high if low < 0 else shares + 0 * heat)[..., None]
-    return np.rint(grey * (1 - strength) + colours(shares)[..., :3] * 255 * strength).astype(np.uint8)
+    fractions = np.clip((np.nan_to_num(heat) - low) / (high - low), 0, 1)
+    strength = 0.75 * np.nan_to_num(np.abs(heat) / high if low < 0 else fractions + 0 * heat)[..., None]
+    return np.rint(grey * (1 - strength) + colours(fractions)[..., :3] * 255 * strength).astype(np.uint8)
 
 
 def write_video(
     frames: np.ndarray, look: Any, query_frame: int, path_mp4: str, pixel_aspect: float = 1.0
 ) -> None:  # fmt: skip
     """The frames beside themselves with heat, half a second each, as H.264; the point is marked on its frame.
-    pixel_aspect: as `draw_look` has it; the pixels written are square."""
+    pixel_aspect: as for `draw_look`; the pixels of the mp4 are square."""
     import av
 
     low, high, colours = _scale(look)

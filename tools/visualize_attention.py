@@ -1,10 +1,10 @@
-"""Where a non-local block looks (the paper's figure 3): python tools/visualize.py attention --video_path=V --weights=W
+"""Draw what a non-local block attends to (the paper's figure 3): python tools/visualize.py attention --video_path=V
+--weights=W
 
 For chosen points of one frame of a clip, or the points whose attention is the most concentrated: heat maps over all
-frames of the clip and arrows to the strongest positions, as PNG, and the same as an mp4. The heat lies where the
-positions' centres lie in the frame (crop, strides and pools taken into account). The weights of a point add to 1 for
-the two softmax forms; those of the dot product may be negative (blue) and those of the concatenation are not
-normalised.
+frames of the clip and arrows to the strongest positions, as PNG, and the heat maps as mp4. Heat is drawn at the centres
+of the block's positions, crop, strides and pools taken into account. The weights of a point sum to 1 for the two
+softmax forms; those of the dot product may be negative (blue), and those of the concatenation are not normalised.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from utils.runtime import choose_device, prepare_environment
 
 @dataclass(frozen=True)
 class Look:
-    """What a point of the clip looks at. position: (t, h, w) of the block's grid; point_px: its centre (x, y);
+    """The attention of a point of the clip. position: (t, h, w) of the block's grid; point_px: its centre (x, y);
     weights: [T, H', W']; heat: [T, S, S] over the pixels; targets: (t, x, y, weight), the strongest first;
-    frames_per_step: frames of the clip that one t stands for; is_signed: weights that do not add to 1."""
+    frames_per_step: frames of the clip that one t covers; is_signed: the weights do not sum to 1."""
 
     position: tuple[int, int, int]
     point_px: tuple[float, float]
@@ -56,7 +56,7 @@ def main(argv: list[str]) -> None:
         draw_look(frames, look, arguments.frame, f"{path}.png", caption, pixel_aspect)
         write_video(frames, look, arguments.frame, f"{path}.mp4", pixel_aspect)
         t, h, w = look.position
-        total = f"they add to {look.weights.sum():.4f}"
+        total = f"their sum is {look.weights.sum():.4f}"
         print(f"{path}.png and .mp4: position {t}, {h}, {w}; {look.weights.size} weights, {total}")
 
 
@@ -64,19 +64,19 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser = build_parser(__doc__, save_dir="output/attention", log_interval=1)
     parser.prog = "visualize.py attention"
     parser.add_argument("--video_path", required=True, help="the video")
-    parser.add_argument("--weights", help="file of weights; left out: as predict.py")
-    parser.add_argument("--block", help="stage3.nl1 and so on (default: the last one of res3, else the last one)")
-    parser.add_argument("--clip", type=int, default=0, help="which of the ten test clips, from 0")
-    parser.add_argument("--frame", type=int, default=0, help="frame of the clip, from 0")
+    parser.add_argument("--weights", help="file of weights (default: as for predict.py)")
+    parser.add_argument("--block", help="as res3.nl1 (default: the last one of res3, else the last one)")
+    parser.add_argument("--clip", type=int, default=0, help="one of the ten test clips, 0..9 (default: %(default)s)")
+    parser.add_argument("--frame", type=int, default=0, help="frame of the clip, from 0 (default: %(default)s)")
     parser.add_argument(
         "--point",
         action="append",
         type=_point,
         metavar="X,Y",
-        help="a point of that frame's crop as shares of its width and height, as 0.5,0.25; may be repeated",
+        help="a point of that frame's crop as fractions of its width and height, as 0.5,0.25; may be repeated",
     )
-    parser.add_argument("--num_points", type=positive_int, default=3, help="strongest points when none is given")
-    parser.add_argument("--num_arrows", type=positive_int, default=20, help="arrows from a point")
+    parser.add_argument("--num_points", type=positive_int, default=3, help="without --point (default: %(default)s)")
+    parser.add_argument("--num_arrows", type=positive_int, default=20, help="arrows per point (default: %(default)s)")
     return parser.parse_args(argv)
 
 
@@ -91,8 +91,8 @@ def _point(text: str) -> tuple[float, float]:
 
 
 def _read_clip(config, arguments: argparse.Namespace) -> tuple[np.ndarray, np.ndarray, float]:
-    """The centre crop of the clip: float32 [1, 3, T, S, S] for the network and uint8 [T, S, S, 3] for the eye, and how
-    many times as wide as high a pixel is to be shown."""
+    """The centre crop of the clip: float32 [1, 3, T, S, S] for the network and uint8 [T, S, S, 3] for
+    drawing, and width / height of a pixel."""
     from datareader import NO_LABEL, Failure, VideoItem, build_view_loader
     from datareader.windows import read_pixel_aspect
 
@@ -117,11 +117,12 @@ def find_looks(model, clip: np.ndarray, arguments: argparse.Namespace) -> tuple[
 
     from models.nonlocal_model.attention_map import attention_rows, grid_of_stage, nonlocal_blocks, recorded_inputs
 
-    blocks = nonlocal_blocks(model)
-    name = arguments.block or next((n for n in reversed(blocks) if n.startswith("stage3.")), next(reversed(blocks), ""))
+    blocks = {_shown_name(name): block for name, block in nonlocal_blocks(model).items()}
+    last_of_res3 = next((name for name in reversed(blocks) if name.startswith("res3.")), next(reversed(blocks), ""))
+    name = _shown_name(arguments.block or last_of_res3)
     if name not in blocks:
         raise UserError(f"no non-local block {name!r} in this network; there are: {', '.join(blocks) or 'none'}")
-    block, grid = blocks[name], grid_of_stage(model, int(name[len("stage")]))
+    block, grid = blocks[name], grid_of_stage(model, int(name[len("res")]))
     with recorded_inputs(block) as calls, paddle.no_grad():
         scores = model.class_scores(model(paddle.to_tensor(clip))).numpy()[0]
     x, num_steps = calls[0]
@@ -137,6 +138,11 @@ def find_looks(model, clip: np.ndarray, arguments: argparse.Namespace) -> tuple[
     keys = grid.pooled() if block.subsample else grid
     looks = [_look(p, w, grid, keys, clip.shape[-1], is_softmax, arguments.num_arrows) for p, w in zip(points, weights)]
     return name, looks, scores
+
+
+def _shown_name(block: str) -> str:
+    """The name that users see, res3.nl1, of a block that is called stage3.nl1 in weight files."""
+    return block.replace("stage", "res", 1) if block.startswith("stage") else block
 
 
 def strongest_points(block, x, num_steps: int, step: int, size: tuple[int, int], count: int) -> list[tuple]:
@@ -170,6 +176,6 @@ def _caption(config, model: Any, name: str, scores: np.ndarray) -> str:
     from datareader.lists import class_names_of
     from models.nonlocal_model.attention_map import nonlocal_blocks
 
-    best, form = int(scores.argmax()), nonlocal_blocks(model)[name].instantiation
-    said = class_names_of(config, "INFER")[best]
-    return f"{name}, {form.replace('_', ' ')}; the network says {said} ({100 * scores[best]:.0f} %)"
+    best, form = int(scores.argmax()), nonlocal_blocks(model)[name.replace("res", "stage", 1)].instantiation
+    answer = class_names_of(config, "INFER")[best]
+    return f"{name}, {form.replace('_', ' ')}; recognised: {answer} ({100 * scores[best]:.0f} %)"
