@@ -55,7 +55,6 @@ PRECISIONS = ("float32", "bfloat16", "float16")
 FASTEST_FIRST = ("openvino", "onnxruntime", "paddle_inference", "paddle")  # on CPUs, as measured: docs/backends.md
 BFLOAT16_UNITS = {"avx512_bf16", "amx_bf16", "bf16"}  # the last is ARM's name
 INSTALL_HINT = 'pip install ".[fast]"'
-AMP_LEVEL = "O1"  # Paddle's own lists: conv2d, matmul and linear in the narrow type; softmax and means in float32
 VOLUME_BACKENDS = ("openvino",)  # its 3-D convolutions are as fast as 2-D ones, and I3D needs no copies of frames
 CPU_VALUES_PER_CALL = 400_000  # T * H * W of the clips given to a CPU at once; bounds memory
 GPU_MEMORY_MB = 1024  # Paddle Inference's initial pool; it grows
@@ -259,8 +258,9 @@ class EagerBackend:
         import paddle
 
         narrow = self.precision != "float32"
-        dtype = self.precision if narrow else "float16"  # auto_cast demands a type even when disabled
-        with paddle.no_grad(), paddle.amp.auto_cast(enable=narrow, dtype=dtype, level=AMP_LEVEL):
+        dtype: Any = self.precision if narrow else "float16"  # auto_cast demands a type even when disabled
+        # O1, by Paddle's own lists: conv2d, matmul and linear in the narrow type; softmax and means in float32
+        with paddle.no_grad(), paddle.amp.auto_cast(enable=narrow, dtype=dtype, level="O1"):
             logits = self.model(paddle.to_tensor(clips))
         with paddle.no_grad():
             return self.model.class_scores(logits.astype("float32")).numpy()

@@ -72,6 +72,6 @@ def _records(
     if options.segments or options.overlay_video:
         from inference.segment import SegmentOptions, predict_segments
 
-        chosen = SegmentOptions(folder, options.topk, views, stride, options.overlay_video, interval)
-        return predict_segments(config, items, backend, names, chosen, progress)
+        over_time = SegmentOptions(folder, options.topk, views, stride, options.overlay_video, interval)
+        return predict_segments(config, items, backend, names, over_time, progress)
     return predict_classes(config, items, backend, names, options.topk, views, progress)
