@@ -88,7 +88,7 @@ def read_list(
     filename_gt: str | os.PathLike | None = None,
     problems: list[tuple[int, str]] | None = None,
 ) -> list[VideoItem]:
-    """The videos of a list, in order, one item a video; `path label` and the zoo's four columns are told apart.
+    """The videos of a list, in order, one item a video; `path label` lines and the zoo's four columns are recognised.
 
     The label is the last field of a line: a number below `num_classes`, or a name of `class_names` with underscores
     for spaces; with `multi_label` several of them, joined by commas (`-`: none of the classes). Paths may hold spaces;
@@ -264,7 +264,7 @@ def skip_message(skipped: list[str]) -> str:
 
 
 def class_key(name: str) -> str:
-    """What two spellings of a class name share: underscores are spaces, letter case does not matter."""
+    """Equal for two spellings of a class name: underscores are spaces, letter case does not matter."""
     return " ".join(name.replace("_", " ").split()).casefold()
 
 

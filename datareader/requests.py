@@ -1,4 +1,4 @@
-"""What a reading process is asked for: plain data that can be sent to it, with a `read` that does the work there."""
+"""Requests to a reading process: plain data that is sent to it, with a `read` that does the work there."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NO_FRAMES = np.empty(0, np.uint8)
 
 @dataclass(frozen=True)
 class ReaderSettings:
-    """Who decodes, and what one video may cost."""
+    """The decoder and the limits of one video."""
 
     decoder: str = "pyav"
     limits: Limits = field(default_factory=Limits)
@@ -81,7 +81,7 @@ class ClipDetail:
 @dataclass(frozen=True)
 class TrainingClip:
     """A random clip. All its randomness comes from default_rng(key), in this order: place in time, short side, mirror,
-    crop; so it does not depend on who reads it, or when."""
+    crop; it depends neither on the process that reads it nor on the order of reading."""
 
     path: str
     key: tuple[int, ...]
@@ -141,8 +141,7 @@ class _FrameCutter:
 
 @dataclass(frozen=True)
 class ShortSide:
-    """Resizes each frame of a video to a short side in pixels. Equal ones do the same, which a bound method would not
-    tell."""
+    """Resizes each frame of a video to a short side in pixels. It can be compared, which a bound method cannot."""
 
     path: str
     short_side: int

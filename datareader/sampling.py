@@ -81,8 +81,8 @@ class ClipSampler:
 
 @dataclass(frozen=True)
 class RandomPlace:
-    """A random clip of one video. `indices` gives the same clip each time it is called with the same number of frames,
-    because a damaged video may be begun anew."""
+    """A random clip of one video. `indices` gives the same clip each time it is called with the same number of frames:
+    a damaged video may be read again from the start."""
 
     sampler: ClipSampler
     seed: int

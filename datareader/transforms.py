@@ -1,7 +1,7 @@
 """From uint8 frames [T, H, W, C] to the network's clip float32 [C, T, S, S]: resize, crop, mirror, normalise.
 
-C is 3 for RGB and 2 for optical flow. A transform tells the parameters it used, so that boxes and other sources of the
-same video can follow.
+C is 3 for RGB and 2 for optical flow. A transform returns the parameters it used, so that boxes and other sources of
+the same video can follow.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ class DrawnTransform:
     seed: int | None = None
 
     def parameters(self, source_height: int, source_width: int) -> TransformParameters:
-        """The same for the same size, however often it is asked."""
+        """The same for the same size, however often it is called."""
         height, width = short_side_size(source_height, source_width, self.short_side)
         if self.seed is None:
             top, left = centre_offset(height, width, self.crop_px)

@@ -1,9 +1,9 @@
-"""A video of any length, in order: its times, its frames a piece at a time, and clips that slide over it.
+"""A video of any length, in order: the times of its frames, its frames in pieces, and clips that slide over it.
 
 timeline = read_timeline(pool, "a.mp4", ReaderSettings())
 numbers = np.arange(0, timeline.num_frames, 8)
 for some, frames, damage in stream_frames(pool, "a.mp4", ReaderSettings(), timeline, numbers, 256):
-    ...                               # uint8 [n, h, w, 3]: memory follows the piece, not the video
+    ...                               # uint8 [n, h, w, 3]: memory is that of a piece, not of the video
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from utils.errors import UserError
 
 PIECE_FRAMES = 64
 PIECE_BYTES = 8 << 20
-FRAMES_PER_LIMIT = 1500  # so many frames may take READER.seconds_per_video: a minute for a minute at 25 frames a second
+FRAMES_PER_LIMIT = 1500  # READER.seconds_per_video is the limit for so many frames: a minute for a minute at 25 fps
 
 
 def read_timeline(pool: ReaderPool, path: str, reader: ReaderSettings) -> Timeline:
@@ -41,8 +41,8 @@ def read_timeline(pool: ReaderPool, path: str, reader: ReaderSettings) -> Timeli
 
 
 def read_pixel_aspect(pool: ReaderPool, path: str, reader: ReaderSettings) -> tuple[int, int]:
-    """Width and height of a pixel of the upright frames, (1, 1) for square ones. Frames are handed out as they are
-    stored; who draws them for people scales them to `datareader.video.display_size`. Raises VideoError."""
+    """Width and height of a pixel of the upright frames, (1, 1) for square ones. Frames are returned as they are
+    stored; to show them, scale them to `datareader.video.display_size`. Raises VideoError."""
     return _run(pool, ReadPixelAspect(path, reader))
 
 
@@ -57,17 +57,17 @@ class _Answer:
     request: NextFrames | ReadTimeline | ReadPixelAspect
 
     def detail(self, reader):
-        """What the request says beside the frames."""
+        """The request's answer beside the frames."""
         return reader.run(self.request)[1]
 
     def owned(self, reader) -> tuple:
-        """Frames of their own memory (the next answer overwrites the shared one) and the detail."""
+        """Frames that own their memory (the next answer overwrites the shared one) and the detail."""
         frames, detail = reader.run(self.request)
         return (frames if frames.flags.owndata else frames.copy()), detail
 
 
 def limits_for(limits: Limits, num_frames: int) -> Limits:
-    """A long video may take in proportion to its length what `limits` allows for FRAMES_PER_LIMIT frames."""
+    """`limits`, with the seconds in proportion to the number of frames from FRAMES_PER_LIMIT on."""
     return replace(limits, seconds=limits.seconds * max(1.0, num_frames / FRAMES_PER_LIMIT))
 
 
@@ -82,8 +82,8 @@ def stream_frames(
     """Pieces of a video: (numbers int64 [n], frames uint8 [n, h, w, 3] upright, damage so far), in order.
 
     pool: of one process, which reads a piece ahead. numbers: ascending. short_side: as NextFrames has it.
-    A lost frame of a damaged file is a repetition of the one before. Raises VideoError where the reading ends early,
-    and at the end when less than a tenth was not lost.
+    A lost frame of a damaged file repeats the one before. Raises VideoError where the reading ends early, and at the
+    end when more than nine tenths were lost.
     """
     return _FrameStream(
         pool, path, reader, FrameSelection.of(numbers, timeline.num_frames), numbers, short_side
@@ -160,7 +160,7 @@ class VideoWindows:
     """One video and its windows; the frames are read while `batches` is iterated.
 
     starts: int64 [W], first frames; start_seconds, end_seconds: float64 [W], when a window's frames are shown;
-    damage: what has been met so far.
+    damage: what has been found so far.
     """
 
     path: str
@@ -184,7 +184,7 @@ class VideoWindows:
 
     @property
     def warning(self) -> str:
-        """What is not whole about the file, as far as it has been read."""
+        """What is damaged or missing in the file, as far as it has been read; "" for nothing."""
         return "; ".join(filter(None, (self.timeline.warning, str(self.damage))))
 
     def indices(self, first: int, last: int) -> np.ndarray:
@@ -202,7 +202,7 @@ class VideoWindows:
     def batches(self, num_windows: int) -> Iterator[tuple[slice, VideoViews]]:
         """`num_windows` windows at a time: which ones, and their views, a window a clip.
 
-        Raises VideoError where the reading ends early; what came before stays good.
+        Raises VideoError where the reading ends early; what was yielded before stays valid.
         """
         pieces, frames, newest = self._pieces(), {}, -1
         for first in range(0, len(self), num_windows):
@@ -215,7 +215,7 @@ class VideoWindows:
             yield slice(first, first + len(indices)), self._views(indices, needed, [frames[i] for i in needed.tolist()])
             oldest = self.starts[first + len(indices)] if first + len(indices) < len(self) else newest + 1
             frames = {number: frame for number, frame in frames.items() if number >= oldest}
-        next(pieces, None)  # where it is judged whether enough of them were whole
+        next(pieces, None)  # raises where too few frames decoded
 
     def _pieces(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         numbers, reader = self.numbers(), self.loader.reader

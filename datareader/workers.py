@@ -1,4 +1,4 @@
-"""Reading processes that may crash or hang without harm: one video fails, its process is replaced, the run goes on.
+"""Reading processes: when one crashes or hangs, one video fails, the process is replaced and the run continues.
 
 Each thread of the pool owns one child process (datareader/worker_process.py) and waits for its answers. The children
 are fresh Python processes, not forks: they know nothing of Paddle, its threads or a GPU.
@@ -184,5 +184,5 @@ def _fulfil(future: Future, task: Callable[[Any], Any], reader) -> None:
         return
     try:
         future.set_result(task(reader))
-    except BaseException as error:  # handed to whoever asks for the result
+    except BaseException as error:  # raised again by future.result()
         future.set_exception(error)

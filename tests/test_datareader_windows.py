@@ -155,6 +155,18 @@ def test_streamed_frames_are_ffmpeg_s(folder, step):
         pool.close()
 
 
+@pytest.mark.parametrize("short_side", [None, 48])
+def test_the_pieces_of_a_stream_are_decoded_in_one_pass(folder, monkeypatch, short_side):
+    import datareader.decoding.pyav_backend as backend
+
+    path = str(draw_video(folder / f"once{short_side}.mp4", 200))
+    pool, started, whole = ReaderPool(0), [], backend._wanted
+    monkeypatch.setattr(backend, "_wanted", lambda *rest: started.append(1) or whole(*rest))
+    timeline = read_timeline(pool, path, ReaderSettings())
+    pieces = list(stream_frames(pool, path, ReaderSettings(), timeline, np.arange(200), short_side))
+    assert len(pieces) > 2 and len(started) == 1
+
+
 def test_two_streams_in_one_process_do_not_disturb_each_other(folder):
     paths = [str(draw_video(folder / f"turns{hue}.mp4", 140, hue=hue)) for hue in (0, 4)]
     pool, settings, numbers = ReaderPool(0), ReaderSettings(), np.arange(140)

@@ -91,7 +91,7 @@ def test_a_stopped_run_goes_on(folder, tmp_path):
     state.write_text(json.dumps([f"{path} {status.st_size} {status.st_mtime_ns}", told]) + '\n["half a li')
     (tmp_path / "list.txt").write_text(f"{path} 0\n{folder / 'g.ts'} 1\n")
     result = check(tmp_path, tmp_path / "list.txt", "--state", state, "--json", tmp_path / "out.json")
-    assert "going on after 1 videos" in result.stderr
+    assert "continuing after 1 videos" in result.stderr
     verdicts = json.loads((tmp_path / "out.json").read_text())["verdicts"]
     assert [list(v["faults"].values()) for v in verdicts] == [["remembered, not looked at again"], []]
     assert not state.exists()

@@ -1,8 +1,8 @@
-"""Look at every video of a list or folder before training does: python tools/check_videos.py LIST_OR_FOLDER
+"""Check every video of a list or folder before training: python tools/check_videos.py LIST_OR_FOLDER
 
 Each file is opened and decoded to its end. Faults: malformed (a list line), label (unknown), missing, empty, broken,
 cut off, damaged, short, duplicate (the same pictures as an earlier video). Odd but readable: rotated, variable frame
-rate. --clean_list writes the videos without a fault. A run that was stopped goes on where it was when it is started
+rate. --clean_list writes the videos without a fault. A run that was stopped continues where it was when it is started
 again. The exit status is 1 if there is a fault. In a folder, the first sub-folder is taken for a video's class.
 """
 
@@ -270,7 +270,7 @@ def _remembered(state: Path) -> dict[str, dict]:
             continue
         done[key] = found
     if done:
-        print(f"going on after {len(done)} videos that were looked at before ({state})", file=sys.stderr)
+        print(f"continuing after {len(done)} videos that were checked before ({state})", file=sys.stderr)
     return done
 
 

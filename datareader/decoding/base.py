@@ -1,4 +1,4 @@
-"""What all back ends share: errors, limits, what is known of a video, and the keeper of the wanted frames."""
+"""What all back ends share: errors, limits, the properties of a video, and the collector of the requested frames."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from utils.errors import UserError
 ChooseIndices = Callable[[int], np.ndarray]
 Prepare = Callable[[np.ndarray], np.ndarray]
 MIN_FILE_BYTES = 16
-MIN_DECODED_RATIO = 0.1  # a video of which less decodes is an error
+MIN_DECODED_RATIO = 0.1  # of the frames; a video of which fewer decode is an error
 SQUARE_PIXELS = (1, 1)
 MAX_DISPLAY_PIXELS = 2**25
 
 
 class VideoError(UserError):
-    """One video that cannot be read: `path`, `reason`, and both as one line."""
+    """A video that cannot be read: `path`, `reason`, and both as a message of one line."""
 
     def __init__(self, path: str | os.PathLike, reason: str):
         self.path, self.reason = os.fspath(path), " ".join(reason.split())
@@ -34,14 +34,14 @@ class VideoError(UserError):
 
 
 def printable(path: str | os.PathLike) -> str:
-    """The path on one line, whatever characters it holds."""
+    """The path on one line, unprintable characters escaped."""
     text = os.fsdecode(path)
     return "".join(c if c.isprintable() or c == " " else c.encode("unicode_escape").decode() for c in text)
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one video may cost: time, pixels of a frame, packets of the stream, bytes of the frames that are kept."""
+    """Limits of one video: seconds of reading, pixels of a frame, packets of the stream, bytes of kept frames."""
 
     seconds: float = 60.0
     max_pixels: int = 2**25
@@ -50,25 +50,29 @@ class Limits:
 
 
 class Budget:
-    """The time that is left for one video."""
+    """The time left for reading one video."""
 
     def __init__(self, path: str | os.PathLike, seconds: float):
         self.path, self.seconds, self.end = path, seconds, time.monotonic() + seconds
 
     def check(self) -> None:
-        """Raise VideoError when the time is over."""
+        """Raise VideoError when no time is left."""
         if time.monotonic() > self.end:
             raise VideoError(self.path, f"took longer than {self.seconds:g} s (READER.seconds_per_video)")
 
     def left(self) -> float:
+        """Seconds, above 0."""
         return max(0.001, self.end - time.monotonic())
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What is true of a video: frames that decode, upright size in pixels, mean rate, length, and how it is stored.
+    """Properties of a video.
 
-    sample_aspect_ratio: width and height of one pixel of the upright frame, as two whole numbers; (1, 1): square ones.
+    num_frames: frames that decode; height, width: of the upright frame, pixels; fps: the mean rate; rotated: whether
+    frames are turned to be upright; variable_rate: whether the times between frames differ; warning: what is damaged or
+    missing, "" for nothing; sample_aspect_ratio: width and height of one pixel of the upright frame, as two whole
+    numbers, (1, 1) for square pixels.
     """
 
     num_frames: int
@@ -103,10 +107,11 @@ def display_size(height: int, width: int, sample_aspect_ratio: tuple[int, int]) 
 
 @dataclass(frozen=True)
 class Reading:
-    """Wanted frames of a video, each once.
+    """The requested frames of a video, each once.
 
-    frames: uint8 [U, H, W, 3] in the order of `numbers` (int64 [U], ascending); indices: what was asked for, of any
-    shape; num_frames: the true number; warning: what is not whole about the file, "" for nothing.
+    frames: uint8 [U, H, W, C] in the order of `numbers` (int64 [U], ascending); indices: the requested frame numbers,
+    of any shape; num_frames: that of the whole video; warning: what is damaged or missing, "" for nothing; positions:
+    int64, for each of `indices` its place in `frames`.
     """
 
     frames: np.ndarray
@@ -120,14 +125,14 @@ class Reading:
         object.__setattr__(self, "positions", np.searchsorted(self.numbers, self.indices))
 
     def taken(self) -> np.ndarray:
-        """The frames as asked for: uint8 [*indices.shape, H, W, 3]; no copy when they were asked for once, in order."""
+        """uint8 [*indices.shape, H, W, C]; no copy where each frame was requested once, in ascending order."""
         if np.array_equal(self.positions, np.arange(len(self.frames))):
             return self.frames
         return self.frames[self.positions]
 
 
 def check_file(path: str | os.PathLike) -> None:
-    """Raise VideoError unless the path is a regular file (or a link to one) with something in it. Opens nothing."""
+    """Raise VideoError unless the path is a regular file (or a link to one) with content. Opens nothing."""
     try:
         status = os.stat(path)
     except (OSError, ValueError) as error:
@@ -157,7 +162,10 @@ def check_no_script(path: str | os.PathLike) -> None:
 
 
 class FrameKeeper:
-    """Collects the wanted frames of one video, each once, brought to the size of the first, within a limit of bytes."""
+    """Collects the requested frames of one video, each once, resized to the first one's size, up to limits.max_bytes.
+
+    missing: the numbers of the requested frames that have not been kept yet.
+    """
 
     def __init__(self, path: str, indices: np.ndarray, limits: Limits, prepare: Prepare):
         self.path, self.indices, self.limits, self.prepare = path, np.asarray(indices, np.int64), limits, prepare
@@ -168,7 +176,7 @@ class FrameKeeper:
         self.missing = set(self.place)
 
     def keep(self, number: int, frame: np.ndarray) -> None:
-        """Take frame `number`, uint8 [H, W, 3] upright, if it is wanted and new."""
+        """Keep frame `number`, uint8 [H, W, 3] upright, if it is requested and new. Raises VideoError at the limit."""
         if number not in self.missing:
             return
         if self.frames is not None and frame.shape != self.source_shape:  # the size changes in mid-stream
@@ -194,8 +202,8 @@ class Timeline:
     """When the frames of a video are shown.
 
     times: float64 [F], ascending, in seconds from the start of the file as players count it (`start_seconds` in the
-    container's own time); end_seconds: the end of the last frame; fps: the mean rate; warning: what is not whole;
-    is_counted: the frames had to be decoded to be counted.
+    container's own time); end_seconds: the end of the last frame; fps: the mean rate; warning: what is damaged or
+    missing, "" for nothing; is_counted: whether the frames had to be decoded to be counted.
     """
 
     times: np.ndarray
@@ -210,13 +218,14 @@ class Timeline:
         return len(self.times)
 
     def ends(self, numbers: np.ndarray) -> np.ndarray:
-        """When the frame before each of these numbers gives way: the time of that number, or the end of the video."""
+        """When the frames before these numbers end: the times of the numbers, or the end of the video. float64."""
         return np.append(self.times, self.end_seconds)[np.minimum(numbers, self.num_frames)]
 
 
 @dataclass(frozen=True)
 class Damage:
-    """Of the frames read so far: in damaged parts of the file, and lost, so that the frame before stands in."""
+    """Among the frames read so far: how many lie in damaged parts of the file, and how many of those did not decode and
+    repeat the frame before."""
 
     num_damaged: int = 0
     num_lost: int = 0
@@ -256,7 +265,7 @@ class FrameSelection:
 
 @dataclass(frozen=True)
 class Inspection:
-    """Everything about one video that a data set's keeper wants to know.
+    """What tools/check_videos.py examines about a video.
 
     info: its properties; num_packets: the frames that the file holds data for; missing_bytes: by how much the file is
     shorter than its header says; digest: of the decoded brightness, the same for copies in any container.

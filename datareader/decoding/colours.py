@@ -103,7 +103,7 @@ def clockwise_degrees(matrix: np.ndarray | None) -> float:
 
 
 def _turn(array: np.ndarray, angle: float, matrix: np.ndarray | None) -> np.ndarray:
-    """Quarter turns and mirrorings of the matrix, which are told apart by its signs as FFmpeg does."""
+    """Quarter turns and mirrorings of the matrix, distinguished by its signs as FFmpeg does."""
     if matrix is None:
         return array
     if abs(angle - 90) < 1:

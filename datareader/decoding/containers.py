@@ -1,4 +1,4 @@
-"""Video files from outside: which can be a video, what their headers promise, and opening them with FFmpeg.
+"""Video files: recognising them, what their headers claim, and opening and demuxing them with FFmpeg.
 
 Files are opened carefully: nothing but the file itself, and nothing larger than the limits. FFmpeg (av) is imported on
 first use.
@@ -51,7 +51,7 @@ _TOP_BOXES = (
 )
 _MAX_BOXES = 100_000
 _MATROSKA, _MATROSKA_SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
-# Real containers and raw streams; no playlist, no script that names other files, no still images.
+# Containers and raw streams; no playlists, scripts that name other files, or still images.
 FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,gif,apng,h264,hevc,av1,obu,ivf,m4v,mxf,"
     "nut,rm,dv,yuv4mpegpipe,mjpeg,vc1,wtv,cavsvideo,dirac,swf,nsv,h263,h261,live_flv,mpjpeg,wtv,viv,bink,smk,roq,r3d,gxf"
@@ -64,9 +64,9 @@ INTRA_ONLY = 1  # FFmpeg's AV_CODEC_PROP_INTRA_ONLY
 @contextmanager
 def open_video(path: str, limits: Limits, budget: Budget, *, strict: bool) -> Iterator[tuple]:
     """(container, stream): the first video stream that has a decoder and is no cover picture, ready to decode with one
-    thread. strict: the decoder reports damage as an error where it would otherwise paint over it.
+    thread. strict: the decoder reports damage as an error instead of concealing it.
 
-    Raises VideoError when there is no such stream, or the header promises more than the limits.
+    Raises VideoError when there is no such stream, or the header claims more than the limits allow.
     """
     import av
 
@@ -125,7 +125,7 @@ def _ffmpeg_message(error: BaseException) -> str:
 
 
 class Demuxer:
-    """The packets of one stream, in the file's order; goes on after errors and counts them."""
+    """The packets of one stream, in the file's order; continues after errors and counts them in `num_errors`."""
 
     def __init__(self, container, stream, budget: Budget):
         self.container, self.stream, self.budget = container, stream, budget
@@ -144,7 +144,7 @@ class Demuxer:
                         yield packet
                 return
             except (av.FFmpegError, OSError, IndexError):
-                self.num_errors += 1  # the generator is dead once it has raised: take a new one
+                self.num_errors += 1  # a generator that has raised is exhausted: create another
                 self.budget.check()
             if before + 1 >= MAX_REPEATED_ERRORS:
                 return
@@ -152,7 +152,7 @@ class Demuxer:
 
 def can_be_video(path: str | os.PathLike) -> bool:
     """Whether a file is worth opening as a video: its suffix is one of VIDEO_SUFFIXES, or its content begins as a video
-    container does. A file with such a suffix stays a video, whatever it holds, so that a broken one is named."""
+    container does. A file with such a suffix counts as a video whatever it holds, so that a broken one is reported."""
     if os.path.splitext(path)[1].lower() in VIDEO_SUFFIXES:
         return True
     try:

@@ -12,8 +12,8 @@ from datareader.decoding.containers import INTRA_ONLY, Demuxer
 
 KNOWN_CODECS = ("h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4", "vp8", "vp9", "av1")
 START_CODE = b"\0\0\1"
-KEPT_BYTES = 64 << 20  # compressed packets held in memory; a longer stream is read from the file a second time
-PACKET_BYTES = 1 << 10  # what a packet takes beside its data
+KEPT_BYTES = 64 << 20  # compressed packets held in memory; a longer stream is read from the file again
+PACKET_BYTES = 1 << 10  # memory of a packet beside its data
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class PacketIndex:
     shown: int64 [F], the packet of each frame, in the order of display; pts: int64 [P], times (0 where there is none);
     clean: int64 [C], packets at which decoding may start, ascending; sequential_reason: why frames must be decoded one
     after the other, "" if they need not; packets: the packets themselves, None if they are not kept; last_duration: how
-    long the last frame is shown, in the unit of pts (0: not said).
+    long the last frame is shown, in the unit of pts (0: unknown).
     """
 
     shown: np.ndarray
@@ -131,7 +131,7 @@ def _sequential_reason(
 
 @dataclass(frozen=True)
 class Span:
-    """Packets first .. last, to be decoded in one go from a clean start, and the times of the wanted frames in it."""
+    """Packets first .. last, decoded together from a clean start, and the times (pts) of the requested frames."""
 
     first: int
     last: int

@@ -1,7 +1,7 @@
-"""Frames through PyAV (FFmpeg's libraries): chosen ones, all in order from a stream kept open, times, properties.
+"""The PyAV back end (FFmpeg's libraries): chosen frames, frames in order from a stream kept open, times, properties.
 
-Only the groups of pictures that hold a wanted frame are decoded, and in them non-reference pictures that nobody wants
-are skipped; streams that do not allow that are decoded from the start.
+Only the groups of pictures that hold a requested frame are decoded, and in them unrequested non-reference pictures are
+skipped; streams that do not allow this are decoded from the start.
 """
 
 from __future__ import annotations
@@ -37,12 +37,11 @@ from datareader.decoding.colours import RgbConverter, clockwise_degrees, display
 from datareader.decoding.containers import Demuxer, missing_bytes, open_video
 from datareader.decoding.packet_index import PacketIndex, Span, plan, scan
 
-# Decoders in which leaving out an unwanted non-reference picture changes no other one. HEVC hides damage, AV1 loses
-# frames.
+# Decoders in which skipping a non-reference picture changes no other one. HEVC hides damage, AV1 loses frames.
 SKIPPING_CODECS = ("h264", "mpeg1video", "mpeg2video", "mpeg4")
 MAX_COUNTED = 100_000
-MAX_PIXEL_ASPECT = 10  # a pixel more than so many times as wide as high, or as high as wide, is a damaged header's
-# Files that had to be decoded to their end to be counted: identity -> (frames, warning). Training meets them again.
+MAX_PIXEL_ASPECT = 10  # a larger ratio of a pixel's sides is taken for a damaged header
+# Files that had to be decoded to the end to be counted: identity -> (frames, warning). Training reads them repeatedly.
 _COUNTED: dict[tuple, tuple[int, str]] = {}
 FALLBACK_FPS = 25.0
 Frames = Iterator["tuple[np.ndarray | None, bool]"]  # None: lost; True: in a damaged part of the file
@@ -50,7 +49,7 @@ DECODE_ERRORS = (av.FFmpegError, ValueError, IndexError, OSError)
 
 
 class NotSelective(Exception):
-    """The frames cannot be picked out exactly; decode everything."""
+    """The requested frames cannot be decoded exactly without the others."""
 
 
 def read(path: str, choose: ChooseIndices, limits: Limits, prepare: Prepare) -> Reading:
@@ -73,7 +72,7 @@ def read(path: str, choose: ChooseIndices, limits: Limits, prepare: Prepare) -> 
             except NotSelective:
                 pass
     reading = _read_all(path, choose, limits, prepare, index, budget)
-    if index.sequential_reason:  # every later reading comes this way too; it may stop at the last wanted frame
+    if index.sequential_reason:  # later readings are sequential too, and may stop at the last requested frame
         if len(_COUNTED) >= MAX_COUNTED:
             _COUNTED.clear()
         _COUNTED[identity] = reading.num_frames, reading.warning
@@ -81,7 +80,7 @@ def read(path: str, choose: ChooseIndices, limits: Limits, prepare: Prepare) -> 
 
 
 def _read_selected(path: str, stream, index: PacketIndex, keeper: FrameKeeper, limits: Limits, budget: Budget) -> None:
-    """Decode the spans that hold wanted frames. Raises NotSelective when anything is not as the index says."""
+    """Decode the spans that hold wanted frames. Raises NotSelective when the stream contradicts the index."""
     spans = plan(index, keeper.numbers)
     if spans is None:
         raise NotSelective
@@ -175,7 +174,7 @@ def _identity_of(path: str) -> tuple:
 
 @dataclass
 class Tally:
-    """How many frames have come, and how many errors on the way."""
+    """Frames decoded and errors met so far."""
 
     frames: int = 0
     errors: int = 0
@@ -184,7 +183,7 @@ class Tally:
 def _decode_in_order(
     path: str, limits: Limits, budget: Budget, tally: Tally, strict: bool = False
 ) -> Iterator[tuple[int, av.VideoFrame, RgbConverter]]:
-    """(number, frame, converter) of every frame that comes; packets that fail are passed over and counted."""
+    """(number, frame, converter) of every frame that decodes; packets that fail are skipped and counted as errors."""
     with open_video(path, limits, budget, strict=strict) as (container, stream):
         convert = RgbConverter(stream.time_base)
         demuxer = Demuxer(container, stream, budget)
@@ -205,8 +204,7 @@ def _decode_in_order(
 
 
 def _decode_into(keeper: FrameKeeper, path: str, limits: Limits, budget: Budget, to_the_end: bool) -> tuple[int, int]:
-    """Keep the wanted frames of all that decode; (frames that come, errors on the way) up to the last wanted frame, or
-    to the end."""
+    """Decode up to the last requested frame, or to the end, and keep the requested ones; (frames decoded, errors)."""
     tally = Tally()
     for number, frame, convert in _decode_in_order(path, limits, budget, tally):
         if number in keeper.missing:
@@ -278,7 +276,7 @@ def inspect(path: str, limits: Limits) -> Inspection:
         rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: frame.height]
         digest.update(np.ascontiguousarray(rows[:, : frame.width]))
     count, errors = tally.frames, tally.errors
-    if errors:  # what the decoder paints over is still shown to everybody who reads the video
+    if errors:  # count as readers do, with damage concealed by the decoder
         count = sum(1 for _ in _decode_in_order(path, limits, budget, Tally()))
     warning = f"{errors} packets are damaged" if errors else ""
     info, index = _describe(path, limits, budget, count, shape, angle, warning)
@@ -324,14 +322,14 @@ class _Scanned:
 
 @dataclass
 class _Stream:
-    """What one request leaves for the next: the wanted frames that have not come yet."""
+    """What one call leaves for the next: the requested frames that are not decoded yet."""
 
     frames: Iterator[tuple[np.ndarray, bool, bool]]
     budget: Budget
     place: int
 
 
-# One of each at most: what the last request looked at.
+# At most one entry each: that of the last call.
 _SCANNED: dict[tuple, _Scanned] = {}
 _STREAMS: dict[tuple, _Stream] = {}
 
@@ -347,7 +345,7 @@ def timeline(path: str, limits: Limits, may_decode: bool) -> Timeline | int:
         return len(index.pts)
     else:
         times, warning = _counted_times(path, limits, budget, scanned)
-    begin = max(scanned.container_start or 0.0, 0.0)  # what lies before 0 is not played
+    begin = max(scanned.container_start or 0.0, 0.0)  # frames before 0 are not played
     begin = min(begin, float(times[0]))
     step = index.last_duration * scanned.time_base
     if step <= 0 or index.sequential_reason:
@@ -370,7 +368,7 @@ def _scan(path: str, limits: Limits, budget: Budget) -> _Scanned:
 
 
 def _counted_times(path: str, limits: Limits, budget: Budget, scanned: _Scanned) -> tuple[np.ndarray, str]:
-    """The times of the frames that come when all is decoded, in seconds, and what is not whole."""
+    """The times of all frames that decode, float64 [F] in seconds, and the warning."""
     tally, pts = Tally(), []
     for _, frame, _ in _decode_in_order(path, limits, budget, tally):
         pts.append(frame.pts)
@@ -379,7 +377,7 @@ def _counted_times(path: str, limits: Limits, budget: Budget, scanned: _Scanned)
     if scanned.index.damaged or tally.errors:
         warning = f"damaged or cut off: {tally.frames} frames of {scanned.index.num_frames} packets decode"
     if None not in pts:
-        times = np.sort(np.array(pts, np.float64)) * scanned.time_base  # some containers tell times of decoding
+        times = np.sort(np.array(pts, np.float64)) * scanned.time_base  # some containers store decoding times
         if (np.diff(times) > 0).all():
             return times, warning
     rate = scanned.header_fps or FALLBACK_FPS
@@ -412,12 +410,12 @@ def next_frames(
         pieces.append(frame)
         damage += Damage(is_damaged, is_lost)
     stream.place += count
-    _STREAMS[key] = stream  # a stream that has raised is never gone on with
+    _STREAMS[key] = stream  # not reached after an error: a stream that failed is not continued
     return np.stack(pieces), damage
 
 
 def _wanted(path: str, index: PacketIndex, numbers: np.ndarray, limits: Limits, budget: Budget) -> Frames:
-    """Each wanted frame as RGB, upright."""
+    """Each requested frame as RGB, upright."""
     if index.sequential_reason:
         return _matched(_decode_in_order(path, limits, budget, Tally()), deque(numbers.tolist()))
     spans = plan(index, numbers)
@@ -429,7 +427,7 @@ def _wanted(path: str, index: PacketIndex, numbers: np.ndarray, limits: Limits, 
 
 
 def _matched(every: Iterator[tuple], waiting: deque, is_damaged: bool = False) -> Frames:
-    """Of (key, frame, converter) those whose keys wait, ascending; what has been passed over is lost."""
+    """Of (key, frame, converter) those whose key is in `waiting` (ascending); a key that is passed over is lost."""
     for key, frame, convert in every:
         while waiting and key is not None and waiting[0] < key:
             waiting.popleft()
@@ -464,7 +462,7 @@ def _selected(path: str, index: PacketIndex, spans: list[Span], limits: Limits, 
 
 
 def _lenient(path: str, index: PacketIndex, span: Span, limits: Limits, budget: Budget) -> Iterator[tuple]:
-    """(pts, frame, converter) of whatever a damaged span gives."""
+    """(pts, frame, converter) of the frames that a damaged span gives."""
     with open_video(path, limits, budget, strict=False) as (_, stream):
         convert = RgbConverter(stream.time_base)
         for _, packets in _packets_of(path, index, [span], limits, budget):
@@ -478,7 +476,7 @@ def _lenient(path: str, index: PacketIndex, span: Span, limits: Limits, budget: 
 
 
 def _prepared(frames: Frames, prepare: Prepare | None, size: tuple[int, int] | None) -> Frames:
-    """Frames of their own memory, all of one size."""
+    """Frames that own their memory, all of one size."""
     for frame, is_damaged in frames:
         if frame is None:
             yield None, True
@@ -491,8 +489,7 @@ def _prepared(frames: Frames, prepare: Prepare | None, size: tuple[int, int] | N
 
 
 def _filled(path: str, frames: Frames) -> Iterator[tuple[np.ndarray, bool, bool]]:
-    """(frame, is it damaged, is it lost): the frame before stands in for a lost one; the first that comes, for those
-    before it."""
+    """(frame, is it damaged, is it lost): a lost frame is replaced by the one before, or by the first that decodes."""
     last, num_early = None, 0
     for frame, is_damaged in frames:
         if frame is not None:
