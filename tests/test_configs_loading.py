@@ -394,3 +394,12 @@ def test_an_empty_section_is_allowed_and_an_unknown_one_is_not(tmp_path):
     assert load_config(write(tmp_path / "own.yaml", "TRAIN:\nMODEL:\n")) == Config()
     with pytest.raises(UserError, match="unknown section 'TRAN'"):
         load_config(write(tmp_path / "own.yaml", "TRAN:\n"))
+
+
+def test_the_task_of_several_labels_and_its_old_key_agree(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text("MODEL: {task: multi_label}\n")
+    assert load_config(path).MODEL.multi_label
+    path.write_text("MODEL: {task: classification, multi_label: true}\n")
+    with pytest.raises(UserError, match="leave one of them out"):
+        load_config(path)

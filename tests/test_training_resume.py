@@ -205,6 +205,30 @@ def test_validations_come_every_so_many_epochs_and_at_the_end(monkeypatch, tmp_p
     assert [row["epoch"] for row in rows(tmp_path / "run", "valid")] == [1, 3, 4]
 
 
+# Checkpoints of earlier versions
+
+
+def test_a_checkpoint_of_an_earlier_version_is_resumed_to_the_end_that_that_version_reached(monkeypatch, tmp_path):
+    """Written by commit 397e095 inside the second epoch; that commit's end of the run is in expected/."""
+    folder = shutil.copytree(ROOT / "tests/golden/training", tmp_path / "run of an earlier version")
+    monkeypatch.chdir(folder)
+    assert train(monkeypatch, "tiny.yaml", folder / "end", f"--resume={folder / 'NONLOCAL_iter4'}") == 0
+    expected, found = arrays(folder / "expected"), arrays(folder / "end")
+    assert expected.keys() == found.keys()
+    before = arrays(folder, "NONLOCAL_iter4.pdparams")
+    for name, array in expected.items():  # on another processor the last bits differ
+        np.testing.assert_allclose(found[name], array, rtol=1e-4, atol=1e-6, err_msg=name)
+    assert np.abs(before["head.weight"] - expected["head.weight"]).max() > 1e-3
+    for kind, names in (("train", ("loss", "top1", "gradient_norm")), ("valid", ("loss", "top1", "num_broken"))):
+        old, new = rows(folder / "expected", kind), rows(folder / "end", kind)
+        assert [row["iteration"] for row in old] == [row["iteration"] for row in new]
+        for name in names:
+            assert [row[name] for row in new] == pytest.approx([row[name] for row in old], rel=1e-4), name
+    state = read_states(folder / "end")[-1][1]
+    assert (state["iteration"], state["seed"], state["best_metric"]) == (6, 7, pytest.approx(100 / 3))
+    assert not (folder / "end/NONLOCAL_best.pdparams").exists()  # the first epoch was as good
+
+
 # The best weights
 
 
