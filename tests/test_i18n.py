@@ -149,6 +149,8 @@ def text_of(node: ast.AST) -> str | None:
         return text_of(node.body)
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
         return (text_of(node.left) or "{}") + (text_of(node.right) or "{}")
+    if isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Add):
+        return "{}" + (text_of(node.value) or "{}")
     return None
 
 

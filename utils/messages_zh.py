@@ -279,6 +279,9 @@ ERRORS = {
         "请删除 `depth` 或改为一致的值"
     ),
     "{source}: {names} contradict each other; leave one of them out": "{source}：{names} 互相矛盾；请去掉其中一个",
+    "{source}: MODEL.task classification contradicts MODEL.multi_label; leave one of them out": (
+        "{source}：MODEL.task classification 与 MODEL.multi_label 矛盾；请去掉其中一个"
+    ),
     "{source}: INPUT.scales is [smallest, largest] short side, not {value}": (
         "{source}：INPUT.scales 应为 [最小, 最大] 短边，而不是 {value}"
     ),
@@ -510,6 +513,34 @@ ERRORS = {
     "{url}: write a mirror as http://, https:// or file:// in {variable}": (
         "{url}：{variable} 中的镜像地址应以 http://、https:// 或 file:// 开头"
     ),
+    "{path} is of another network than the configuration's: {cause}": "{path} 属于与配置不同的网络：{cause}",
+    "{cause}. Choose the configuration it was made with, or begin a training from it by --pretrain": (
+        "{cause}。请使用它所对应的配置，或用 --pretrain 以它为初始权重训练"
+    ),
+    "{missing} tensors missing, {extra} unexpected, {wrong} of another shape; first: {cause}": (
+        "缺失 {missing} 个张量，多余 {extra} 个，形状不同 {wrong} 个；第一个：{cause}"
+    ),
+    "{cause}. The file is {file}; the network is {network}": "{cause}。文件是 {file}；网络是 {network}",
+    "{cause}. Both are {file}, but of other widths": "{cause}。两者都是 {file}，但宽度不同",
+    "{name} is missing": "{name} 缺失",
+    "{name} {shape} in place of {other}": "{name} 形状为 {shape}，应为 {other}",
+    "{name} is of type {kind}, not of floating-point numbers": "{name} 的类型为 {kind}，不是浮点数",
+    "{name} is a variance and holds {value}: were means and variances swapped?": (
+        "{name} 是方差，却含有 {value}：均值与方差是否颠倒了？"
+    ),
+    "none of its {number} tensors ({name}, ...) has a name of {program}": (
+        "其中 {number} 个张量（{name}, ...）都没有 {program} 的名称"
+    ),
+    "--variant {name} cannot be carried over: {reason}": "--variant {name} 无法转换：{reason}",
+    "--variant {name}: there are {choices}": "--variant {name}：可选的有 {choices}",
+    "{path}: the name of converted weights ends in .pdparams": "{path}：转换后的权重文件名应以 .pdparams 结尾",
+    "{path}: with --to the name ends in .safetensors or .npz": "{path}：使用 --to 时文件名应以 .safetensors 或 .npz 结尾",
+    "{path} is {kind}, which is none of these networks; tell --arch": (
+        "{path} 是 {kind}，不属于这些网络；请用 --arch 指定"
+    ),
+    "{path}: --to takes weights of this program; convert it to .pdparams first": (
+        "{path}：--to 只接受本程序的权重；请先转换为 .pdparams"
+    ),
     "{name} holds infinite numbers or NaN": "{name} 含有无穷大或 NaN",
     "its {number} tensors ({name}, ...) have the names of no known program": (
         "其中 {number} 个张量（{name}, ...）的名称不属于任何已知程序"
@@ -563,6 +594,11 @@ ERRORS = {
     "TRAIN.recompute works in the dynamic graph only; leave --graph=static out": (
         "TRAIN.recompute 只支持动态图；请去掉 --graph=static"
     ),
+    "TRAIN.recompute: this network has no blocks that can be computed again; leave it out": (
+        "TRAIN.recompute：该网络没有可以重新计算的块；请将其去掉"
+    ),
+    "the processes find checkpoints of different iterations in {path}: {numbers}; put it on a disk that all machines "
+    "share": "各进程在 {path} 中找到的检查点迭代次数不同：{numbers}；请把它放在所有机器共享的磁盘上",
     "TRAIN.sync_bn on CPUs works in the dynamic graph only; leave --graph=static out": (
         "CPU 上的 TRAIN.sync_bn 只支持动态图；请去掉 --graph=static"
     ),
