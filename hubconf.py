@@ -56,12 +56,10 @@ def _build(arch: str, with_blocks: bool, pretrained: bool | str, num_classes: in
             options = {**options, "nonlocal_positions": {}}
         model = NonLocalModel(arch, num_classes, **options)
         if pretrained:
-            from configs.schema import ARCHS
             from weights import load_weights
             from weights.download import published_weights
 
-            number = [*ARCHS].index(arch) + 1
-            path = published_weights(number, with_blocks) if pretrained is True else pretrained
+            path = published_weights(arch, with_blocks) if pretrained is True else pretrained
             print(load_weights(model, path, partial=num_classes != 400).summary())
     model.eval()
     return model
