@@ -20,7 +20,7 @@ from collections.abc import Mapping
 
 TABLES = {"zh": "utils.messages_zh"}
 MESSAGE_FIELDS = ("cause", "hint")  # placeholders whose value is a message of its own: it is translated too
-PATTERNS = {"hint": "(?:; .*)?", "number": r"\S*?"}  # what a placeholder of that name stands for; others: anything
+PATTERNS = {"hint": "(?:; .*)?", "number": r"\S*?"}  # what placeholders that begin so stand for; others: anything
 _OPENING = "（「《“"
 _CLOSING = "，。；：、）」》”！？"
 
@@ -182,6 +182,6 @@ def _pattern(parts: tuple[tuple[str, str | None], ...]) -> str:
     for text, field in parts:
         pattern += re.escape(text)
         if field is not None:
-            pattern += f"(?P={field})" if field in seen else f"(?P<{field}>{PATTERNS.get(field, '.*?')})"
+            pattern += f"(?P={field})" if field in seen else f"(?P<{field}>{PATTERNS.get(field.split('_')[0], '.*?')})"
             seen.add(field)
     return pattern

@@ -2,8 +2,8 @@
 
 English, as it stands in the code -> Chinese. `{name}` stands for what changes from case to case. Three names mean
 something: {cause} and {hint} are messages of their own and are translated too, a {hint} begins with "; " or is empty, a
-{number} has no spaces. tests/test_i18n.py compares the English with the code: an entry whose English has changed, and a
-help text without an entry, fail there.
+{number} or {number_of_what} has no spaces. tests/test_i18n.py compares the English with the code: an entry whose English
+has changed, and a help text without an entry, fail there.
 """
 
 from __future__ import annotations
@@ -517,8 +517,8 @@ ERRORS = {
     "{cause}. Choose the configuration it was made with, or begin a training from it by --pretrain": (
         "{cause}。请使用它所对应的配置，或用 --pretrain 以它为初始权重训练"
     ),
-    "{missing} tensors missing, {extra} unexpected, {wrong} of another shape; first: {cause}": (
-        "缺失 {missing} 个张量，多余 {extra} 个，形状不同 {wrong} 个；第一个：{cause}"
+    "{number_missing} tensors missing, {number_extra} unexpected, {number_wrong} of another shape; first: {cause}": (
+        "缺失 {number_missing} 个张量，多余 {number_extra} 个，形状不同 {number_wrong} 个；第一个：{cause}"
     ),
     "{cause}. The file is {file}; the network is {network}": "{cause}。文件是 {file}；网络是 {network}",
     "{cause}. Both are {file}, but of other widths": "{cause}。两者都是 {file}，但宽度不同",
