@@ -310,7 +310,7 @@ def test_no_two_families_share_an_entry_of_published_weights():
 
 
 def test_the_table_in_the_documentation_has_every_entry():
-    text = (Path(__file__).resolve().parents[1] / "docs" / "weights.md").read_text(encoding="utf-8")
+    text = (Path(__file__).resolve().parents[1] / "docs" / "models.md").read_text(encoding="utf-8")
     rows = [line for line in text.splitlines() if line.startswith("|")]
     for name, entry in WEIGHTS.items():
         (row,) = [line for line in rows if f"`{name}`" in line]

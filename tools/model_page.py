@@ -23,8 +23,8 @@ Written by `python -m tools.model_page` from the tables in `models/__init__.py` 
 
 Every file loads with `--weights=FILE` or `--pretrain=FILE`; `python tools/convert_weights.py FILE NAME.pdparams` writes
 the configuration it belongs to beside the converted weights. What is downloaded automatically:
-[weights](weights.md#published-weights). None of the files is part of this repository, and none could be downloaded where
-this was written: names, shapes and containers were established from the programs that write and read them.
+[weights](weights.md#published-weights). None of the files is part of this repository, and none could be downloaded
+where this was written: names, shapes and containers were established from the programs that write and read them.
 
 **Accuracy is published, not measured here**: top-1 in percent on Kinetics-400 validation, as the source of the entry
 states it. Everything that was measured here is in [results](results.md).

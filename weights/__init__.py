@@ -90,12 +90,12 @@ def _read_own(path: str | Path, tensors: Mapping) -> dict[str, np.ndarray] | Non
     if arrays.keys() != tensors.keys():
         return None
     for name, array in arrays.items():
-        is_float = isinstance(array, np.ndarray) and array.dtype == np.float32
+        is_float = isinstance(array, np.ndarray) and array.dtype in (np.float32, np.float16)
         if not is_float or list(array.shape) != list(tensors[name].shape) or not np.isfinite(array).all():
             return None
         if name.endswith("_variance") and array.size and array.min() < 0:
             return None
-    return arrays
+    return {name: array.astype(np.float32, copy=False) for name, array in arrays.items()}
 
 
 def save_weights(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
