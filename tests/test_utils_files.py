@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 
 import pytest
 
 from utils.errors import RunError
-from utils.files import write_atomically, write_json, write_text, write_together
+from utils.files import file_sha256, write_atomically, write_json, write_text, write_together
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path):
@@ -63,3 +64,10 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="cannot write"):
         write_text(tmp_path / "file" / "x.txt", "")
+
+
+@pytest.mark.parametrize("num_bytes", [0, 3, (1 << 20) + 1])
+def test_checksum_of_a_file_is_that_of_its_bytes(tmp_path, num_bytes):
+    data = bytes(range(256)) * (num_bytes // 256) + b"a" * (num_bytes % 256)
+    (tmp_path / "file").write_bytes(data)
+    assert file_sha256(tmp_path / "file") == hashlib.sha256(data).hexdigest()

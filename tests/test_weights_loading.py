@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -72,6 +74,68 @@ def test_own_file_comes_back_bit_by_bit(tmp_path):
         np.testing.assert_array_equal(arrays_of(other)[name], array)
     assert report.num_loaded == len(model.state_dict()) and not report.unexpected and not report.reinitialised
     assert report.summary() == f"loaded {report.num_loaded} tensors from {tmp_path / 'w.pdparams'}"
+
+
+def test_own_file_is_read_by_two_modules_of_weights(tmp_path):
+    """No converter and no table of names is imported for it, and another file needs them."""
+    path = save(tmp_path, build())
+    lines = [
+        "import sys",
+        "from configs import load_config",
+        "from models import build_model",
+        "from weights import load_weights",
+        f"model = build_model(load_config('configs/nonlocal.yaml', {TINY!r}))",
+        f"print(load_weights(model, {str(path)!r}).summary())",
+        "print(sorted(name for name in sys.modules if name.startswith('weights')))",
+    ]
+    root = Path(__file__).resolve().parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-2:] == [f"loaded 141 tensors from {path}", "['weights', 'weights.safe_pickle']"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "word"),
+    [("head.bias", np.nan, "infinite numbers or NaN"), ("stem.bn._variance", -1.0, "were means and variances swapped")],
+)
+def test_own_file_of_numbers_that_no_network_has(tmp_path, name, value, word):
+    arrays = arrays_of(build())
+    arrays[name][1] = value
+    save_weights(tmp_path / "w.pdparams", arrays)
+    text = refusal(build(), tmp_path / "w.pdparams")
+    assert f"{name} " in text and word in text
+
+
+def test_own_file_of_another_type_of_number_is_converted(tmp_path):
+    model, other = randomized(build()), build()
+    save_weights(tmp_path / "w.pdparams", {name: array.astype(np.float64) for name, array in arrays_of(model).items()})
+    load_weights(other, tmp_path / "w.pdparams")
+    for name, array in arrays_of(model).items():
+        np.testing.assert_array_equal(arrays_of(other)[name], array)
+
+
+class Toy(paddle.nn.Layer):
+    """A network of a family without a table of names."""
+
+    def __init__(self, num_classes: int):
+        super().__init__()
+        self.body, self.head = paddle.nn.Linear(4, 4), paddle.nn.Linear(4, num_classes)
+
+
+def test_a_family_without_a_table_of_names_has_its_own_files(tmp_path):
+    """Its classifier may be another one when a training is initialised; another network's file is refused."""
+    model, other = Toy(3), Toy(5)
+    path = save(tmp_path, model)
+    twin = Toy(3)
+    load_weights(twin, path)
+    np.testing.assert_array_equal(twin.head.weight.numpy(), model.head.weight.numpy())
+    assert "a network of 4 tensors" in refusal(other, path)
+    report = load_weights(other, path, partial=True)
+    assert report.reinitialised == ["head.weight", "head.bias"] and report.num_loaded == 2
+    np.testing.assert_array_equal(other.body.weight.numpy(), model.body.weight.numpy())
+    text = refusal(model, save(tmp_path, build(), "nonlocal.pdparams"))
+    assert "a C2D ResNet" in text and "the network is a network of 4 tensors" in text
 
 
 def test_file_of_paddle_save(tmp_path):

@@ -122,12 +122,14 @@ def rename(
     if source not in ("auto", *all_sources()):
         raise Refused(f"--source {source}: there are auto, {', '.join(all_sources())}")
     found = recognise(arrays, source)
-    if found:
-        family, source = found
-        naming, known = family.namings[source], family.ours_by_name(source)
-    elif source in ("auto", "own") and target and arrays.keys() & target.keys():
+    known = found[0].ours_by_name(found[1]) if found else {}
+    num_ours = len(arrays.keys() & target.keys()) if target and source in ("auto", "own") else 0
+    if num_ours > len(arrays.keys() & known.keys()):
         family, source = PLAIN, "own"
         naming, known = None, {name: name for name in target}
+    elif found:
+        family, source = found
+        naming = family.namings[source]
     elif source == "auto":
         first = ", ".join(list(arrays)[:3])
         raise Refused(f"its {len(arrays)} tensors ({first}, ...) have the names of no known program")

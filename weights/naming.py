@@ -124,6 +124,7 @@ def recognise(names: Iterable[str], source: str = "auto") -> tuple[FamilyNames, 
 
 
 def family_of(names: Iterable[str]) -> FamilyNames:
-    """The family whose networks have tensors of these names (ours)."""
+    """The family of the network that has tensors of these names (ours); PLAIN where no table has most of them."""
+    names = set(names)
     found = recognise(names, "own")
-    return found[0] if found else PLAIN
+    return found[0] if found and 2 * len(names & found[0].ours_by_name("own").keys()) > len(names) else PLAIN

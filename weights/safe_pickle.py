@@ -24,10 +24,10 @@ MAX_OPERATIONS = 2_000_000  # a ResNet-101 checkpoint with its optimiser has abo
 MAX_TUPLES = 30_000  # nested as deep as this they can still be hashed without overflowing the stack
 MAX_DEPTH = 100
 MAX_LINE = 4096
+MAX_BITS = 8192  # of an integer
 DTYPE = re.compile(r"[<>|=]?([biufc]\d{1,2}|\?)")
 REFUSED = {"PERSID", "INST", "OBJ", "NEWOBJ_EX", "EXT1", "EXT2", "EXT4", "EMPTY_SET", "FROZENSET", "ADDITEMS"}
 REFUSED |= {"NEXT_BUFFER", "READONLY_BUFFER"}
-OPERATIONS = {operation.code.encode("latin1"): operation for operation in pickletools.opcodes}
 NUMPY_CORES = ("numpy.core", "numpy._core")
 
 
@@ -172,6 +172,24 @@ def _checked_shape(shape: Any, dtype: Any, data: Any) -> tuple[int, ...]:
     return shape
 
 
+class _BoundedStream:
+    """Reads for `pickletools` what the stream holds; a longer item is refused before memory is taken for it."""
+
+    def __init__(self, stream: BinaryIO, num_bytes: int):
+        self.stream, self.num_bytes, self.tell = stream, num_bytes, stream.tell
+
+    def read(self, length: int) -> bytes:
+        if length > self.num_bytes - self.tell():
+            raise Refused("it is cut off" if length == 1 else f"it is cut off, or says that an item has {length} bytes")
+        return self.stream.read(length)
+
+    def readline(self) -> bytes:
+        line = self.stream.readline(MAX_LINE)
+        if not line.endswith(b"\n"):
+            raise Refused("it is no pickle")
+        return line
+
+
 def check_program(stream: BinaryIO, num_bytes: int) -> int:
     """Walk over one pickle from the stream's position without running it; returns the position behind it.
 
@@ -179,57 +197,26 @@ def check_program(stream: BinaryIO, num_bytes: int) -> int:
     program does what no weight file does.
     """
     num_operations = num_tuples = 0
-    while True:
-        code = stream.read(1)
-        operation = OPERATIONS.get(code)
-        if operation is None:
-            raise Refused("it is cut off" if not code else "it is no pickle")
-        if operation.name in REFUSED:
-            raise Refused(f"it uses the operation {operation.name}, which weights have no use for")
-        num_operations += 1
-        num_tuples += operation.name.startswith("TUPLE")
-        if num_operations > MAX_OPERATIONS or num_tuples > MAX_TUPLES:
-            raise Refused("it has more items than any weight file")
-        if operation.name == "STOP":
-            return stream.tell()
-        if operation.arg is not None:
-            _skip_argument(operation, stream, num_bytes, num_operations)
-
-
-def _check_cell(number: int | bytes, num_operations: int) -> None:
-    """Memo cells are numbered in order; a high number would make the reader allocate all cells below it."""
-    if isinstance(number, bytes) and not (number.isdigit() and len(number) < 10) or int(number) > num_operations:
-        raise Refused("it numbers its items wildly")
-
-
-def _skip_argument(operation, stream: BinaryIO, num_bytes: int, num_operations: int) -> None:
-    size = operation.arg.n
-    if size == pickletools.UP_TO_NEWLINE:
-        for _ in range(2 if operation.arg.name == "stringnl_noescape_pair" else 1):
-            line = stream.readline(MAX_LINE)
-            if not line.endswith(b"\n"):
-                raise Refused("it is no pickle")
-        if operation.name == "PUT":
-            _check_cell(line.strip(), num_operations)
-        return
-    if size >= 0:
-        argument = stream.read(size)
-        if len(argument) < size:
-            raise Refused("it is cut off")
-        if operation.name == "LONG_BINPUT":
-            _check_cell(int.from_bytes(argument, "little"), num_operations)
-        if operation.name != "FRAME":
-            return
-        length = int.from_bytes(argument, "little")
-    else:
-        width = {pickletools.TAKEN_FROM_ARGUMENT1: 1, pickletools.TAKEN_FROM_ARGUMENT8U: 8}.get(size, 4)
-        length = int.from_bytes(stream.read(width), "little")
-    if length > num_bytes - stream.tell():
-        raise Refused(f"it is cut off, or says that an item of it has {length} bytes")
-    if operation.name in ("LONG1", "LONG4") and length > 1024:
-        raise Refused("it holds a number of thousands of digits")
-    if operation.name != "FRAME":  # the operations inside a frame are walked over like all others
-        stream.seek(length, os.SEEK_CUR)
+    bounded = _BoundedStream(stream, num_bytes)
+    try:
+        for operation, argument, _ in pickletools.genops(bounded):
+            name = operation.name
+            if name in REFUSED:
+                raise Refused(f"it uses the operation {name}, which weights have no use for")
+            num_operations += 1
+            num_tuples += name.startswith("TUPLE")
+            if num_operations > MAX_OPERATIONS or num_tuples > MAX_TUPLES:
+                raise Refused("it has more items than any weight file")
+            # cells of the memo are numbered in order; a high number would make the reader allocate all below it
+            if name in ("PUT", "LONG_BINPUT") and argument > num_operations:
+                raise Refused("it numbers its items wildly")
+            if name in ("LONG1", "LONG4") and argument.bit_length() > MAX_BITS:
+                raise Refused("it holds a number of thousands of digits")
+            if name == "FRAME" and argument > num_bytes - stream.tell():
+                raise Refused(f"it is cut off, or says that an item has {argument} bytes")
+    except ValueError as error:  # pickletools knows no such operation or argument
+        raise Refused("it is no pickle") from error
+    return stream.tell()
 
 
 def _plain(value: Any, done: dict[int, Any], depth: int = 0) -> Any:
