@@ -77,24 +77,28 @@ def main() -> None:
     config = config_from_args(args, ("INFER",))
     prepare_environment()
     print(f"predicting on {choose_device(args.use_gpu)}")
-    from inference.predict import PredictOptions, predict_videos
+    from inference.classify import PredictOptions
+    from inference.predict import predict_videos
 
     infer = config.INFER
     options = PredictOptions(
         folder=Path(args.save_dir),
-        video_path=args.video_path or infer.video_path,
-        filelist=args.filelist or infer.filelist,
         topk=args.infer_topk,
         views=args.views,
-        segments=args.segments,
         stride_seconds=args.stride_seconds,
         overlay_video=args.draw,
         features=args.features,
         feature_pooling=args.feature_pooling,
         log_interval=args.log_interval,
     )
-    backend = BackendSpec(config, args.weights, infer.checkpoint_dir, args.backend, args.precision)
-    predict_videos(config, backend, options)
+    predict_videos(
+        config,
+        BackendSpec(config, args.weights, infer.checkpoint_dir, args.backend, args.precision),
+        options,
+        job="features" if args.features else "segments" if args.segments else "classes",
+        video_path=args.video_path or infer.video_path,
+        filelist=args.filelist or infer.filelist,
+    )
 
 
 if __name__ == "__main__":

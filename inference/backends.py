@@ -16,7 +16,7 @@ import importlib.metadata
 import importlib.util
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -184,6 +184,12 @@ class BackendSpec:
             self.config, self.weights, self.checkpoint_dir,
             backend=self.backend, precision=self.precision, section=self.section,
         )  # fmt: skip
+
+    def build_eager(self) -> EagerBackend:
+        """The eager network, whichever backend is chosen: for code that reads more of it than scores."""
+        built = replace(self, backend="paddle").build()
+        assert isinstance(built, EagerBackend)
+        return built
 
 
 def build_backend(

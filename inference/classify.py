@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,26 @@ from utils.log import Progress
 
 MAX_NAME_BYTES = 180  # file systems take 255; suffixes are added, also those of files being written
 MAX_PROGRESS_LINES = 20  # of one video
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """What to predict, and where to write it.
+
+    folder: where results go. topk: classes listed. views: as --views. stride_seconds: from one sliding window to the
+    next, None: half a window. overlay_video: an mp4 file for the one video, or a folder; "" for none. features: a stage
+    of the network, as res5. feature_pooling: what a row of features describes, "video", "clip" (of views) or "window"
+    (clips that slide over the video). log_interval: steps between two progress lines, 0 disables them.
+    """
+
+    folder: Path
+    topk: int = 20
+    views: str | None = None
+    stride_seconds: float | None = None
+    overlay_video: str = ""
+    features: str = ""
+    feature_pooling: str = "video"
+    log_interval: int = 1
 
 
 # ------------------------------------------------------------------------------------------- videos and results
@@ -85,15 +106,14 @@ def predict_classes(
     items: Sequence[VideoItem],
     backend: BackendSpec,
     names: list[str],
-    topk: int,
-    views: str | None,
+    options: PredictOptions,
     progress: Progress,
 ) -> Iterator[dict]:
-    """A record per video: its path and the `topk` classes of the mean over its views, or the reason of its failure.
+    """A record per video: its path and the best classes of the mean over its views, or the reason of its failure.
 
     The backend is built after the other arguments have been checked.
     """
-    loader = build_view_loader(config, items, section="INFER", views=views)
+    loader = build_view_loader(config, items, section="INFER", views=options.views)
     built = backend.build()
     for video in loader:
         if isinstance(video, Failure):
@@ -102,7 +122,7 @@ def predict_classes(
             if video.warning:
                 progress.say(f"{printable(video.path)}: {video.warning}")
             scores = score_views(built, video, config.INFER.batch_size).mean(0)
-            record = {"path": video.path, "top": best_classes(scores, names, topk)}
+            record = {"path": video.path, "top": best_classes(scores, names, options.topk)}
             progress.say(_table(record))
         yield record
 

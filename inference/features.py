@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ from configs.schema import Config
 from datareader import Failure, VideoItem, VideoViews, VideoWindows, build_view_loader, build_window_loader
 from datareader.video import VideoError, printable
 from inference.backends import BackendSpec
-from inference.classify import failure_record, output_names, progress_in_video
+from inference.classify import PredictOptions, failure_record, output_names, progress_in_video
 from utils.errors import UserError
 from utils.files import write_atomically
 from utils.log import Progress
@@ -22,43 +21,37 @@ if TYPE_CHECKING:
     from models.recognizer import Recognizer
 
 
-@dataclass(frozen=True)
-class FeatureOptions:
-    """folder: where the files go. stage: a stage of the network, as res5. pooling: what a row of features describes:
-    "video", "clip" (of --views) or "window" (clips that slide over the video). views: as --views. stride_seconds: from
-    one window to the next, None: half a window."""
-
-    folder: Path
-    stage: str
-    pooling: str
-    views: str | None = None
-    stride_seconds: float | None = None
-    log_interval: int = 1
-
-
 def predict_features(
-    config: Config, items: Sequence[VideoItem], backend: BackendSpec, options: FeatureOptions, progress: Progress
+    config: Config,
+    items: Sequence[VideoItem],
+    backend: BackendSpec,
+    names: list[str],
+    options: PredictOptions,
+    progress: Progress,
 ) -> Iterator[dict]:
     """A record per video: its path, its file and the shape of its features, or the reason of its failure.
 
     Features come from the eager network, which is loaded after the other arguments have been checked.
     """
+    stage, pooling = options.features, options.feature_pooling
     outputs = output_names([item.path for item in items])
-    if options.pooling == "window":
+    loader: Iterable[VideoWindows | VideoViews | Failure]
+    if pooling == "window":
         loader = build_window_loader(config, items, views=options.views, stride_seconds=options.stride_seconds)
-        compute = window_features
     else:
         loader = build_view_loader(config, items, section="INFER", views=options.views)
-        compute = view_features
-    model = replace(backend, backend="paddle").build().model
-    if options.stage not in model.stage_names:
-        raise UserError(f"--features={options.stage}: the network's stages are {', '.join(model.stage_names)}")
+    model = backend.build_eager().model
+    if stage not in model.stage_names:
+        raise UserError(f"--features={stage}: the network's stages are {', '.join(model.stage_names)}")
     for video in loader:
         if isinstance(video, Failure):
             yield failure_record(video, progress)
             continue
         try:
-            arrays = compute(model, video, options, config.INFER.batch_size)
+            if isinstance(video, VideoWindows):
+                arrays = window_features(model, video, options, config.INFER.batch_size)
+            else:
+                arrays = view_features(model, video, options, config.INFER.batch_size)
         except VideoError as error:
             yield failure_record(Failure(video.path, video.video_id, error.reason), progress)
             continue
@@ -66,10 +59,10 @@ def predict_features(
             progress.say(f"{printable(video.path)}: {video.warning}")
         output = options.folder / "features" / outputs[video.video_id]
         file = output.with_name(output.name + ".npz")
-        facts = {"path": video.path, "stage": options.stage, "pooling": options.pooling}
+        facts = {"path": video.path, "stage": stage, "pooling": pooling}
         _write_npz(file, {**arrays, **{name: np.array(text, np.str_) for name, text in facts.items()}})
         shape = list(arrays["features"].shape)
-        progress.say(f"{printable(file)}: {options.stage} of {printable(video.path)}, {' x '.join(map(str, shape))}")
+        progress.say(f"{printable(file)}: {stage} of {printable(video.path)}, {' x '.join(map(str, shape))}")
         yield {"path": video.path, "file": str(file), "shape": shape}
 
 
@@ -77,23 +70,23 @@ def _write_npz(file: Path, arrays: dict[str, np.ndarray]) -> None:
     write_atomically(file, lambda stream: np.savez(stream, **arrays))
 
 
-def view_features(model, video: VideoViews, options: FeatureOptions, batch_size: int) -> dict[str, np.ndarray]:
+def view_features(model, video: VideoViews, options: PredictOptions, batch_size: int) -> dict[str, np.ndarray]:
     """Features of a video's views, averaged over the crops of each clip, and over the clips for "video".
 
     Returns features float32 [C] or [clips, C] and clip_frames int64 [clips, T], the numbers of their frames.
     """
-    rows = _clip_features(model, video, options.stage, batch_size)
-    features = rows.mean(0) if options.pooling == "video" else rows
+    rows = _clip_features(model, video, options.features, batch_size)
+    features = rows.mean(0) if options.feature_pooling == "video" else rows
     return {"features": features, "clip_frames": video.clip_indices}
 
 
-def window_features(model, video: VideoWindows, options: FeatureOptions, batch_size: int) -> dict[str, np.ndarray]:
+def window_features(model, video: VideoWindows, options: PredictOptions, batch_size: int) -> dict[str, np.ndarray]:
     """Features float32 [windows, C] of clips that slide over a video of any length, each averaged over its crops, and
     start_seconds and end_seconds float64 [windows]."""
     rows = []
     counter = progress_in_video(len(video), options.log_interval, "window")
     for part, views in video.batches(max(1, batch_size // video.protocol.views_per_clip)):
-        rows.append(_clip_features(model, views, options.stage, batch_size))
+        rows.append(_clip_features(model, views, options.features, batch_size))
         for window in range(part.start, part.stop):
             counter.advance(f"windows, {video.end_seconds[window]:.1f} s")
     counter.close()
@@ -104,8 +97,7 @@ def window_features(model, video: VideoWindows, options: FeatureOptions, batch_s
 def _clip_features(model, views: VideoViews, stage: str, batch_size: int) -> np.ndarray:
     ids = np.arange(len(views))
     rows = [pooled_features(model, views.clips(ids[i : i + batch_size]), stage) for i in ids[::batch_size]]
-    rows = np.concatenate(rows)
-    return rows.reshape(len(views.clip_indices), len(views.crops), -1).mean(1)
+    return np.concatenate(rows).reshape(len(views.clip_indices), len(views.crops), -1).mean(1)
 
 
 def pooled_features(model: Recognizer, clips: np.ndarray, stage: str) -> np.ndarray:

@@ -6,11 +6,12 @@ sample aspect ratio show the right shape, and the label is not stretched.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import av
 import cv2
@@ -85,7 +86,8 @@ def _encode(
     ticks = np.rint(timeline.times * TICKS).astype(np.int64)
     lengths = np.diff(np.append(ticks, round(timeline.end_seconds * TICKS)))
     ends = np.array([segment.end for segment in segments])
-    stream, lasting = None, {}
+    stream: Any = None
+    lasting: dict[int, int] = {}
     counter = progress_in_video(timeline.num_frames, interval, "frame")
     everything = np.arange(timeline.num_frames)
     for numbers, frames, _ in stream_frames(loader.pool, windows.path, loader.reader, timeline, everything):
@@ -154,21 +156,22 @@ class AudioTrack:
 
     def __init__(self, windows: VideoWindows, output):
         self.windows, self.output = windows, output
+        self.opened = contextlib.ExitStack()
+        self.container: Any = None
         self.packets, self.waiting, self.target = None, None, None
         self.warning = ""
 
     def __enter__(self) -> AudioTrack:
-        limits = self.windows.loader.reader.limits
-        self.opened = open_video(self.windows.path, limits, Budget(self.windows.path, limits.seconds), strict=False)
+        path, limits = self.windows.path, self.windows.loader.reader.limits
         try:
-            self.container, _ = self.opened.__enter__()
+            source = open_video(path, limits, Budget(path, limits.seconds), strict=False)
+            self.container, _ = self.opened.enter_context(source)
         except VideoError as error:
-            self.opened, self.container, self.warning = None, None, f"; without audio ({error.reason})"
+            self.warning = f"; without audio ({error.reason})"
         return self
 
     def __exit__(self, *error) -> None:
-        if self.opened is not None:
-            self.opened.__exit__(None, None, None)
+        self.opened.close()
 
     def begin(self) -> None:
         """Add the track to the overlay video, after its video track."""

@@ -18,7 +18,7 @@ from configs.schema import Config
 from datareader import Failure, VideoItem, VideoWindows, build_window_loader
 from datareader.video import VideoError, printable
 from inference.backends import Backend, BackendSpec, score_views
-from inference.classify import failure_record, output_names, progress_in_video
+from inference.classify import PredictOptions, failure_record, output_names, progress_in_video
 from utils.errors import UserError
 from utils.files import write_together
 from utils.log import Progress
@@ -27,26 +27,12 @@ SHOWN_SEGMENTS = 30  # rows of the printed table
 COLUMNS = ("start_seconds", "end_seconds", "class", "index", "probability")  # of the CSV file
 
 
-@dataclass(frozen=True)
-class SegmentOptions:
-    """folder: where the files go. topk: classes listed for each segment. views: crops of each window, as 1x3 or whole.
-    stride_seconds: from one window to the next, None: half a window. overlay_video: an mp4 file for the one video, or a
-    folder; "" for none."""
-
-    folder: Path
-    topk: int
-    views: str | None = None
-    stride_seconds: float | None = None
-    overlay_video: str = ""
-    log_interval: int = 1
-
-
 def predict_segments(
     config: Config,
     items: Sequence[VideoItem],
     backend: BackendSpec,
     names: list[str],
-    options: SegmentOptions,
+    options: PredictOptions,
     progress: Progress,
 ) -> Iterator[dict]:
     """A record per video: its path, its number of segments and their files, or the reason of its failure.
@@ -71,7 +57,7 @@ def _segment_video(
     windows: VideoWindows,
     backend: Backend,
     names: list[str],
-    options: SegmentOptions,
+    options: PredictOptions,
     output: Path,
     progress: Progress,
 ) -> dict:
@@ -94,7 +80,7 @@ def _segment_video(
 
 
 def _draw(
-    windows: VideoWindows, segments: list[Segment], names: list[str], options: SegmentOptions, output: Path, progress
+    windows: VideoWindows, segments: list[Segment], names: list[str], options: PredictOptions, output: Path, progress
 ) -> dict:
     from inference.overlay import overlay_path, write_overlay
 
@@ -109,7 +95,7 @@ def _draw(
 
 
 def score_windows(
-    config: Config, windows: VideoWindows, backend: Backend, options: SegmentOptions
+    config: Config, windows: VideoWindows, backend: Backend, options: PredictOptions
 ) -> tuple[list[Segment], str]:
     """The segments of a video, and the reason why they end before it does ("" where they do not)."""
     merger, error = SegmentMerger(options.topk), ""
@@ -128,7 +114,7 @@ def score_windows(
     return merger.finish(), error
 
 
-def video_facts(config: Config, windows: VideoWindows, options: SegmentOptions, error: str) -> dict:
+def video_facts(config: Config, windows: VideoWindows, options: PredictOptions, error: str) -> dict:
     """The fields of a segments file beside the segments: the video, its windows and views."""
     timeline, infer = windows.timeline, config.INFER
     facts = {

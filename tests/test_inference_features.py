@@ -10,7 +10,8 @@ import pytest
 
 from configs import load_config
 from datareader import build_view_loader, read_list
-from inference.features import FeatureOptions, pooled_features, predict_features
+from inference.classify import PredictOptions
+from inference.features import pooled_features, predict_features
 from models import build_model
 from models.layers import MaxOverFrames
 from tests.script_runs import make_videos, tiny_config, write_list
@@ -78,16 +79,15 @@ class Loaded:
     """In a BackendSpec's place: a network that is there already."""
 
     model: object
-    backend: str = "paddle"
 
-    def build(self):
+    def build_eager(self):
         return self
 
 
 def run(config, model, folder, stage, pooling, **options):
     items = read_list(config.INFER.filelist)
-    chosen = FeatureOptions(folder, stage, pooling, log_interval=0, **options)
-    records = list(predict_features(config, items, Loaded(model), chosen, Progress(len(items), 0, "video")))
+    chosen = PredictOptions(folder, features=stage, feature_pooling=pooling, log_interval=0, **options)
+    records = list(predict_features(config, items, Loaded(model), [], chosen, Progress(len(items), 0, "video")))
     return items, records, [np.load(record["file"]) for record in records]
 
 

@@ -16,12 +16,11 @@ import pytest
 
 from configs.schema import Config
 from datareader import VideoItem, build_window_loader, probe
-from inference.classify import output_names
+from inference.classify import PredictOptions, output_names
 from inference.overlay import write_overlay
 from inference.segment import (
     Segment,
     SegmentMerger,
-    SegmentOptions,
     csv_text,
     predict_segments,
     segment_row,
@@ -76,8 +75,8 @@ def config():
 
 def run(config, paths, folder, **options):
     items = [VideoItem(str(path), -1, 1) for path in paths]
-    options = SegmentOptions(folder, options.pop("topk", 2), log_interval=0, **options)
-    return list(predict_segments(config, items, ColourBackend(), NAMES, options, Progress(len(items), 0, "video")))
+    chosen = PredictOptions(folder, options.pop("topk", 2), log_interval=0, **options)
+    return list(predict_segments(config, items, ColourBackend(), NAMES, chosen, Progress(len(items), 0, "video")))
 
 
 # ------------------------------------------------------------------------------------------------ merging
