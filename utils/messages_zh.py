@@ -130,12 +130,12 @@ HELP = {
 # --help of the tools and of the generators of lists.
 TOOLS = {
     # tools/check_videos.py
-    "Look at every video of a list or folder before training does: python tools/check_videos.py LIST_OR_FOLDER": (
+    "Check every video of a list or folder before training: python tools/check_videos.py LIST_OR_FOLDER": (
         "训练之前检查列表或目录中的每段视频：python tools/check_videos.py LIST_OR_FOLDER"
     ),
     "Each file is opened and decoded to its end. Faults: malformed (a list line), label (unknown), missing, empty, broken, "
     "cut off, damaged, short, duplicate (the same pictures as an earlier video). Odd but readable: rotated, variable frame "
-    "rate. --clean_list writes the videos without a fault. A run that was stopped goes on where it was when it is started "
+    "rate. --clean_list writes the videos without a fault. A run that was stopped continues where it was when it is started "
     "again. The exit status is 1 if there is a fault. In a folder, the first sub-folder is taken for a video's class.": (
         "打开每个文件并解码到结尾。缺陷：malformed（列表行格式错误）、label（未知标签）、missing（缺失）、empty（空）、\n"
         "broken（无法读取）、cut off（截断）、damaged（部分损坏）、short（过短）、duplicate（与前面的视频画面相同）。\n"
@@ -193,19 +193,108 @@ TOOLS = {
     "other seeds give other videos (%(default)s)": "随机种子，不同的种子得到不同的视频（%(default)s）",
     "processes (default: one a core)": "进程数（默认：每个核心一个）",
     # tools/visualize.py
+    "Draw training clips as the network sees them, without training: python tools/visualize.py clips --config=FILE": (
+        "画出网络看到的训练片段，不训练：python tools/visualize.py clips --config=FILE"
+    ),
+    "The first clips of an epoch with its crops, mirrors and mixes, a row a clip, as one PNG. Where a video's pixels are "
+    "not square the clip is stretched to the shape in which players show it; the network is given the stored pixels.": (
+        "一轮中最前面的若干个片段，含裁剪、镜像与混合，每行一个片段，画成一张 PNG。视频像素不是方形时，片段拉伸为播放器\n"
+        "显示的形状；网络得到的是存储的像素。"
+    ),
     "YAML file of the training": "训练的 YAML 配置文件",
     "whose order and crops (default: %(default)s)": "使用哪一轮的顺序与裁剪（默认：%(default)s）",
     "rows of the picture (default: %(default)s)": "图中的行数（默认：%(default)s）",
     "where it goes (default: %(default)s)": "输出文件（默认：%(default)s）",
+    "Draw what a non-local block attends to (the paper's figure 3): python tools/visualize.py attention --video_path=V "
+    "--weights=W": (
+        "画出 non-local 模块在看哪里（论文图 3）：python tools/visualize.py attention --video_path=V --weights=W"
+    ),
+    "For chosen points of one frame of a clip, or the points whose attention is the most concentrated: heat maps over all "
+    "frames of the clip and arrows to the strongest positions, as PNG, and the heat maps as mp4. Heat is drawn at the "
+    "centres of the block's positions, crop, strides and pools taken into account. The weights of a point sum to 1 for the "
+    "two softmax forms; those of the dot product may be negative (blue), and those of the concatenation are not "
+    "normalised.": (
+        "对片段某一帧中指定的点（或注意力最集中的点），画出片段全部帧上的热力图和指向最强位置的箭头（PNG），以及热力图视频\n"
+        "（mp4）。热力画在模块各位置的中心，已考虑裁剪、步长与池化。两种 softmax 形式中，一个点的权重之和为 1；点积的权重\n"
+        "可以为负（蓝色），拼接的权重没有归一化。"
+    ),
     "the video": "视频",
     "the video (default: the example clip)": "视频（默认：示例片段）",
     "file of weights (default: as predict.py)": "权重文件（默认：与 predict.py 相同）",
-    "which of the ten test clips, from 0": "十个测试片段中的哪一个，从 0 数起",
-    "frame of the clip, from 0": "片段中的哪一帧，从 0 数起",
-    "strongest points when none is given": "未指定点时，取注意力最集中的若干个点",
-    "arrows from a point": "每个点画几个箭头",
+    "file of weights (default: as for predict.py)": "权重文件（默认：与 predict.py 相同）",
+    "as res3.nl1 (default: the last one of res3, else the last one)": (
+        "例如 res3.nl1（默认：res3 的最后一个，没有则取最后一个）"
+    ),
+    "one of the ten test clips, 0..9 (default: %(default)s)": "十个测试片段之一，0..9（默认：%(default)s）",
+    "frame of the clip, from 0 (default: %(default)s)": "片段中的哪一帧，从 0 数起（默认：%(default)s）",
+    "a point of that frame's crop as fractions of its width and height, as 0.5,0.25; may be repeated": (
+        "该帧裁剪中的一个点，以宽和高的比例表示，例如 0.5,0.25；可多次使用"
+    ),
+    "without --point (default: %(default)s)": "不给 --point 时画几个点（默认：%(default)s）",
+    "arrows per point (default: %(default)s)": "每个点画几个箭头（默认：%(default)s）",
+    "A video's frames beside its classes, also played backwards: python tools/visualize.py answer --video_path=V": (
+        "并排画出一段视频的帧与类别，正放与倒放各一行：python tools/visualize.py answer --video_path=V"
+    ),
+    "The scores are those of predict.py, the mean over all views of INFER; without --config and --weights the example "
+    "network computes them. A class that changes when the frames are reversed was told by the order of the frames.": (
+        "得分与 predict.py 相同，是 INFER 全部视图的平均；不给 --config 与 --weights 时由示例网络计算。倒放后改变的类别，\n"
+        "是根据帧的顺序判断的。"
+    ),
     "frames shown (default: %(default)s)": "显示的帧数（默认：%(default)s）",
-    # data/dataset: generators of lists
+    "classes shown (default: %(default)s)": "显示前几个类别（默认：%(default)s）",
+    # data/dataset: lists and videos
+    "Lists for Kinetics. The csv files are those of ActivityNet's crawler (label, youtube_id, time_start, time_end, "
+    "split). A video is found as <youtube_id>_<start, 6 digits>_<end, 6 digits> with any video suffix, in class "
+    "sub-folders or without; names without the leading zeros, and <youtube_id> alone, are found too.": (
+        "生成 Kinetics 的列表。csv 为 ActivityNet 爬虫的文件（label、youtube_id、time_start、time_end、split）。视频按\n"
+        "<youtube_id>_<六位起点>_<六位终点> 查找，扩展名不限，可以在类别子目录中；不带前导零的名称和单独的\n"
+        "<youtube_id> 也能找到。"
+    ),
+    "Lists from one sub-folder a class: python data/dataset/nonlocal/make_folder_lists.py --video_dir my_videos": (
+        "从每个类别一个子目录生成列表：python data/dataset/nonlocal/make_folder_lists.py --video_dir my_videos"
+    ),
+    "The sub-folders of --video_dir, in alphabetical order, are the classes; videos may lie in folders below them. A "
+    "seeded share of each class is kept for validation, or --valid_dir names a folder of the same form.": (
+        "--video_dir 的各子目录按字母顺序即为类别；视频可以在更深的目录中。每类按随机种子留出一部分用于验证，或用\n"
+        "--valid_dir 指定同样结构的目录。"
+    ),
+    "Lists for UCF101: python data/dataset/ucf101/make_lists.py --video_dir UCF-101 --split_dir ucfTrainTestlist --split 1": (
+        "生成 UCF101 的列表：\n"
+        "python data/dataset/ucf101/make_lists.py --video_dir UCF-101 --split_dir ucfTrainTestlist --split 1"
+    ),
+    "--split_dir is the folder of the official splits: classInd.txt, trainlist01.txt, testlist01.txt and so on. Lines with "
+    "and without a label are understood; the class is the folder in front of the file's name, and a label must agree with "
+    "it.": (
+        "--split_dir 是官方划分文件的目录：classInd.txt、trainlist01.txt、testlist01.txt 等。行中可以有或没有标签；类别是\n"
+        "文件名前面的目录，标签必须与之一致。"
+    ),
+    "Lists for HMDB51: python data/dataset/hmdb51/make_lists.py --video_dir hmdb51 --split_dir testTrainMulti_7030_splits": (
+        "生成 HMDB51 的列表：\n"
+        "python data/dataset/hmdb51/make_lists.py --video_dir hmdb51 --split_dir testTrainMulti_7030_splits"
+    ),
+    "--split_dir holds <class>_test_split<1, 2 or 3>.txt with lines `name.avi 1` (training), 2 (test) or 0 (not used). The "
+    "classes are those of the split's files, in alphabetical order.": (
+        "--split_dir 中有 <类别>_test_split<1、2 或 3>.txt，每行 `name.avi 1`（训练）、2（测试）或 0（不用）。类别取自这些\n"
+        "文件，按字母顺序。"
+    ),
+    "Lists for Charades, several actions a video: `path 12,40,153`, or `path -` for none. --annotation_dir holds "
+    "Charades_v1_train.csv, Charades_v1_test.csv and Charades_v1_classes.txt as published.": (
+        "生成 Charades 的列表，一段视频多个动作：`path 12,40,153`，没有则为 `path -`。--annotation_dir 中有官方发布的\n"
+        "Charades_v1_train.csv、Charades_v1_test.csv 与 Charades_v1_classes.txt。"
+    ),
+    "Lists for Something-Something V2. --annotation_dir holds train.json, validation.json and labels.json as published, or "
+    "the same with `something-something-v2-` in front.": (
+        "生成 Something-Something V2 的列表。--annotation_dir 中有官方发布的 train.json、validation.json 与 labels.json，\n"
+        "或前面带 `something-something-v2-` 的同样文件。"
+    ),
+    "Draw the demo's data set: python data/dataset/demo/make_videos.py --output_dir data/dataset/demo/videos": (
+        "绘制演示的数据集：python data/dataset/demo/make_videos.py --output_dir data/dataset/demo/videos"
+    ),
+    "H.264 files in train/, valid/ and test/, with trainlist.txt, vallist.txt, testlist.txt (`path label`, paths relative "
+    "to the lists) and class_names.txt. The same arguments give the same data; a complete data set is kept as it is.": (
+        "在 train/、valid/ 与 test/ 中写出 H.264 文件，以及 trainlist.txt、vallist.txt、testlist.txt（`path label`，路径相对于\n"
+        "列表）和 class_names.txt。同样的参数得到同样的数据；已完整的数据集保持不变。"
+    ),
     "where the lists go (default: %(default)s)": "列表的输出目录（默认：%(default)s）",
     "annotations of the training set": "训练集标注",
     "annotations of the validation set": "验证集标注",
