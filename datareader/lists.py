@@ -11,11 +11,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from configs.schema import Config
 from datareader.decoding import can_be_video, printable
 from utils.errors import UserError
+
+if TYPE_CHECKING:
+    from configs.schema import Config  # a reading process starts faster without
 
 ROOT = Path(__file__).resolve().parents[1]
 NO_LABEL = -1

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from configs.schema import Config
 from datareader import transforms
 from datareader.lists import Sample, VideoItem
 from datareader.requests import RGB, CentreClip, ClipSettings, ReaderSettings, Source, TrainingClip, ViewFrames
@@ -25,6 +25,9 @@ from datareader.views import VideoViews, ViewProtocol, find_crops
 from datareader.workers import ReaderPool
 from utils.errors import RunError, UserError
 from utils.runtime import available_cores
+
+if TYPE_CHECKING:
+    from configs.schema import Config  # a reading process starts faster without
 
 MAX_REPLACEMENTS = 100
 

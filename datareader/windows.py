@@ -12,10 +12,10 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from configs.schema import Config
 from datareader.decoding import MIN_DECODED_RATIO, Damage, FrameSelection, Timeline
 from datareader.lists import Sample, VideoItem
 from datareader.loaders import Failure, Loader, clip_settings
@@ -25,6 +25,9 @@ from datareader.video import Limits, VideoError
 from datareader.views import VideoViews, ViewProtocol, find_crops
 from datareader.workers import ReaderPool
 from utils.errors import UserError
+
+if TYPE_CHECKING:
+    from configs.schema import Config  # a reading process starts faster without
 
 PIECE_FRAMES = 64
 PIECE_BYTES = 8 << 20
