@@ -61,6 +61,18 @@ class Batch:
     def __len__(self) -> int:
         return len(self.label)
 
+    def take(self, places: np.ndarray) -> Batch:
+        """The clips at some places, int64 [n], with all failures."""
+        return Batch(
+            clips=self.clips[places],
+            label=self.label[places],
+            video_id=self.video_id[places],
+            labels=[self.labels[i] for i in places],
+            samples=[self.samples[i] for i in places],
+            transforms=[self.transforms[i] for i in places],
+            failures=self.failures,
+        )
+
 
 class Loader:
     """Samples, reading processes and the reader's settings; what all loaders share.
@@ -137,9 +149,14 @@ class _BatchLoader(Loader):
 
     def _new_batch(self, size: int) -> Batch:
         shape = (size, len(self.mean), self.clip.clip_length, self.clip.crop_px, self.clip.crop_px)
-        numbers = [np.zeros(size, np.int64) for _ in range(2)]
-        empty: list = [None] * size
-        return Batch(np.empty(shape, np.float32), *numbers, [()] * size, [*empty], [*empty])
+        return Batch(
+            clips=np.empty(shape, np.float32),
+            label=np.zeros(size, np.int64),
+            video_id=np.zeros(size, np.int64),
+            labels=[()] * size,
+            samples=[None] * size,
+            transforms=[None] * size,
+        )
 
     def _batches(self, plan: Iterable[np.ndarray], epoch: int = 0) -> Iterator[Batch]:
         """For each array of video ids a batch; always one batch and two clips a worker ahead of the consumer."""
@@ -282,10 +299,7 @@ class ValidLoader(_BatchLoader):
     def _finished(self, batch: Batch, futures: list[Future]) -> Batch:
         batch = super()._finished(batch, futures)
         good = np.flatnonzero(batch.video_id >= 0)
-        if len(good) == len(batch):
-            return batch
-        lists = ([values[i] for i in good] for values in (batch.labels, batch.samples, batch.transforms))
-        return Batch(batch.clips[good], batch.label[good], batch.video_id[good], *lists, batch.failures)
+        return batch if len(good) == len(batch) else batch.take(good)
 
 
 class ViewLoader(Loader):
@@ -357,7 +371,7 @@ class ViewLoader(Loader):
             frames=frames if frames.flags.owndata else frames.copy(),  # the next video overwrites shared memory
             frame_numbers=reading.numbers,
             clip_indices=indices,
-            crops=find_crops(*frames.shape[1:3], clip.crop_px, self.protocol),
+            crops=find_crops(frames.shape[1], frames.shape[2], clip.crop_px, self.protocol),
             mean=self.mean,
             std=self.std,
             labels=item.labels,

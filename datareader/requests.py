@@ -119,6 +119,7 @@ def _read_clip(
 ) -> tuple[np.ndarray, ClipDetail]:
     cutter = _FrameCutter(request.path, drawn, request.reader.limits.max_pixels)
     reading = request.source.read(request.path, choose, request.reader, cutter.cut)
+    assert cutter.parameters is not None  # a reading holds one frame at least
     return reading.taken(), ClipDetail(reading.num_frames, cutter.parameters)
 
 
@@ -149,7 +150,7 @@ class ShortSide:
 
     def __call__(self, frame: np.ndarray) -> np.ndarray:
         """uint8 [H, W, C] -> [h, w, C]."""
-        check_elongation(self.path, *frame.shape[:2], self.short_side, self.max_pixels)
+        check_elongation(self.path, frame.shape[0], frame.shape[1], self.short_side, self.max_pixels)
         return transforms.resize_frame(frame, self.short_side)
 
 

@@ -186,7 +186,8 @@ class RandomTransform(Transform):
     crop_px: int
     mirror: bool = True
 
-    def draw(self, rng: np.random.Generator) -> DrawnTransform:
+    def draw(self, rng: np.random.Generator | None) -> DrawnTransform:
+        assert rng is not None, "a random transform needs a generator"
         short_side = random_short_side(self.scales, rng)
         mirrored = bool(rng.random() < 0.5) and self.mirror
         return DrawnTransform(short_side, self.crop_px, mirrored, int(rng.integers(2**62)))

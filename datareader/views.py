@@ -109,6 +109,6 @@ def find_crops(height: int, width: int, crop_px: int, protocol: ViewProtocol) ->
     else:
         whole = [max(1, side // WHOLE_FRAME_MULTIPLE) * WHOLE_FRAME_MULTIPLE for side in (height, width)]
         whole = [min(side, full) for side, full in zip(whole, (height, width))]
-        plain = [Crop((height - whole[0]) // 2, (width - whole[1]) // 2, *whole)]
+        plain = [Crop((height - whole[0]) // 2, (width - whole[1]) // 2, whole[0], whole[1])]
     mirrored = [Crop(c.top, c.left, c.height, c.width, True) for c in plain] if protocol.mirrored else []
     return (*plain, *mirrored)

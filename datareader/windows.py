@@ -207,7 +207,8 @@ class VideoWindows:
 
         Raises VideoError where the reading ends early; what was yielded before stays valid.
         """
-        pieces, frames, newest = self._pieces(), {}, -1
+        frames: dict[int, np.ndarray] = {}
+        pieces, newest = self._pieces(), -1
         for first in range(0, len(self), num_windows):
             indices = self.indices(first, min(first + num_windows, len(self)))
             while newest < indices.max():
@@ -236,7 +237,7 @@ class VideoWindows:
             frames=np.stack(frames),
             frame_numbers=numbers,
             clip_indices=indices,
-            crops=find_crops(*frames[0].shape[:2], self.clip.crop_px, self.protocol),
+            crops=find_crops(frames[0].shape[0], frames[0].shape[1], self.clip.crop_px, self.protocol),
             mean=self.loader.mean,
             std=self.loader.std,
         )
