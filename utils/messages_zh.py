@@ -21,6 +21,9 @@ ARGPARSE = {
     "unrecognized arguments: {names}": "无法识别的参数：{names}",
     "invalid choice: {value} (choose from {choices})": "取值 {value} 无效（可选：{choices}）",
     "invalid {kind} value: {value}": "{value} 不是有效的 {kind} 值",
+    "invalid choice: {value}, maybe you meant {near}? (choose from {choices})": (
+        "取值 {value} 无效，是否想写 {near}？（可选：{choices}）"
+    ),
     "expected one argument": "需要一个值",
     "expected at least one argument": "至少需要一个值",
     "expected at most one argument": "最多一个值",
@@ -490,6 +493,23 @@ ERRORS = {
     "{where}: time_start and time_end must be seconds": "{where}：time_start 与 time_end 应为秒数",
     "a list cannot hold the path {path}: rename the file": "列表中无法写入路径 {path}：请给文件改名",
     "{path} and {other} must hold the same classes; not so {name}": "{path} 与 {other} 的类别必须相同；不同的是 {name}",
+    "no video for the {name} list: {reason}; check the folder of videos": (
+        "{name} 列表没有任何视频：{reason}；请检查视频目录"
+    ),
+    "{path}:{line}: no csv: {reason}": "{path}:{line}：不是 csv：{reason}",
+    "{path}: a sub-folder's name cannot be printed and cannot name a class; rename it": (
+        "{path}：有子目录的名称无法打印，不能作为类别名；请改名"
+    ),
+    "--seed must not be negative, it is {value}": "--seed 不能为负，实际为 {value}",
+    "{path}:{line}: no class {name} in classInd.txt; expected Class/file.avi": (
+        "{path}:{line}：classInd.txt 中没有类别 {name}；应为 Class/file.avi"
+    ),
+    "{path}:{line}: label {label}, but {name} is class {number}": "{path}:{line}：标签为 {label}，但 {name} 是类别 {number}",
+    "{path}:{line}: expected `file.avi` and 0, 1 or 2, found {value}": (
+        "{path}:{line}：应为 `file.avi` 和 0、1 或 2，实际为 {value}"
+    ),
+    "{where}: {code} is no class of Charades_v1_classes.txt": "{where}：{code} 不是 Charades_v1_classes.txt 中的类别",
+    "{path}: video {video} has the unknown class {name}": "{path}：视频 {video} 的类别 {name} 未知",
     "--valid_share must lie between 0 and 1, not {value}": "--valid_share 应在 0 与 1 之间，而不是 {value}",
     "there is no folder {path}; give the one that holds the videos": "没有目录 {path}；请给出存放视频的目录",
     "there is no folder {path}; give the one that holds a sub-folder a class": (
@@ -558,6 +578,17 @@ ERRORS = {
     "a reading process did not start ({cause}); try num_reader_threads: 0": (
         "读取进程未能启动（{cause}）；可试 num_reader_threads: 0"
     ),
+    "INPUT.mean and INPUT.std hold {number} numbers, the frames have {channels} channels": (
+        "INPUT.mean 与 INPUT.std 有 {number} 个数，而帧有 {channels} 个通道"
+    ),
+    "the demo's videos are written by PyAV: pip install av": "演示视频由 PyAV 写出：pip install av",
+    "this PyAV cannot write H.264 ({reason}); its wheel from PyPI can: pip install av": (
+        "当前的 PyAV 不能写 H.264（{reason}）；PyPI 上的 wheel 可以：pip install av"
+    ),
+    "{script} ended with status {number}; its message stands above": "{script} 以退出码 {number} 结束；原因见上文",
+    "expected X,Y with both from 0 to 1, found {value}": "应为 X,Y，两者都在 0 与 1 之间，实际为 {value}",
+    "--frame={number}: a clip has frames 0 to {last}": "--frame={number}：片段的帧号为 0 到 {last}",
+    "no non-local block {name} in this network; there are: {names}": "该网络中没有 non-local 模块 {name}；可选的有：{names}",
     "unknown decoder {name}; READER.decoder is one of {choices}": "未知的解码器 {name}；READER.decoder 可选 {choices}",
     "READER.decoder {name} needs a package: pip install {package} ({cause})": (
         "READER.decoder {name} 需要安装软件包：pip install {package}（{cause}）"
