@@ -38,6 +38,39 @@ def test_the_page_of_models_is_current():
     assert (ROOT / "docs/models.md").read_text(encoding="utf-8") == page(), "run python -m tools.model_page"
 
 
+def test_the_network_of_its_page_is_the_tested_one():
+    shown = blocks("docs/add-a-network.md", "python")[0]
+    assert shown == (ROOT / "tests/toy_network.py").read_text(encoding="utf-8")
+
+
+def test_the_task_of_its_page_computes_its_formula():
+    import numpy as np
+    import paddle
+
+    module: dict = {"__name__": "focal"}
+    exec(blocks("docs/add-a-task.md", "python")[0], module)
+    logits = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    targets = np.eye(3, dtype=np.float32)[[0, 2, 1, 1, 0]]
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    expected = -np.mean([(1 - q) ** 2 * np.log(q) for q in p[targets == 1]])
+    task = module["Focal"](num_classes=3)
+    found = float(task.loss(paddle.to_tensor(logits), paddle.to_tensor(targets)))
+    assert found == pytest.approx(expected, rel=1e-5) and task.best_metric == "top1"
+
+
+def test_the_list_generator_of_its_page_writes_lists(monkeypatch, tmp_path, capsys):
+    (tmp_path / "make_lists.py").write_text(blocks("docs/add-a-data-set.md", "python")[0], encoding="utf-8")
+    videos = make_videos(tmp_path / "videos", 4, 2)
+    rows = [
+        f"{path.name},class {label},{part}" for (path, label), part in zip(videos, ("train", "train", "test", "test"))
+    ]
+    (tmp_path / "all.csv").write_text("\n".join(["video,class,part", *rows]), encoding="utf-8")
+    flags = f"--video_dir {tmp_path / 'videos'} --csv {tmp_path / 'all.csv'} --output_dir {tmp_path / 'lists'}"
+    run_command(monkeypatch, f"python {tmp_path / 'make_lists.py'} {flags}")
+    assert "2 training and 2 validation videos" in capsys.readouterr().out
+    assert (tmp_path / "lists/class_names.txt").read_text() == "class 0\nclass 1\n"
+
+
 def headings(file: Path) -> set[str]:
     """The anchors of a page's headings, as GitHub makes them."""
     lines = re.findall(r"^#+ (.+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
