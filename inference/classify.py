@@ -9,13 +9,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from configs.schema import Config
 from datareader import NO_LABEL, Failure, VideoItem, build_view_loader, read_list
 from datareader.lists import list_folder, skip_message
 from datareader.video import printable
 from inference.backends import BackendSpec, score_views
+from tasks import build_task
 from utils.errors import UserError
 from utils.log import Progress
 
@@ -109,12 +108,12 @@ def predict_classes(
     options: PredictOptions,
     progress: Progress,
 ) -> Iterator[dict]:
-    """A record per video: its path and the best classes of the mean over its views, or the reason of its failure.
+    """A record per video: its path and the task's answers for the mean over its views, or the reason of its failure.
 
     The backend is built after the other arguments have been checked.
     """
     loader = build_view_loader(config, items, section="INFER", views=options.views)
-    built = backend.build()
+    task, built = build_task(config), backend.build()
     for video in loader:
         if isinstance(video, Failure):
             record = failure_record(video, progress)
@@ -122,15 +121,9 @@ def predict_classes(
             if video.warning:
                 progress.say(f"{printable(video.path)}: {video.warning}")
             scores = score_views(built, video, config.INFER.batch_size).mean(0)
-            record = {"path": video.path, "top": best_classes(scores, names, options.topk)}
+            record = {"path": video.path, "top": task.postprocess(scores, names, options.topk)}
             progress.say(_table(record))
         yield record
-
-
-def best_classes(scores: np.ndarray, names: list[str], topk: int) -> list[dict]:
-    """The `topk` most probable classes of scores [K], equal ones by index."""
-    order = (-scores).argsort(kind="stable")[:topk]
-    return [{"class": names[i], "index": int(i), "probability": float(scores[i])} for i in order]
 
 
 def _table(record: dict) -> str:

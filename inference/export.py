@@ -73,6 +73,7 @@ class NetworkSource:
             sources.update(file.read_bytes())
         return {
             "weights": file_sha256(self.weights),
+            "family": self.config.MODEL.name,
             "network": dataclasses.asdict(model_options(self.config)),
             "paddle": paddle.__version__,
             "sources": sources.hexdigest(),
