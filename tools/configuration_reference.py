@@ -74,11 +74,11 @@ INPUT: {num_frames: 32, frame_stride: 2}
 TRAIN: {batch_size: 16}
 ```
 
-命令行上用 `-o SECTION.key=value` 覆盖某一项，例如 `-o TRAIN.batch_size=8`；`--batch_size` 之类的参数优先于两者。
-未知的配置项或超出范围的值会让程序以一行信息停止，并指出最接近的正确写法。每次运行都把解析后的配置保存为 `config.yaml`，
+命令行上用 `-o SECTION.key=value` 覆盖某一项，例如 `-o TRAIN.batch_size=8`；`--batch_size` 之类的参数优先于两者。\
+未知的配置项或超出范围的值会让程序以一行信息停止，并指出最接近的正确写法。每次运行都把解析后的配置保存为 `config.yaml`，\
 可以再用 `--config` 传入。
 
-**片段的定义**写在 INPUT 中。它的各项同时决定各阶段的对应项（{phases}）；各阶段可以在同一文件或之后的文件中覆盖，
+**片段的定义**写在 INPUT 中。它的各项同时决定各阶段的对应项（{phases}）；各阶段可以在同一文件或之后的文件中覆盖，\
 之后文件中的 INPUT 则取代之前文件对各阶段的设置。文件只写了 TRAIN 的各项而没有写 INPUT 时，INPUT 取 TRAIN 的值。""",
         "header": ("配置项", "类型", "默认值", "含义"),
         "range": {"low": "不小于 {}", "high": "不大于 {}", "both": "{} 到 {}", "choices": "可选 {}"},
