@@ -132,6 +132,18 @@ def test_bombs_are_refused():
     assert "more than the file holds" in refusal(text + encode * 20 + b".")
 
 
+def test_operations_that_no_weight_file_uses_are_named():
+    assert "EMPTY_SET" in refusal(pickle.dumps({1, 2}, 4)) and "FROZENSET" in refusal(pickle.dumps(frozenset([1]), 4))
+    assert "INST" in refusal(b"(icollections\nOrderedDict\n.") and "PERSID" in refusal(b"Pname\n.")
+    assert "EXT1" in refusal(b"\x80\x02\x82\x01.") and "NEXT_BUFFER" in refusal(b"\x80\x05\x97.")
+
+
+def test_long_lines_of_protocol_0_are_refused_with_the_way_out():
+    assert "newer pickle protocol" in refusal(pickle.dumps("a" * 10_000, 0))
+    assert "cut off" in refusal(b"Vtext")
+    assert load(pickle.dumps("a" * 4000, 0)) == "a" * 4000
+
+
 def test_shared_lists_cost_no_more_than_once():
     value = ["a"]
     for _ in range(60):

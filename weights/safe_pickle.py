@@ -185,8 +185,10 @@ class _BoundedStream:
 
     def readline(self) -> bytes:
         line = self.stream.readline(MAX_LINE)
+        if len(line) == MAX_LINE:
+            raise Refused("it has longer lines than any weight file; save arrays by a newer pickle protocol than 0")
         if not line.endswith(b"\n"):
-            raise Refused("it is no pickle")
+            raise Refused("it is no pickle, or cut off")
         return line
 
 
