@@ -55,7 +55,7 @@ class MultiViewMeter(VideoMeter):
         return np.concatenate([view_scores.mean(axis=0), [right.mean(), float(right[0])]])
 
     def _scored_now(self, video_id: int, mean_scores: np.ndarray) -> None:
-        label = [self._label_of(video_id)]
+        label = np.array([self._label_of(video_id)])
         self._right += [topk_correct(mean_scores[None], label, k)[0] for k in (1, self.topk)]
 
     def running(self) -> dict[str, float]:

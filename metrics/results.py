@@ -288,7 +288,7 @@ def list_checksum(filelist: str | Path) -> str:
 def save_scores(path: str | Path, meter: VideoMeter, list_path: str, list_sha256: str) -> None:
     """Write what the meter holds of every video of the list, atomically. Raises RunError."""
     arrays = {**meter.arrays(), "list_path": np.array(str(list_path)), "list_sha256": np.array(list_sha256)}
-    write_atomically(path, lambda stream: np.savez(stream, **arrays))
+    write_atomically(path, lambda stream: np.savez(stream, **arrays))  # type: ignore[arg-type]
 
 
 def load_scores(path: str | Path, filelist: str | Path | None = None) -> VideoScores:

@@ -105,13 +105,18 @@ class Recognizer(nn.Layer):
             self.backbone.add_sublayer(name, sublayer)
         return super().add_sublayer(name, sublayer)
 
-    def train(self) -> None:
+    def train(self, mode: bool = True) -> Recognizer:
+        """Set the training mode, of the backbone too; Paddle 2.6 has no `mode` and returns nothing."""
+        if not mode:
+            return self.eval()
         super().train()
         self.backbone.train()
+        return self
 
-    def eval(self) -> None:
+    def eval(self) -> Recognizer:
         super().eval()
         self.backbone.eval()
+        return self
 
 
 class ExportedNetwork(nn.Layer):

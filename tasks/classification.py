@@ -68,6 +68,7 @@ class Classification:
         """confusion_matrix.png."""
         from utils.plots import draw_confusion_matrix
 
+        assert isinstance(meter, MultiViewMeter)
         path = folder / "confusion_matrix.png"
         draw_confusion_matrix(meter.confusion_matrix(), meter.class_names, path)
         return [path]
