@@ -12,13 +12,16 @@ from pathlib import Path
 
 from configs import config_from_args
 from inference import BackendSpec, add_backend_flags
+from models import FAMILIES
 from utils.cli import build_parser, run
 from utils.parallel import join_ranks
 from utils.runtime import choose_device, prepare_environment
 
 
 def parse_args() -> argparse.Namespace:
-    parser = build_parser(__doc__, save_dir=os.path.join("data", "evaluate_results"), log_interval=1)
+    parser = build_parser(
+        __doc__, save_dir=os.path.join("data", "evaluate_results"), log_interval=1, model_names=FAMILIES
+    )
     parser.add_argument("--weights", help="file of weights (default: TEST.checkpoint_dir's, else the zoo's download)")
     parser.add_argument("--filelist", help="in place of TEST.filelist")
     parser.add_argument("--views", help="clips x crops of a video, such as 10x3 (default: TEST.num_test_clips as Nx3)")

@@ -16,13 +16,16 @@ import os
 from pathlib import Path
 
 from configs import config_from_args
+from models import FAMILIES
 from utils.cli import build_parser, run
 from utils.runtime import choose_device, prepare_environment
 
 
 def parse_args() -> argparse.Namespace:
     unused = ("--use_gpu", "--log_interval")  # the files run anywhere; there are no steps to log
-    parser = build_parser(__doc__, save_dir=os.path.join("data", "export"), log_interval=0, without_effect=unused)
+    parser = build_parser(
+        __doc__, save_dir=os.path.join("data", "export"), log_interval=0, without_effect=unused, model_names=FAMILIES
+    )
     parser.add_argument("--weights", help="file of weights (default: INFER.checkpoint_dir's, else the zoo's download)")
     parser.add_argument("--format", choices=("paddle", "onnx"), default="paddle", help="(default: %(default)s)")
     parser.add_argument("--crop_size", type=int, help="fixes height and width, pixels (default: free)")

@@ -15,12 +15,15 @@ from pathlib import Path
 from configs import config_from_args
 from inference import BackendSpec, add_backend_flags
 from inference.example import choose_network
+from models import FAMILIES
 from utils.cli import add_hidden_alias, build_parser, positive_int, run
 from utils.runtime import choose_device, prepare_environment
 
 
 def parse_args() -> argparse.Namespace:
-    parser = build_parser(__doc__, save_dir=os.path.join("data", "predict_results"), log_interval=1)
+    parser = build_parser(
+        __doc__, save_dir=os.path.join("data", "predict_results"), log_interval=1, model_names=FAMILIES
+    )
     parser.add_argument(
         "--weights",
         help="file of weights (default: the one in INFER.checkpoint_dir, else the published one; "

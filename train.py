@@ -10,6 +10,7 @@ import argparse
 import sys
 
 from configs import config_from_args
+from models import FAMILIES
 from training.supervisor import supervise
 from utils.cli import build_parser, parse_switch, positive_int, run
 from utils.errors import UserError
@@ -19,7 +20,7 @@ from utils.runtime import choose_device, prepare_environment
 
 
 def parse_args() -> argparse.Namespace:
-    parser = build_parser(__doc__, save_dir=CHECKPOINT_DIR, log_interval=10)
+    parser = build_parser(__doc__, save_dir=CHECKPOINT_DIR, log_interval=10, model_names=FAMILIES)
     parser.add_argument("--learning_rate", type=float, help="overrides the configuration's")
     parser.add_argument("--epoch", type=int, help="overrides the configuration's; at least 1")
     parser.add_argument(
