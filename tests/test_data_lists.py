@@ -79,7 +79,7 @@ def test_folder_lists_refuse_what_they_cannot_use(tmp_path):
     refuses(generate(script, "--video_dir", "nowhere", cwd=tmp_path), "no folder nowhere")
     refuses(generate(script, "--video_dir", "one", cwd=tmp_path), "1 sub-folders")
     refuses(generate(script, "--video_dir", "two", cwd=tmp_path), "two/b holds no video")
-    refuses(generate(script, "--video_dir", "two", "--valid_share", "1", cwd=tmp_path), "--valid_share")
+    refuses(generate(script, "--video_dir", "two", "--valid_fraction", "1", cwd=tmp_path), "--valid_fraction")
     assert not (tmp_path / "trainlist.txt").exists()
 
 

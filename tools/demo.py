@@ -103,7 +103,7 @@ def direction_top1(result: dict) -> float:
 
 
 def show(results: dict, output: Path) -> None:
-    """The figures, and where the pictures are."""
+    """Print the metrics and the paths of the pictures."""
     from tabulate import tabulate
 
     rows = [
@@ -116,7 +116,7 @@ def show(results: dict, output: Path) -> None:
     print(f"\n{results['predict']['path']}: {best['class']} ({best['probability']:.3f})")
     print(f"trained in {results['train_seconds']:.0f} s; all steps {results['total_seconds']:.0f} s")
     print(f"pictures: {output}/train/curves.png, {output}/eval/confusion_matrix.png")
-    print(f"figures: {output}/results.json, {output}/eval/results.json")
+    print(f"metrics: {output}/results.json, {output}/eval/results.json")
 
 
 if __name__ == "__main__":

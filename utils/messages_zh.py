@@ -257,7 +257,7 @@ TOOLS = {
         "从每个类别一个子目录生成列表：python data/dataset/nonlocal/make_folder_lists.py --video_dir my_videos"
     ),
     "The sub-folders of --video_dir, in alphabetical order, are the classes; videos may lie in folders below them. A "
-    "seeded share of each class is kept for validation, or --valid_dir names a folder of the same form.": (
+    "seeded fraction of each class is kept for validation, or --valid_dir names a folder of the same form.": (
         "--video_dir 的各子目录按字母顺序即为类别；视频可以在更深的目录中。每类按随机种子留出一部分用于验证，或用\n"
         "--valid_dir 指定同样结构的目录。"
     ),
@@ -305,8 +305,8 @@ TOOLS = {
     "names in order (default: %(default)s)": "按顺序排列的类别名（默认：%(default)s）",
     "the training csv's classes, alphabetically": "使用训练 csv 中的类别，按字母顺序",
     "folder with one sub-folder a class": "每个类别一个子目录的目录",
-    "folder of the same form for validation, in place of a share": "同样结构的验证集目录，代替按比例划分",
-    "share to validate on (default: %(default)s)": "用于验证的比例（默认：%(default)s）",
+    "folder of the same form for validation, instead of a fraction": "同样结构的验证集目录，代替按比例划分",
+    "fraction to validate on (default: %(default)s)": "用于验证的比例（默认：%(default)s）",
     "of the split (default: %(default)s)": "划分所用的随机种子（默认：%(default)s）",
     "folder with the videos (UCF-101)": "视频目录（UCF-101）",
     "folder with the official splits (ucfTrainTestlist)": "官方划分文件的目录（ucfTrainTestlist）",
@@ -510,7 +510,7 @@ ERRORS = {
     ),
     "{where}: {code} is no class of Charades_v1_classes.txt": "{where}：{code} 不是 Charades_v1_classes.txt 中的类别",
     "{path}: video {video} has the unknown class {name}": "{path}：视频 {video} 的类别 {name} 未知",
-    "--valid_share must lie between 0 and 1, not {value}": "--valid_share 应在 0 与 1 之间，而不是 {value}",
+    "--valid_fraction must lie between 0 and 1, not {value}": "--valid_fraction 应在 0 与 1 之间，而不是 {value}",
     "there is no folder {path}; give the one that holds the videos": "没有目录 {path}；请给出存放视频的目录",
     "there is no folder {path}; give the one that holds a sub-folder a class": (
         "没有目录 {path}；请给出每个类别一个子目录的目录"
