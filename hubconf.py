@@ -59,7 +59,7 @@ def _build(arch: str, with_blocks: bool, pretrained: bool | str, num_classes: in
             from weights import load_weights
             from weights.download import published_weights
 
-            path = published_weights(arch, with_blocks) if pretrained is True else pretrained
+            path = published_weights(f"nonlocal_{arch}" if with_blocks else arch) if pretrained is True else pretrained
             print(load_weights(model, path, partial=num_classes != 400).summary())
     model.eval()
     return model

@@ -23,7 +23,7 @@ from weights import load_weights, save_weights
 from weights.convert import Renamed, fit
 from weights.download import fetch_weights, published_weights
 from weights.naming import all_families, recognise
-from weights.nonlocal_names import DEFAULTS, NAMES, NAMINGS, WEIGHTS, all_our_names, network_kind, network_shapes
+from weights.nonlocal_names import HUB_ENTRIES, NAMES, NAMINGS, WEIGHTS, all_our_names, network_kind, network_shapes
 
 TINY = [
     "RESNETS.stem_channels=4",
@@ -300,22 +300,23 @@ def test_weight_table_is_complete():
         assert entry.url.startswith("https://") and entry.licence and entry.preprocessing and entry.protocol, name
         assert entry.is_start or (entry.frames and entry.stride and entry.top1 and entry.accuracy_source), name
         assert "video-nonlocal" not in entry.url or entry.licence == "CC BY-NC 4.0"
-    for (arch, with_blocks), name in DEFAULTS.items():
-        entry = WEIGHTS[name]
-        assert (entry.arch, entry.with_blocks) == (arch, with_blocks) and entry.frames == 8
+    for hub_entry, name in HUB_ENTRIES.items():
+        entry, with_blocks = WEIGHTS[name], hub_entry.startswith("nonlocal_")
+        assert (entry.arch, entry.with_blocks) == (hub_entry[9 if with_blocks else 0 :], with_blocks)
+        assert entry.frames == 8 and callable(getattr(hubconf, hub_entry))
 
 
 def test_fetching_from_a_mirror_and_offline(monkeypatch, tmp_path):
     monkeypatch.setenv("PADDLE_NONLOCAL_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("PADDLE_NONLOCAL_MIRROR", tmp_path.as_uri())
     (tmp_path / "NONLOCAL_final.pdparams").write_bytes(b"weights")
-    assert published_weights(1, True) == str(tmp_path / "home" / "NONLOCAL_final.pdparams")
+    assert published_weights("nonlocal_c2d_r50") == str(tmp_path / "home" / "NONLOCAL_final.pdparams")
     with pytest.raises(RunError, match="--pretrain=FILE"):
         fetch_weights("imagenet_r50")
     with pytest.raises(RunError, match="--weights=FILE"):
         fetch_weights("authors_i3d_r50")
     with pytest.raises(UserError, match="nobody published"):
-        published_weights(3, True)
+        published_weights("nonlocal_c2d_r101")
     with pytest.raises(UserError, match="authors_i3d_r50"):
         fetch_weights("unknown")
 

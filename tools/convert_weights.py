@@ -21,6 +21,7 @@ from tabulate import tabulate  # noqa: E402
 
 from configs import load_config  # noqa: E402
 from configs.schema import ARCHS  # noqa: E402
+from models import FAMILIES  # noqa: E402
 from utils.cli import Parser, add_hidden_alias, run  # noqa: E402
 from utils.errors import UserError  # noqa: E402
 from utils.files import write_atomically, write_text  # noqa: E402
@@ -33,11 +34,12 @@ TARGETS = ("caffe2", "slowfast", "torch")
 
 def build_parser() -> argparse.ArgumentParser:
     parser = Parser(description=__doc__, allow_abbrev=False)
+    archs = [arch for family in FAMILIES.values() for arch in family.archs]
     parser.add_argument("source", help="weight file or folder")
     parser.add_argument("target", help="what to write: .pdparams, or with --to .safetensors or .npz")
     parser.add_argument("--source", dest="program", default="auto", help="whose names it has (default: by the names)")
     parser.add_argument("--to", choices=TARGETS, help="write our weights under these names")
-    parser.add_argument("--arch", choices=tuple(ARCHS), help="the network (default: by the file)")
+    parser.add_argument("--arch", choices=archs, help="the network (default: by the file)")
     parser.add_argument("--video_arc_choice", type=int, choices=range(1, len(ARCHS) + 1), help=argparse.SUPPRESS)
     parser.add_argument("--variant", default="", help="architecture variant of the source (default: its usual one)")
     add_hidden_alias(parser, "--geometry", "--variant")
@@ -72,7 +74,7 @@ def _convert(arguments: argparse.Namespace) -> None:
     if target.suffix != ".pdparams":
         raise UserError(f"{target}: the name of converted weights ends in .pdparams")
     renamed = read_renamed(arguments.source, arguments.program, arguments.head_factor)
-    head, sections = _configuration(arguments, renamed.source, renamed.describe())
+    head, sections = _configuration(arguments, renamed)
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / "converted.yaml"
         write_text(draft, yaml.safe_dump(sections))
@@ -100,23 +102,17 @@ def _convert(arguments: argparse.Namespace) -> None:
     print(f"wrote {target} and {settings}")
 
 
-def _configuration(arguments: argparse.Namespace, source: str, kind) -> tuple[str, dict]:
+def _configuration(arguments: argparse.Namespace, renamed) -> tuple[str, dict]:
     """Comment lines and sections of the network that computes what the source's does."""
-    from weights.nonlocal_names import INPUTS, configuration, variant_name
-
-    chosen = [*ARCHS][arguments.video_arc_choice - 1] if arguments.video_arc_choice else None
-    arch = arguments.arch or chosen or kind.arch
-    if arch is None and kind.kernel_frames == 0:
-        arch = "c2d_r101" if sum(kind.blocks) == 33 else "c2d_r50"
-    if arch is None:
-        raise UserError(f"{arguments.source} is {kind}, which is none of these networks; tell --arch")
+    arch = arguments.arch or ([*ARCHS][arguments.video_arc_choice - 1] if arguments.video_arc_choice else "")
     try:
-        variant = variant_name(source, kind, arguments.variant)
+        variant, note, sections = renamed.family.configuration(
+            renamed.source, renamed.describe(), arguments.variant, arch, arguments.num_classes or 0
+        )
     except Refused as error:
         raise UserError(f"{arguments.source}: {error}") from error
-    sections = configuration(variant, kind, arch, arguments.num_classes or kind.num_classes or 400)
     head = [f"# Written beside weights converted from {Path(arguments.source).name} (architecture variant: {variant})."]
-    head += [f"# Its {INPUTS[variant.split('_')[0]]}."] if variant.split("_")[0] in INPUTS else []
+    head += [f"# Its {note}."] if note else []
     return "\n".join(head) + "\n", sections
 
 

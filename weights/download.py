@@ -70,19 +70,14 @@ def fetch_weights(name: str) -> str:
     return str(download(entry.url, sha256=entry.sha256, instead=f"pass {flag}"))
 
 
-def published_weights(video_arc_choice: int, with_blocks: bool) -> str:
-    """The local file of the published 8 x 8 weights of a NONLOCAL network. Raises UserError where nobody published any.
+def published_weights(hub_entry: str) -> str:
+    """The local file of the published weights of an entry of hubconf. Raises UserError where nobody published any."""
+    from weights.naming import all_families
 
-    video_arc_choice: 1 to 4, or the value of MODEL.arch.
-    """
-    from configs.schema import ARCHS
-    from weights.nonlocal_names import DEFAULTS
-
-    arch = video_arc_choice if isinstance(video_arc_choice, str) else [*ARCHS][video_arc_choice - 1]
-    name = DEFAULTS.get((arch, with_blocks))
-    if name is None:
-        raise UserError(f"nobody published weights for video_arc_choice {video_arc_choice}; pass a file of your own")
-    return fetch_weights(name)
+    for family in all_families():
+        if hub_entry in family.hub_entries:
+            return fetch_weights(family.hub_entries[hub_entry])
+    raise UserError(f"nobody published weights for {hub_entry}; pass a file of your own")
 
 
 def imagenet_weights(model) -> str:

@@ -61,7 +61,10 @@ class FamilyNames:
     changes arrays in place where that is exact. name_records: tensors without names -> {name: tensor}, None when they
     are of none of the family's networks. warnings: (model, program, description of the file) -> what the model computes
     otherwise. published: entry -> published weights. default_entry: config -> the entry taken without --weights, or
-    None. image_entry: shapes of a network -> the entry of --pretrain=imagenet; raises UserError.
+    None. image_entry: shapes of a network -> the entry of --pretrain=imagenet; raises UserError. hub_entries: entry of
+    hubconf -> the published weights of its pretrained=True. configuration: (program, description of a file, variant,
+    arch, num_classes) -> (variant, note, sections): under which configuration our network computes what the file's
+    does; "" and 0 take the file's own; raises Refused.
     """
 
     namings: Mapping[str, Naming] = field(default_factory=dict)
@@ -74,6 +77,8 @@ class FamilyNames:
     published: Mapping[str, Published] = field(default_factory=dict)
     default_entry: Callable[[Any], str | None] = lambda config: None
     image_entry: Callable[[Shapes], str] | None = None
+    hub_entries: Mapping[str, str] = field(default_factory=dict)
+    configuration: Callable[[str, Any, str, str, int], tuple[str, str, dict]] | None = None
 
     def ours_by_name(self, source: str) -> dict[str, str]:
         """A program's names -> ours."""

@@ -486,11 +486,22 @@ def variant_name(source: str, kind: NetworkKind, chosen: str = "") -> str:
     return name
 
 
-def configuration(variant: str, kind: NetworkKind, arch: str, num_classes: int) -> Sections:
-    """The configuration under which our network computes what the source's does; only keys that say something.
+def configuration(
+    source: str, kind: NetworkKind, variant: str = "", arch: str = "", num_classes: int = 0
+) -> tuple[str, str, Sections]:
+    """Variant, a note on its clips, and the configuration under which our network computes what the source's does.
 
-    kind: the tensors of the file. A file with frozen norms becomes a network with frozen norms.
+    kind: the tensors of the file; one with frozen norms becomes a network with frozen norms. variant, arch,
+    num_classes: "" and 0 take the source's usual ones. The sections have only keys that say something. Raises Refused
+    when no such network exists.
     """
+    if not arch and kind.kernel_frames == 0:  # images initialise any network of their depth
+        arch = "c2d_r101" if kind.blocks == BLOCKS_OF_DEPTH[101] else "c2d_r50"
+    arch = arch or kind.arch or ""
+    if not arch:
+        raise Refused(f"it is {kind}, which is none of these networks; tell --arch")
+    variant = variant_name(source, kind, variant)
+    num_classes = num_classes or kind.num_classes or 400
     template = VARIANTS[variant]
     model: dict[str, Any] = {"arch": arch, "num_classes": num_classes}
     model.update(template.get("MODEL", {}))
@@ -506,7 +517,8 @@ def configuration(variant: str, kind: NetworkKind, arch: str, num_classes: int) 
     sections = {"MODEL": model, "NONLOCAL": blocks}
     for name in ("TRAIN", "VALID", "TEST", "INFER") if "clips" in template else ():
         sections[name] = dict(template["clips"])
-    return {name: keys for name, keys in sections.items() if keys}
+    note = INPUTS.get(variant.split("_")[0], "")
+    return variant, note, {name: keys for name, keys in sections.items() if keys}
 
 
 def warnings(model, source: str, kind: NetworkKind) -> list[str]:
@@ -632,12 +644,12 @@ WEIGHTS: dict[str, Published] = {
     "torchvision_r50": _start(f"{TORCHVISION}resnet50-0676ba61.pth", "BSD 3-Clause", "c2d_r50", "0676ba61"),
     "torchvision_r101": _start(f"{TORCHVISION}resnet101-63fe2227.pth", "BSD 3-Clause", "c2d_r101", "63fe2227"),
 }
-# (arch, with blocks) -> the entry that hubconf's pretrained=True takes: ordinary variant, 8 x 8
-DEFAULTS = {
-    ("c2d_r50", True): "paddle_zoo_c2d_r50_nl",
-    ("c2d_r50", False): "authors_c2d_r50",
-    ("i3d_r50", True): "authors_i3d_r50_nl",
-    ("i3d_r50", False): "authors_i3d_r50",
+# entry of hubconf -> its weights with pretrained=True: ordinary variant, 8 x 8
+HUB_ENTRIES = {
+    "nonlocal_c2d_r50": "paddle_zoo_c2d_r50_nl",
+    "c2d_r50": "authors_c2d_r50",
+    "nonlocal_i3d_r50": "authors_i3d_r50_nl",
+    "i3d_r50": "authors_i3d_r50",
 }
 # depth -> the entry that --pretrain=imagenet takes; of ResNet-101 the zoo published none
 IMAGENET_OF_DEPTH = {50: "imagenet_r50", 101: "torchvision_r101"}
@@ -660,7 +672,7 @@ def image_entry(shapes: Mapping[str, Sequence[int]]) -> str:
 def default_entry(config) -> str | None:
     """The entry that a script takes without --weights: the zoo's, for the network it was published for."""
     is_zoo = config.MODEL.arch == "c2d_r50" and config.MODEL.num_classes == 400
-    return DEFAULTS["c2d_r50", True] if is_zoo else None
+    return HUB_ENTRIES["nonlocal_c2d_r50"] if is_zoo else None
 
 
 NAMES = FamilyNames(
@@ -674,4 +686,6 @@ NAMES = FamilyNames(
     published=WEIGHTS,
     default_entry=default_entry,
     image_entry=image_entry,
+    hub_entries=HUB_ENTRIES,
+    configuration=configuration,
 )
