@@ -656,7 +656,7 @@ ERRORS = {
     "{path}: the name of converted weights ends in .pdparams": "{path}：转换后的权重文件名应以 .pdparams 结尾",
     "{path}: with --to the name ends in .safetensors or .npz": "{path}：使用 --to 时文件名应以 .safetensors 或 .npz 结尾",
     "{path}: it is {kind}, which is none of these networks; tell --arch": (
-        "{path} 是 {kind}，不属于这些网络；请用 --arch 指定"
+        "{path}：其内容是 {kind}，不属于这些网络；请用 --arch 指定"
     ),
     "{path}: --to takes weights of this program; convert it to .pdparams first": (
         "{path}：--to 只接受本程序的权重；请先转换为 .pdparams"
