@@ -1,4 +1,4 @@
-"""The benchmarks of engines and predictions, with a peer that answers at once and a network of a few channels."""
+"""The benchmarks of backends and predictions, with a peer that answers at once and a network of a few channels."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def tools(monkeypatch, tmp_path):
     return infer, predict
 
 
-def test_every_engine_is_timed_or_named_with_a_reason(tools, monkeypatch, tmp_path, capsys):
+def test_every_backend_is_timed_or_named_with_a_reason(tools, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr("inference.backends.processor_has_bfloat16", lambda: False)
     tools[0].main(
         ["--arcs", "c2d", "--sizes", "64", "--engines", "paddle", "inference", "--precisions", "float32", "bfloat16",

@@ -1,4 +1,4 @@
-"""One view's scores by every backend and precision, against a peer: python tools/benchmark.py infer
+"""Time one view with every backend and precision, against PyTorch: python tools/benchmark.py infer
 
 C2D-R50 and I3D-R50 with five blocks, 8 frames, random weights, all sides in turn. The rate of multiplications and
 additions stands beside that of a bare matrix product in the same rounds; backends that cannot run here are named
@@ -81,7 +81,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
 
 
 def sides_of(args: argparse.Namespace, arc: str, size: int, network: tuple) -> tuple[dict, dict[str, str]]:
-    """What is timed: name -> seconds of a view; and the backends that do not run here, with the reason."""
+    """The timed sides: name -> seconds of a view; and the backends that cannot run here: name -> reason."""
     from inference.backends import EagerBackend, ExportedBackend, check_backend
     from inference.export import NetworkSource
 
@@ -109,7 +109,8 @@ def sides_of(args: argparse.Namespace, arc: str, size: int, network: tuple) -> t
 
 
 def random_network(arc: str, folder: str) -> tuple:
-    """Configuration, network and weight file (in `folder`) of an arc whose blocks and residual branches all count."""
+    """Configuration, network and weight file (in `folder`) of an arc, with norms whose blocks and residual branches all
+    contribute."""
     import paddle
 
     from models import build_model
@@ -151,7 +152,7 @@ def rates_of(sides: dict[str, list[float]], num_operations: float) -> dict[str, 
 
 
 def print_rates(rates: dict[str, dict[str, float]]) -> None:
-    """The rates, and their shares of the matrix product's."""
+    """The rates, and their fractions of the matrix product's rate."""
     from tabulate import tabulate
 
     rows = [
