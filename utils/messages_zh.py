@@ -611,9 +611,7 @@ ERRORS = {
     "it is no weight file of a known kind": "不是已知格式的权重文件",
     "it holds no tensors by name": "其中没有按名称存放的张量",
     "no published weights {name}; there are {names}": "没有名为 {name} 的已发布权重；可选的有 {names}",
-    "nobody published weights for {name}; pass a file of your own": (
-        "{name} 没有公开发布的权重；请指定自己的权重文件"
-    ),
+    "nobody published weights for {name}; pass a file of your own": ("{name} 没有公开发布的权重；请指定自己的权重文件"),
     "no ImageNet weights are published for {kind}{widths}; pass --pretrain=FILE or leave it out": (
         "{kind}{widths} 没有已发布的 ImageNet 权重；请用 --pretrain=FILE 指定文件，或去掉该参数"
     ),
@@ -655,9 +653,7 @@ ERRORS = {
     "--variant {name}: there are {choices}": "--variant {name}：可选的有 {choices}",
     "{path}: the name of converted weights ends in .pdparams": "{path}：转换后的权重文件名应以 .pdparams 结尾",
     "{path}: with --to the name ends in .safetensors or .npz": "{path}：使用 --to 时文件名应以 .safetensors 或 .npz 结尾",
-    "{path}: it is {kind}, which is none of these networks; tell --arch": (
-        "{path}：其内容是 {kind}，不属于这些网络；请用 --arch 指定"
-    ),
+    "it is {kind}, which is none of these networks; tell --arch": ("其内容是 {kind}，不属于这些网络；请用 --arch 指定"),
     "{path}: --to takes weights of this program; convert it to .pdparams first": (
         "{path}：--to 只接受本程序的权重；请先转换为 .pdparams"
     ),
