@@ -11,7 +11,7 @@ import numpy as np
 from configs import save_config
 from configs.schema import Config
 from inference.backends import Backend, BackendSpec, score_views
-from tasks import build_task
+from tasks import Meter, Task, build_task
 from utils.files import file_sha256, write_json, write_text
 from utils.log import Progress
 from utils.parallel import Ranks
@@ -60,7 +60,7 @@ def evaluate_videos(config: Config, backend: BackendSpec, options: EvalOptions, 
         write_report(task, meter, config, built, options, list_sha256)
 
 
-def score_all(backend: Backend, loader, meter, batch_size: int, log_interval: int) -> None:
+def score_all(backend: Backend, loader, meter: Meter, batch_size: int, log_interval: int) -> None:
     """Give the meter the scores of every video of the loader, or the reason of its failure."""
     from datareader import Failure
 
@@ -78,7 +78,9 @@ def score_all(backend: Backend, loader, meter, batch_size: int, log_interval: in
     progress.close()
 
 
-def write_report(task, meter, config: Config, backend: Backend, options: EvalOptions, list_sha256: str) -> None:
+def write_report(
+    task: Task, meter: Meter, config: Config, backend: Backend, options: EvalOptions, list_sha256: str
+) -> None:
     """results.json, results.txt, scores.npz, config.yaml and the task's pictures in options.folder; text to stdout."""
     folder, result = options.folder, meter.result()
     result.update(weights=options.weights, views=options.views, reverse_frames=options.reverse_frames)

@@ -18,13 +18,52 @@ from utils.errors import UserError
 
 if TYPE_CHECKING:
     from configs.schema import Config
-    from metrics import VideoMeter
 
 # MODEL.task -> "package.module:Class"; the class is called with the number of classes
 TASKS = {
     "classification": "tasks.classification:Classification",
     "multi_label": "tasks.multi_label:MultiLabel",
 }
+
+
+class Meter(Protocol):
+    """What the program needs of a task's meter; `metrics.VideoMeter` has all of it."""
+
+    class_names: list[str]
+
+    def add_video(
+        self,
+        video_id: int,
+        view_scores: np.ndarray,
+        clip_of_view: np.ndarray | None = None,
+        labels: Sequence[int] | None = None,
+    ) -> None:
+        """Record the scores float [V, K] of a video's views. clip_of_view: int [V]. labels: must be the list's."""
+        ...
+
+    def add_failure(self, video_id: int, cause: str) -> None:
+        """Record that a video could not be scored."""
+        ...
+
+    def running(self) -> dict[str, float]:
+        """Metrics so far, where they are cheap."""
+        ...
+
+    def state(self) -> dict[str, np.ndarray]:
+        """What was recorded, for `merge` on another rank."""
+        ...
+
+    def merge(self, state: dict[str, np.ndarray]) -> None:
+        """Add what another rank recorded."""
+        ...
+
+    def result(self) -> dict:
+        """The metrics in percent, per_class, videos_seen, videos_expected, videos_broken."""
+        ...
+
+    def save(self, path: str | Path, list_path: str, list_sha256: str) -> None:
+        """Write the per-video results, scores.npz."""
+        ...
 
 
 class Task(Protocol):
@@ -51,7 +90,7 @@ class Task(Protocol):
         """Metrics of an epoch so far: loss, num_clips and any others."""
         ...
 
-    def meter(self, items: Sequence, class_names: Sequence[str] | None = None) -> VideoMeter:
+    def meter(self, items: Sequence, class_names: Sequence[str] | None = None) -> Meter:
         """A meter over the videos of a list (`datareader.VideoItem`), each expected exactly once."""
         ...
 
@@ -59,7 +98,7 @@ class Task(Protocol):
         """The meter's result as text tables."""
         ...
 
-    def draw(self, meter: VideoMeter, folder: Path) -> list[Path]:
+    def draw(self, meter: Any, folder: Path) -> list[Path]:
         """Write pictures of the results into `folder`; returns their paths."""
         ...
 
