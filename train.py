@@ -24,15 +24,21 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--learning_rate", type=float, help="overrides the configuration's")
     parser.add_argument("--epoch", type=int, help="overrides the configuration's; at least 1")
     parser.add_argument(
-        "--pretrain", help="file of weights to begin from, or `imagenet` to download ImageNet's for the depth"
+        "--pretrain",
+        help="file of weights to initialise from, or `imagenet` to download ImageNet's for the network's depth",
     )
-    parser.add_argument("--resume", help="a checkpoint, a folder (its newest good one) or `auto` (--save_dir's)")
     parser.add_argument(
-        "--restarts", type=positive_int, help="start a failed run again, with --resume=auto, up to so many times"
+        "--resume", help="resume from a checkpoint, a folder's newest good one, or --save_dir's (`auto`)"
     )
-    parser.add_argument("--overwrite", action="store_true", help="delete the run that --save_dir holds, and start anew")
     parser.add_argument(
-        "--valid_interval", type=int, default=1, help="epochs between two validations; 0: none (default: %(default)s)"
+        "--restarts", type=positive_int, help="restart a failed run with --resume=auto, at most this many times"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="delete the run in --save_dir and start a new one")
+    parser.add_argument(
+        "--valid_interval",
+        type=int,
+        default=1,
+        help="epochs from one validation to the next; 0 disables them (default: %(default)s)",
     )
     parser.add_argument(
         "--fix_random_seed", type=parse_switch, default=False, help="True: TRAIN.seed; False: a new seed each run"

@@ -97,9 +97,6 @@ def test_modes_and_replaced_layers_reach_the_backbone(toy, tmp_path):
     assert isinstance(model.backbone.second, paddle.nn.Identity)
 
 
-WAITS = pytest.mark.xfail(strict=False, reason="runs are published as NONLOCAL.pdparams")
-
-
 @pytest.mark.parametrize("backend", ["paddle", "paddle_inference"])
 def test_its_weights_are_loaded_and_its_export_agrees(toy, tmp_path, backend):
     config = load_config(toy_config(tmp_path))
@@ -115,7 +112,6 @@ def test_its_weights_are_loaded_and_its_export_agrees(toy, tmp_path, backend):
     np.testing.assert_allclose(built.scores(clips.numpy()), expected, atol=1e-5)
 
 
-@WAITS
 def test_the_scripts_take_it(toy, tmp_path, monkeypatch):
     config = toy_config(tmp_path)
     run = tmp_path / "run"

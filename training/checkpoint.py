@@ -171,7 +171,7 @@ def find_checkpoint(path: str, save_dir: str, warn=print) -> Checkpoint | None:
         return load_checkpoint(Path(prefix))
     found = newest_checkpoint(folder, warn) if folder.is_dir() else None
     if found is None and path != "auto":
-        raise UserError(f"--resume={path}: no good checkpoint in that folder; leave --resume out to start anew")
+        raise UserError(f"--resume={path}: no good checkpoint in that folder; leave --resume out to start a new run")
     return found
 
 

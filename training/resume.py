@@ -115,7 +115,7 @@ def find_resume_point(
     the same checkpoints.
     """
     if overwrite and resume:
-        raise UserError("--overwrite starts anew and --resume goes on; leave one of them out")
+        raise UserError("--overwrite starts a new run and --resume continues one; leave one of them out")
     checkpoint = find_checkpoint(resume, save_dir) if resume else None
     if not overwrite:
         check_folder(save_dir, resume, checkpoint, name)

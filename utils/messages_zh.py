@@ -59,17 +59,17 @@ HELP = {
     "Train a NONLOCAL network on a list of videos.": "用视频列表训练 NONLOCAL 网络。",
     "overrides the configuration's": "覆盖配置文件中的值",
     "overrides the configuration's; at least 1": "覆盖配置文件中的值；至少为 1",
-    "file of weights to begin from, or `imagenet` to download ImageNet's for the depth": (
+    "file of weights to initialise from, or `imagenet` to download ImageNet's for the network's depth": (
         "初始权重文件；或写 `imagenet`，按网络深度下载 ImageNet 预训练权重"
     ),
-    "a checkpoint, a folder (its newest good one) or `auto` (--save_dir's)": (
+    "resume from a checkpoint, a folder's newest good one, or --save_dir's (`auto`)": (
         "检查点、目录（取其中最新的完好检查点）或 `auto`（即 --save_dir 目录）"
     ),
-    "start a failed run again, with --resume=auto, up to so many times": (
+    "restart a failed run with --resume=auto, at most this many times": (
         "训练失败后以 --resume=auto 重新启动，最多重启这么多次"
     ),
-    "delete the run that --save_dir holds, and start anew": "删除 --save_dir 中已有的训练结果，从头开始",
-    "epochs between two validations; 0: none (default: %(default)s)": "每隔多少轮验证一次；0 表示不验证（默认：%(default)s）",
+    "delete the run in --save_dir and start a new one": "删除 --save_dir 中已有的训练结果，从头开始",
+    "epochs from one validation to the next; 0 disables them (default: %(default)s)": "每隔多少轮验证一次；0 表示不验证（默认：%(default)s）",
     "True: TRAIN.seed; False: a new seed each run": "True：使用 TRAIN.seed；False：每次运行换新的随机种子",
     "mixed precision on a GPU (TRAIN.amp)": "GPU 上的混合精度训练（TRAIN.amp）",
     "static: a compiled graph (TRAIN.graph)": "static：编译为静态图（TRAIN.graph）",
@@ -671,7 +671,7 @@ ERRORS = {
     "--restarts supervises the launcher, not its processes; give it to `bash run.sh train`": (
         "--restarts 监管的是启动器而不是各进程；请交给 `bash run.sh train`"
     ),
-    "--overwrite starts anew and --resume goes on; leave one of them out": (
+    "--overwrite starts a new run and --resume continues one; leave one of them out": (
         "--overwrite 从头开始，--resume 接着训练；请去掉其中一个"
     ),
     "{path} holds an earlier run ({found}): {cause}, another --save_dir keeps it, --overwrite deletes it": (
@@ -679,7 +679,7 @@ ERRORS = {
     ),
     "--resume=auto goes on with it": "用 --resume=auto 可接着训练",
     "no good checkpoint to go on from": "其中没有可用于续训的完好检查点",
-    "--resume={path}: no good checkpoint in that folder; leave --resume out to start anew": (
+    "--resume={path}: no good checkpoint in that folder; leave --resume out to start a new run": (
         "--resume={path}：该目录中没有完好的检查点；去掉 --resume 即可从头训练"
     ),
     "{path}.json is missing, so {prefix} is no checkpoint to resume from": "缺少 {path}.json，无法从 {prefix} 续训",
