@@ -198,3 +198,20 @@ def test_scores_of_several_labels_are_the_mean_of_each_ones_sigmoid():
     ):
         model = NonLocalModel(1, 4, multi_label=True, head_average=average, **SMALL)
         np.testing.assert_allclose(model.class_scores(paddle.to_tensor(logits)).numpy(), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("side", "overrides", "expected"),
+    [
+        (224, [], False),
+        (192, [], True),  # res5 has a side of 6, and the head's pool one of 7
+        (192, ["INPUT.crop_size=192"], False),
+        (192, ["MODEL.head_pool_size=0"], False),
+        (32, ["MODEL.head_pool_size=0"], True),  # a side of 1, which the blocks' pool passes by
+        (448, [], True),  # attention maps too large to be kept whole
+    ],
+)
+def test_exports_of_sizes_where_the_computation_depends_on_the_size_are_fixed(side, overrides, expected):
+    config = load_config("configs/nonlocal.yaml", overrides)
+    assert models.needs_fixed_sizes(config, 8, side, side) == expected
+    assert models.needs_fixed_sizes(config, 4, 448, side) == models.needs_fixed_sizes(config, 4, side, 448)
