@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from configs.schema import Train
+
 
 def smooth(targets: np.ndarray, fraction: float) -> np.ndarray:
     """(1 - fraction) target + fraction / K (Szegedy et al. 2016); targets float32 [N, K]."""
@@ -40,7 +42,7 @@ def _span(middle: int, length: float, limit: int) -> tuple[int, int]:
     return max(0, start), min(limit, start + int(round(length)))
 
 
-def augment(clips: np.ndarray, targets: np.ndarray, recipe, rng: np.random.Generator):
+def augment(clips: np.ndarray, targets: np.ndarray, recipe: Train, rng: np.random.Generator):
     """Apply what the recipe (TRAIN) asks for; with mixup and cutmix on, each batch gets one of them at random.
 
     clips: float32 [N, C, T, S, S]. targets: float32 [N, K]. Returns both in the same shapes.

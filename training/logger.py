@@ -20,6 +20,7 @@ import numpy as np
 import paddle
 
 from configs import save_config
+from configs.schema import Config
 from utils.clip_sheets import clip_sheet, write_picture
 from utils.errors import RunError
 from utils.files import write_text
@@ -36,7 +37,9 @@ class Logger:
     redo_validation: the validation at `iteration` comes again.
     """
 
-    def __init__(self, config, save_dir: Path, total: int, iteration: int, interval: int, redo_validation: bool):
+    def __init__(
+        self, config: Config, save_dir: Path, total: int, iteration: int, interval: int, redo_validation: bool
+    ):
         self.config, self.save_dir, self.total, self.interval = config, save_dir, total, interval
         write_text(save_dir / "config.yaml", save_config(config))
         self.log = RunLog(save_dir, iteration, redo_validation)

@@ -11,6 +11,7 @@ import numpy as np
 import paddle
 from paddle import nn
 
+from configs.schema import Train
 from training.norms import NORMS
 
 AVERAGE_PREFIX = "ema/"  # of the moving average's names in a checkpoint
@@ -28,7 +29,7 @@ def learning_rate_at(iteration: int, base: float, decay: float, step_sizes: list
     return base * decay**phase
 
 
-def scheduled_rate(iteration: int, recipe, total: int) -> float:
+def scheduled_rate(iteration: int, recipe: Train, total: int) -> float:
     """The recipe's learning rate of `iteration` (from 0) in a run of `total` iterations.
 
     Phases, or base (1 + cos(pi iteration / total)) / 2; both times (iteration + 1) / w in the first w =
@@ -41,7 +42,7 @@ def scheduled_rate(iteration: int, recipe, total: int) -> float:
     return rate * min(1.0, (iteration + 1) / max(1, recipe.warmup_iterations))
 
 
-def scaled_recipe(recipe):
+def scaled_recipe(recipe: Train) -> Train:
     """The recipe for its own batch size by the linear rule (Goyal et al. 2017), or as it is without a reference.
 
     With k = batch_size / reference_batch_size: learning_rate x k; step_sizes, max_iter and warmup_iterations / k.
@@ -62,7 +63,7 @@ def scaled_recipe(recipe):
     )
 
 
-def build_optimizer(model: nn.Layer, recipe) -> paddle.optimizer.Momentum:
+def build_optimizer(model: nn.Layer, recipe: Train) -> paddle.optimizer.Momentum:
     """V := m V + g + wd p; p -= lr (g + wd p + m V) with Nesterov, p -= lr V without.
 
     Paddle keeps the learning rate outside the momentum buffer V, so that nothing is rescaled when it changes (the

@@ -8,6 +8,7 @@ import numpy as np
 import paddle
 from paddle import nn
 
+from configs.schema import Train
 from training.norms import norms_of
 from utils.errors import UserError
 
@@ -67,7 +68,7 @@ class Clips(nn.Layer):
         return self.model(clips)
 
 
-def build_network(model, recipe) -> nn.Layer:
+def build_network(model, recipe: Train) -> nn.Layer:
     """What a training step calls: the model, compiled for TRAIN.graph static."""
     network: nn.Layer = Clips(model)
     if recipe.graph == "static":

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from configs.schema import Config, Train
 from tasks import Task
 from training.checkpoint import Checkpoint, delete_checkpoint, find_checkpoint, read_states
 from training.optimiser import AVERAGE_PREFIX, set_momentum_buffers
@@ -55,7 +56,7 @@ class ResumePoint:
     def path(self) -> str | None:
         return str(self.checkpoint.path) if self.checkpoint else None
 
-    def report_changes(self, config) -> None:
+    def report_changes(self, config: Config) -> None:
         """Print the keys whose values are not those of the checkpoint's run: the run goes on with the new ones."""
         before = self.state.get("config", {})
         for section, keys in dataclasses.asdict(config).items():
@@ -169,7 +170,7 @@ def delete_run(folder: Path, name: str) -> None:
     shutil.rmtree(folder / "visualdl", ignore_errors=True)
 
 
-def check_recipe(recipe, task: Task, device: str, ranks: Ranks) -> None:
+def check_recipe(recipe: Train, task: Task, device: str, ranks: Ranks) -> None:
     """Raise UserError for keys of TRAIN that exclude each other, or that this machine cannot serve."""
     if recipe.sync_bn and recipe.graph == "static" and ranks.world_size > 1 and device == "cpu":
         raise UserError("TRAIN.sync_bn on CPUs works in the dynamic graph only; leave --graph=static out")

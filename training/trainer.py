@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import paddle
 
-from datareader import build_train_loader, build_valid_loader, read_list
+from configs.schema import Config
+from datareader import Batch, build_train_loader, build_valid_loader, read_list
 from models import build_model
 from tasks import Task, build_task
 from training.augmentation import augment
@@ -75,7 +76,7 @@ class Trainer:
 
     def __init__(
         self,
-        config,
+        config: Config,
         save_dir: str,
         *,
         ranks: Ranks | None = None,
@@ -220,7 +221,7 @@ class Trainer:
 
     # ----------------------------------------------------------------------------------------------------- one step
 
-    def step(self, batch, rate: float, epoch: int) -> StepResult:
+    def step(self, batch: Batch, rate: float, epoch: int) -> StepResult:
         """One step of the optimiser on one batch of this rank, at learning rate `rate`."""
         rng = np.random.default_rng((self.point.seed, self.iteration, self.ranks.rank))
         paddle.seed(int(rng.integers(2**31)))  # of dropout
@@ -265,7 +266,7 @@ class Trainer:
                 "one; leave MODEL.head_pool_size out"
             )
 
-    def agree(self, batch, loss: float, sums: np.ndarray) -> tuple[np.ndarray, bool]:
+    def agree(self, batch: Batch, loss: float, sums: np.ndarray) -> tuple[np.ndarray, bool]:
         """The sums over all ranks, and whether one of them has had a signal.
 
         Raises RunError on all ranks when the loss of one is not finite.
@@ -401,7 +402,7 @@ class Trainer:
 
 def validate(
     model,
-    config,
+    config: Config,
     items: Sequence,
     task: Task,
     ranks: Ranks,
