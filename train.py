@@ -14,7 +14,7 @@ from models import FAMILIES
 from training.supervisor import supervise
 from utils.cli import build_parser, parse_switch, positive_int, run
 from utils.errors import UserError
-from utils.folders import CHECKPOINT_DIR
+from utils.files import CHECKPOINT_DIR
 from utils.parallel import join_ranks, num_launched
 from utils.runtime import choose_device, prepare_environment
 

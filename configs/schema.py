@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Optional
 
-from utils.folders import CHECKPOINT_DIR
+from utils.files import CHECKPOINT_DIR
 
 
 def limits_of(

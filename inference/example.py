@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from utils.folders import CHECKPOINT_DIR
+from utils.files import CHECKPOINT_DIR
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 DEFAULT_CONFIG = "./configs/nonlocal.yaml"

@@ -14,7 +14,7 @@ from pathlib import Path
 from training.checkpoint import read_states
 from utils.cli import positive_int, run
 from utils.errors import RunError, UserError
-from utils.folders import CHECKPOINT_DIR
+from utils.files import CHECKPOINT_DIR
 
 MAX_FAILURES_AT_ONE_ITERATION = 3
 # wrong usage; stopped by a signal, as train.py and (SIGTERM) as Paddle's launcher report it

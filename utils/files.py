@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Files that are either whole or not there; the default folder of checkpoints."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from utils.errors import RunError
+
+# train.py writes its checkpoints here; eval.py, predict.py and export.py take weights from here by default
+CHECKPOINT_DIR = "./data/checkpoints"
+# `checkpoint_dir` in the zoo's configurations and in ours of earlier versions, where train.py never wrote by default
+ZOO_CHECKPOINT_DIR = "./output"
 
 
 def write_atomically(path: str | Path, write: Callable[[BinaryIO], Any]) -> None:

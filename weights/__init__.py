@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.errors import UserError
-from utils.files import write_atomically
-from utils.folders import CHECKPOINT_DIR, ZOO_CHECKPOINT_DIR
+from utils.files import CHECKPOINT_DIR, ZOO_CHECKPOINT_DIR, write_atomically
 from weights.safe_pickle import Refused, read_pickle
 
 OWN_START = b"\x80\x04"  # pickle protocol 4
