@@ -23,7 +23,8 @@ def run(*command: str, folder=ROOT) -> str:
 def test_a_tool_starts_as_a_file_and_as_a_module(name, tmp_path):
     as_file = run(str(ROOT / "tools" / f"{name}.py"), "--help", folder=tmp_path)
     as_module = run("-m", f"tools.{name}", "--help")
-    assert as_file and as_file == as_module.replace(f"python -m tools.{name}", f"{name}.py")
+    as_file, as_module = (text.replace(f"python -m tools.{name}", f"{name}.py") for text in (as_file, as_module))
+    assert as_file and as_file == as_module
 
 
 @pytest.mark.parametrize(("tool", "job"), [(tool, job) for tool, jobs in JOBS.items() for job in jobs.split()])
