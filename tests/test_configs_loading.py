@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import dataclasses
 from pathlib import Path
 
@@ -403,3 +404,21 @@ def test_the_task_of_several_labels_and_its_old_key_agree(tmp_path):
     path.write_text("MODEL: {task: classification, multi_label: true}\n")
     with pytest.raises(UserError, match="leave one of them out"):
         load_config(path)
+
+
+def test_every_key_is_read_by_somebody():
+    root = Path(__file__).resolve().parents[1]
+    folders = ("datareader", "inference", "metrics", "models", "tasks", "training", "utils", "weights")
+    files = [*root.glob("*.py"), *(path for name in folders for path in (root / name).rglob("*.py"))]
+    attributes = {
+        node.attr
+        for path in files
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute)
+    }
+    config = Config()
+    keys = {
+        key.name for section in dataclasses.fields(config) for key in dataclasses.fields(getattr(config, section.name))
+    }
+    followed = {"frame_stride"}  # read through sample_rate of the phases, which follow it
+    assert keys - attributes - followed == set()
