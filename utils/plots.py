@@ -129,7 +129,7 @@ def _smoothed(points: np.ndarray) -> np.ndarray:
 def draw_confusion_matrix(
     matrix: np.ndarray, class_names: Sequence[str] | None, path_png: str | Path, title: str = ""
 ) -> None:
-    """Draw which classes are taken for which: each row's shares as colour, the counts as numbers where they fit.
+    """Draw which classes are taken for which: each row's fractions as colour, the counts as numbers where they fit.
 
     Up to 24 classes show every count, up to 80 every name; more show class numbers, and the most frequent mistakes
     are listed beside in words.
@@ -156,7 +156,7 @@ def draw_confusion_matrix(
         axes, font_size = grid[0], float(np.clip(330 / num_classes, 5, 10))
         shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
         image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
-        bar = figure.colorbar(image, ax=axes, shrink=0.6, aspect=30, label="share of the true class")
+        bar = figure.colorbar(image, ax=axes, shrink=0.6, aspect=30, label="fraction of the true class")
         bar.outline.set_visible(False)
         axes.set_xlabel("predicted class")
         axes.set_ylabel("true class")
