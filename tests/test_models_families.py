@@ -16,6 +16,8 @@ from models import Family, build_model, model_options, needs_fixed_sizes
 from models.recognizer import Recognizer
 from tests.plain_network import randomized
 from tests.script_runs import make_videos, run_script, tiny_config, write_list
+from training import norms
+from training.norms import CpuSyncBatchNorm, freeze
 from training.optimiser import build_optimizer
 from utils.errors import UserError
 
@@ -95,6 +97,26 @@ def test_modes_and_replaced_layers_reach_the_backbone(toy, tmp_path):
     assert isinstance(model.backbone.second[1], paddle.nn.SyncBatchNorm)
     model.add_sublayer("second", paddle.nn.Identity())
     assert isinstance(model.backbone.second, paddle.nn.Identity)
+
+
+def test_its_norms_are_found_frozen_and_synchronised(toy, tmp_path, monkeypatch):
+    monkeypatch.setattr(norms._SumOverRanks, "apply", lambda total: total)  # of one rank
+    model, clips = build_model(load_config(toy_config(tmp_path))), random_clips(6, 3, 4, 32, 32)
+    norm = model.second[1]
+    assert freeze(model, ["late"], False) == [norm] and model.second[0].weight.stop_gradient
+    x = model.second[0](model.first(clips))
+    norm.train()
+    expected, statistics = norm(x).numpy(), (norm._mean.numpy(), norm._variance.numpy())
+    norm._mean.set_value(paddle.zeros([8]))
+    norm._variance.set_value(paddle.ones([8]))
+    CpuSyncBatchNorm.convert(norm)
+    np.testing.assert_allclose(norm(x).numpy(), expected, atol=1e-5)
+    for found, wanted in zip((norm._mean.numpy(), norm._variance.numpy()), statistics):
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6)
+    norm.eval()
+    evaluated = norm(x).numpy()
+    norm.__class__ = paddle.nn.BatchNorm3D
+    np.testing.assert_array_equal(evaluated, norm(x).numpy())
 
 
 @pytest.mark.parametrize("backend", ["paddle", "paddle_inference"])

@@ -7,13 +7,14 @@ from collections.abc import Iterable
 
 import numpy as np
 import paddle
+import paddle.nn.functional as F
 from paddle import nn
 from paddle.autograd import PyLayer
 
 from utils.errors import UserError
 from utils.parallel import Ranks
 
-NORMS = (nn.BatchNorm2D, nn.SyncBatchNorm)
+NORMS = (nn.BatchNorm1D, nn.BatchNorm2D, nn.BatchNorm3D, nn.SyncBatchNorm)
 
 
 def norms_of(model) -> list:
@@ -137,28 +138,29 @@ class _SumOverRanks(PyLayer):
 
 
 class CpuSyncBatchNorm(nn.BatchNorm2D):
-    """nn.BatchNorm2D whose training statistics are those of all ranks' activations together.
+    """A batch norm whose training statistics are those of all ranks' activations together.
 
     mean = sum x / n and variance = sum (x - mean)^2 / n over ranks, clips and positions; with names, parameters and
-    running statistics of the norm it stands for. In evaluation, as nn.BatchNorm2D.
+    running statistics of the norm it stands for. In evaluation, as nn.BatchNorm2D and the others.
     """
 
     @classmethod
-    def convert(cls, norm: nn.BatchNorm2D) -> CpuSyncBatchNorm:
+    def convert(cls, norm: nn.Layer) -> CpuSyncBatchNorm:
         """Turn a norm into a synchronised one, in place; the layer, its parameters and their names stay the same."""
         norm.__class__ = cls
         return norm
 
     def forward(self, x):
-        """x: float32 [N, C, H, W], N may differ between ranks. Returns the same shape."""
+        """x: float32 [N, C, ...], N may differ between ranks. Returns the same shape."""
         if not self.training:
-            return super().forward(x)
+            return F.batch_norm(x, self._mean, self._variance, self.weight, self.bias, epsilon=self._epsilon)
+        axes, shape = [0, *range(2, x.ndim)], [1, -1, *[1] * (x.ndim - 2)]
         count = _SumOverRanks.apply(paddle.full([1], x.size / x.shape[1]))
-        mean = _SumOverRanks.apply(x.sum([0, 2, 3])) / count  # [C]
-        centred = x - mean.reshape([1, -1, 1, 1])
-        variance = _SumOverRanks.apply(centred.square().sum([0, 2, 3])) / count
+        mean = _SumOverRanks.apply(x.sum(axes)) / count  # [C]
+        centred = x - mean.reshape(shape)
+        variance = _SumOverRanks.apply(centred.square().sum(axes)) / count
         with paddle.no_grad():
             for running, value in ((self._mean, mean), (self._variance, variance)):
                 running.set_value(self._momentum * running + (1.0 - self._momentum) * value)
         scale = self.weight / (variance + self._epsilon).sqrt()
-        return centred * scale.reshape([1, -1, 1, 1]) + self.bias.reshape([1, -1, 1, 1])
+        return centred * scale.reshape(shape) + self.bias.reshape(shape)
