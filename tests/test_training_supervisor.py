@@ -81,6 +81,24 @@ def test_a_signal_is_passed_on_and_ends_both(tmp_path):
     assert process.wait() == 143
 
 
+STOPPED_AT_THE_START = """
+import os, signal, subprocess, sys
+from training import supervisor
+start = subprocess.Popen
+def interrupted(*args, **kwargs):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return start(*args, **kwargs)
+supervisor.subprocess.Popen = interrupted
+print(supervisor._run([sys.executable, "-c", "import time; time.sleep(600)"]))
+"""
+
+
+def test_a_signal_that_comes_while_the_run_is_being_started_is_passed_on():
+    command = [sys.executable, "-c", STOPPED_AT_THE_START]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, start_new_session=True)
+    assert (done.returncode, done.stdout) == (0, "(143, True)\n"), done.stderr
+
+
 def test_run_sh_supervises_the_launcher_and_train_py_itself(tmp_path):
     stub = """#!/bin/sh
 case "$*" in *find_spec*) ;; *device_count*) echo 2 ;; *) echo "called $@" ;; esac

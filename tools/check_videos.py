@@ -172,8 +172,8 @@ def apply(verdict: Verdict, found: dict, min_frames: int) -> None:
     verdict.size, verdict.digest = f"{info['width']}x{info['height']}", found["digest"]
     if found["missing_bytes"]:
         verdict.faults["cut off"] = f"{found['missing_bytes']} bytes are missing; {info['num_frames']} frames decode"
-    elif info["warning"]:
-        verdict.faults["damaged"] = f"{info['warning']}; {info['num_frames']} frames come"
+    elif warning := info.get("warning", info.get("complaint")):  # the second: the key of version 1
+        verdict.faults["damaged"] = f"{warning}; {info['num_frames']} frames come"
     if info["num_frames"] < min_frames:
         verdict.faults["short"] = f"{info['num_frames']} frames"
     if info["rotated"]:

@@ -68,20 +68,26 @@ def _run(command: list[str]) -> tuple[int, bool]:
 
     The command has a session of its own: SIGINT and SIGTERM come to this process only, which passes each of them on.
     """
-    process = subprocess.Popen(command, start_new_session=True)
-    passed_on = []
+    process: subprocess.Popen | None = None
+    received, waiting = [], []  # waiting: what came before there was a process to pass it on to
 
     def pass_on(number, frame):
-        passed_on.append(number)
-        process.send_signal(number)
+        received.append(number)
+        if process is None:
+            waiting.append(number)
+        else:
+            process.send_signal(number)
 
     previous = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
+        process = subprocess.Popen(command, start_new_session=True)
+        for number in waiting:
+            process.send_signal(number)
         status = process.wait()
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-    return 128 - status if status < 0 else status, bool(passed_on)
+    return 128 - status if status < 0 else status, bool(received)
 
 
 if __name__ == "__main__":

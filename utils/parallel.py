@@ -168,6 +168,7 @@ def join_ranks(device: str) -> Ranks:
         os.environ.setdefault("PADDLE_DISTRI_BACKEND", "gloo")
     import paddle
 
+    paddle.disable_signal_handler()  # its C++ stack would follow when Gloo aborts because another rank is gone
     with _signals_held():  # for ever in the threads that the store and Gloo start here
         paddle.distributed.init_parallel_env()
     rank, world_size = paddle.distributed.get_rank(), paddle.distributed.get_world_size()
