@@ -146,6 +146,10 @@ def test_the_crop_that_sets_the_head_s_pool_has_an_export_of_its_own(network, tm
     assert np.abs(expected[0] - expected[1]).max() > 1e-4
 
 
+@pytest.mark.skipif(
+    paddle.__version__.startswith("2."),
+    reason="Paddle Inference 2.6 computes 3-D convolutions inexactly; only OpenVINO gets them, which needs Paddle 3",
+)
 def test_an_export_of_volumes_does_not_serve_a_backend_of_frames(network, monkeypatch, empty_cache):
     made, export = [], exporting.export_paddle
     monkeypatch.setattr(

@@ -320,6 +320,7 @@ def test_broken_videos_before_a_stop_count_after_it(monkeypatch, tmp_path, video
 # Signals, with the cells of tools/torture_training.py
 
 
+HANGING_SECONDS = 1200  # a minute on a quiet machine
 STOPS = {
     1: ["SIGINT, step", "SIGTERM, validation", "SIGTERM twice, step", "SIGKILL, save of an epoch"],
     2: ["SIGINT to the group, save of an epoch", "SIGTERM to rank 1, last step of an epoch"],
@@ -343,9 +344,12 @@ def results_of():
 
 def run_apart(command: list[str]) -> subprocess.CompletedProcess:
     """Run a command in a session of its own, which signals to its group do not leave."""
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, start_new_session=True, timeout=280)
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, start_new_session=True, timeout=HANGING_SECONDS
+    )
 
 
+@pytest.mark.timeout(HANGING_SECONDS + 20)
 @pytest.mark.skipif(sys.platform != "linux", reason="counts the children of processes in /proc")
 @pytest.mark.parametrize(("count", "cell"), [(count, cell) for count in STOPS for cell in STOPS[count]])
 def test_a_stopped_run_loses_nothing_it_announced_and_goes_on_as_if_never_stopped(results_of, count, cell):
