@@ -212,7 +212,7 @@ class ReadPixelAspect:
 @dataclass(frozen=True)
 class NextFrames:
     """`count` of the selected frames from the one at place `first` on. The process continues where the last request
-    ended, or starts anew.
+    ended, or starts again.
 
     short_side: that the frames are resized to, None: as they are. size: (height, width) of the result, None: as the
     first frame gives it.

@@ -40,7 +40,7 @@ class FrozenAffine(nn.Layer):
 def build_norm(kind: str, num_channels: int, momentum: float, epsilon: float, init_scale: float) -> nn.Layer:
     """The norm after a convolution over frames.
 
-    kind: "batch_norm" or "frozen_affine". momentum: share of the old running statistics kept (Paddle's meaning).
+    kind: "batch_norm" or "frozen_affine". momentum: fraction of the old running statistics kept (Paddle's meaning).
     epsilon: added to the variance. init_scale: first value of gamma; a frozen affine always starts as the identity,
     because it cannot leave 0 again.
     """

@@ -107,16 +107,16 @@ def segments_of(windows):
 
 
 @pytest.mark.parametrize(
-    ("seed", "span", "hop"), [(0, 2.0, 1.0), (1, 2.0, 0.3), (2, 1.0, 1.0), (3, 1.0, 2.5), (4, 2.0, 0.7)]
+    ("seed", "span", "stride"), [(0, 2.0, 1.0), (1, 2.0, 0.3), (2, 1.0, 1.0), (3, 1.0, 2.5), (4, 2.0, 0.7)]
 )
-def test_merging_is_the_formula_to_the_last_digits(seed, span, hop):
+def test_merging_is_the_formula_to_the_last_digits(seed, span, stride):
     rng = np.random.default_rng(seed)
-    jumps = hop * rng.uniform(0.6, 1.4, 30).cumsum() if seed == 4 else hop * np.arange(30)
+    jumps = stride * rng.uniform(0.6, 1.4, 30).cumsum() if seed == 4 else stride * np.arange(30)
     windows = [(0.5 + t, 0.5 + t + span, rng.dirichlet(np.full(3, 0.4))) for t in jumps]
     merger = SegmentMerger(topk=3)
     for window in windows:
         merger.add(*window)
-        assert len(merger.windows) <= span / (0.6 * hop) + 2  # no more than overlap
+        assert len(merger.windows) <= span / (0.6 * stride) + 2  # no more than overlap
     found, expected = merger.finish(), segments_of(windows)
     assert found[0].start == windows[0][0] and found[-1].end == windows[-1][1]
     assert all(a.end == b.start for a, b in zip(found, found[1:]))
@@ -273,7 +273,7 @@ def mean_colours(frames):
 
 def test_the_overlay_shows_the_video_with_its_labels(tmp_path, config):
     path = colour_video(tmp_path / "v.mp4", [(0, 30), (2, 30)], size=(95, 121), pix_fmt="yuv444p")  # odd sides
-    (record,) = run(config, [path], tmp_path / "out", overlay_video=str(tmp_path / "film.mp4"))
+    (record,) = run(config, [path], tmp_path / "out", overlay_video=str(tmp_path / "overlay.mp4"))
     frames, truth = ffmpeg_frames(record["overlay_video"]), ffmpeg_frames(path)
     assert frames.shape == (60, 96, 122, 3)
     assert np.abs(mean_colours(frames) - mean_colours(truth)).max() < 6  # the colours stay
@@ -288,8 +288,8 @@ def test_the_label_changes_with_the_frame_that_begins_the_segment(tmp_path, conf
     times = windows.timeline.times
     ends = (times[8], times[9] + 0.01, times[19])
     segments = [Segment(0.0, end, np.array([i, 0]), np.array([1.0, 0.0])) for i, end in enumerate(ends)]
-    write_overlay(tmp_path / "film.mp4", windows, segments, ["a", "WWWWWWWWWW", "c"])
-    light = ffmpeg_frames(tmp_path / "film.mp4")[:, :14, 16:].reshape(20, -1).astype(int)
+    write_overlay(tmp_path / "overlay.mp4", windows, segments, ["a", "WWWWWWWWWW", "c"])
+    light = ffmpeg_frames(tmp_path / "overlay.mp4")[:, :14, 16:].reshape(20, -1).astype(int)
     jumps = np.abs(np.diff(light, axis=0)).mean(1)
     assert sorted(np.argsort(jumps)[-2:] + 1) == [8, 10]
 
@@ -304,12 +304,12 @@ def test_the_overlay_has_square_pixels_and_the_shape_that_players_show(
     config.INFER.num_reader_threads = num_workers
     path = draw_video(tmp_path / "v.mp4", 20, height=96, width=128, sample_aspect_ratio=ratio)
     set_rotation(path, degrees)
-    (record,) = run(config, [path], tmp_path / "out", overlay_video=str(tmp_path / "film.mp4"))
-    film, stored = ffmpeg_frames(record["overlay_video"]), ffmpeg_frames(path)
-    assert film.shape == (20, *shape, 3) and probe(record["overlay_video"]).sample_aspect_ratio == (1, 1)
+    (record,) = run(config, [path], tmp_path / "out", overlay_video=str(tmp_path / "overlay.mp4"))
+    overlay, stored = ffmpeg_frames(record["overlay_video"]), ffmpeg_frames(path)
+    assert overlay.shape == (20, *shape, 3) and probe(record["overlay_video"]).sample_aspect_ratio == (1, 1)
     shown = [cv2.resize(frame, shape[::-1], interpolation=cv2.INTER_CUBIC) for frame in stored]
     below = slice(shape[0] // 3, None)  # the label is above
-    assert np.abs(film[:, below].mean(-1) - np.array(shown)[:, below].mean(-1)).mean() < 8  # brightness
+    assert np.abs(overlay[:, below].mean(-1) - np.array(shown)[:, below].mean(-1)).mean() < 8  # brightness
     times = [
         [float(f.pts * f.time_base) for f in av.open(str(f)).decode(video=0)] for f in (path, record["overlay_video"])
     ]
@@ -354,8 +354,8 @@ def test_the_overlay_keeps_times_and_audio(tmp_path, config, suffix, begin_secon
             delay = round(begin_seconds / packet.time_base)
             packet.pts, packet.dts = packet.pts + delay, packet.dts + delay
             output.mux(packet)
-    (record,) = run(config, [path], tmp_path / "out", overlay_video=str(tmp_path / "films") + "/")
-    assert Path(record["overlay_video"]) == tmp_path / "films/v.mp4"
+    (record,) = run(config, [path], tmp_path / "out", overlay_video=str(tmp_path / "overlays") + "/")
+    assert Path(record["overlay_video"]) == tmp_path / "overlays/v.mp4"
     with av.open(str(path)) as before, av.open(record["overlay_video"]) as after:
         times = [[float(f.pts * f.time_base) for f in c.decode(video=0)] for c in (before, after)]
         np.testing.assert_allclose(times[1], np.array(times[0]) - times[0][0], atol=2e-3)
@@ -363,11 +363,11 @@ def test_the_overlay_keeps_times_and_audio(tmp_path, config, suffix, begin_secon
         packet_times(file, "audio")[0] - packet_times(file, "video")[0] for file in (path, record["overlay_video"])
     ]
     assert heard[1] == pytest.approx(heard[0], abs=2e-3)
-    sounds = []
+    tracks = []
     for file in (path, record["overlay_video"]):
         with av.open(str(file)) as container:
-            sounds.append(np.concatenate([f.to_ndarray()[0] for f in container.decode(audio=0)]))
-    np.testing.assert_array_equal(sounds[0], sounds[1])
+            tracks.append(np.concatenate([f.to_ndarray()[0] for f in container.decode(audio=0)]))
+    np.testing.assert_array_equal(tracks[0], tracks[1])
 
 
 def test_the_overlay_s_last_frame_is_shown_as_long_as_it_was(tmp_path, config):
@@ -377,7 +377,7 @@ def test_the_overlay_s_last_frame_is_shown_as_long_as_it_was(tmp_path, config):
         packets[-1].duration = round(1 / packets[-1].time_base)
 
     path = copy_video(even, tmp_path / "v.mp4", let_last)
-    (record,) = run(config, [path], tmp_path / "out", overlay_video=str(tmp_path / "film.mp4"))
+    (record,) = run(config, [path], tmp_path / "out", overlay_video=str(tmp_path / "overlay.mp4"))
     with av.open(record["overlay_video"]) as container:
         last = max((p for p in container.demux(video=0) if p.size), key=lambda packet: packet.pts)
         assert float(last.duration * last.time_base) == pytest.approx(1.0, abs=1e-3)

@@ -238,7 +238,7 @@ def test_flags_that_do_not_go_together_show_the_usage(monkeypatch, flags, capsys
         (["--video_path=README.md", "--segments", "--views=10x3", "--weights=none.pdparams"], ["10x3", "one clip"]),
         (["--video_path=README.md", "--views=3", "--weights=none.pdparams"], ["'3'", "clips x crops"]),
         (["--video_path=README.md", "--features=res6"], ["res6", "res2", "res5"]),
-        (["--filelist={list}", "--draw=film.mp4"], ["film.mp4", "folder"]),
+        (["--filelist={list}", "--draw=overlay.mp4"], ["overlay.mp4", "folder"]),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(monkeypatch, tmp_path, flags, capsys, more, words):

@@ -94,7 +94,7 @@ def test_a_resumed_run_equals_a_straight_one_bit_for_bit_with_other_workers(monk
     assert same_arrays(straight, load_pickle(tmp_path / "broken/NONLOCAL.pdparams"))
     losses = [[(r["iteration"], r["loss"]) for r in rows(tmp_path / d, "train")] for d in ("straight", "broken")]
     assert [i for i, _ in losses[1]] == list(range(1, 10))
-    assert losses[0][6:] == losses[1][6:]  # the epoch after the break: its mean starts anew in both
+    assert losses[0][6:] == losses[1][6:]  # the epoch after the break: its mean starts again in both
 
 
 def test_two_seeds_differ_and_one_seed_does_not(monkeypatch, tmp_path, config):

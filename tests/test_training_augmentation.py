@@ -22,14 +22,14 @@ def test_smoothing_keeps_the_sum_and_spreads_a_share_evenly():
 
 def test_mixup_blends_clips_and_targets_by_the_same_share_of_the_same_partner():
     values = np.array([1.0, 10.0, 100.0, 1000.0])
-    shares = set()
+    ratios = set()
     for seed in range(20):
         clips, targets = mixup(clips_of(values), EYE, 0.5, np.random.default_rng(seed))
         np.testing.assert_allclose(clips[:, 0, 0, 0, 0], targets @ values, rtol=1e-5)
         np.testing.assert_allclose(targets.sum(1), 1, rtol=1e-6)
         assert np.ptp(clips, axis=(1, 2, 3, 4)).max() == 0
-        shares.add(round(float(targets.max()), 3))
-    assert len(shares) > 10
+        ratios.add(round(float(targets.max()), 3))
+    assert len(ratios) > 10
 
 
 def test_cutmix_shares_the_target_by_the_area_that_was_pasted_into_all_frames():

@@ -64,13 +64,13 @@ def assert_same(one: dict, two: dict) -> None:
 @pytest.fixture
 def top1_of_epochs(monkeypatch):
     """Validations that find what the test says, in order."""
-    figures: list[float] = []
+    metrics: list[float] = []
 
     def validate(*args):
-        return {"top1": figures.pop(0), "top5": 100.0, "loss": 1.0, "num_clips": 6, "num_broken": 0}
+        return {"top1": metrics.pop(0), "top5": 100.0, "loss": 1.0, "num_clips": 6, "num_broken": 0}
 
     monkeypatch.setattr(trainer, "validate", validate)
-    return figures
+    return metrics
 
 
 # A used folder, and whose files are whose

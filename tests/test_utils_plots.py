@@ -11,7 +11,7 @@ from utils.plots import draw_answers, draw_bars, draw_confusion_matrix, draw_cur
 
 
 def ink(path):
-    """Share of the picture that is not white."""
+    """Fraction of the picture that is not white."""
     picture = cv2.imread(str(path))
     assert picture is not None and min(picture.shape[:2]) > 100
     return float((picture.min(axis=2) < 250).mean())

@@ -120,9 +120,9 @@ def set_pixel_aspect(path: str | os.PathLike, ratio: tuple[int, int]) -> Path:
     return Path(path)
 
 
-def truncate(path: str | os.PathLike, share: float) -> Path:
-    """Cut the file to `share` of its bytes, in place."""
-    os.truncate(path, int(os.path.getsize(path) * share))
+def truncate(path: str | os.PathLike, fraction: float) -> Path:
+    """Cut the file to `fraction` of its bytes, in place."""
+    os.truncate(path, int(os.path.getsize(path) * fraction))
     return Path(path)
 
 

@@ -82,26 +82,26 @@ def _measure(config_path: str, count_only: bool, clock: str) -> dict[str, Any]:
     model.eval()
     # running statistics are buffers, a frozen norm's scale and shift are parameters all the same
     running = ("._mean", "._variance")
-    figures = {"parameters": sum(p.size for n, p in model.named_parameters() if not n.endswith(running))}
+    facts = {"parameters": sum(p.size for n, p in model.named_parameters() if not n.endswith(running))}
     if count_only:
-        return figures
+        return facts
     from tools.benchmarks.block import CLOCKS, peak_starts_anew, resident_megabytes
 
     train = config.TRAIN
     clip = paddle.randn([1, 3, train.video_length, train.crop_size, train.crop_size])
     with paddle.no_grad():
-        figures["multiply_adds"] = multiply_adds(model, clip)
+        facts["multiply_adds"] = multiply_adds(model, clip)
         is_counted, before = peak_starts_anew(), resident_megabytes("VmRSS")
         seconds = []
         for _ in range(3):
             started = CLOCKS[clock]()
             model(clip)
             seconds.append(CLOCKS[clock]() - started)
-    figures["seconds"] = min(seconds)
+    facts["seconds"] = min(seconds)
     if is_counted:
-        figures["peak_megabytes"] = resident_megabytes("VmHWM")
-        figures["megabytes_before"] = before
-    return figures
+        facts["peak_megabytes"] = resident_megabytes("VmHWM")
+        facts["megabytes_before"] = before
+    return facts
 
 
 def multiply_adds(model, clip) -> int:
@@ -170,18 +170,18 @@ def _print_table(name: str, title: str, rows: tuple[Row, ...], measured: dict[st
 
     lines = []
     for row in rows:
-        figures = measured.get(row.config or "", {})
-        accuracy = [figures[key] for key in ("measured_top1", "measured_top5") if key in figures]
+        facts = measured.get(row.config or "", {})
+        accuracy = [facts[key] for key in ("measured_top1", "measured_top5") if key in facts]
         lines.append(
             (
                 row.name,
                 row.config or "(no such arc here)",
                 f"{row.top1:.1f} / {row.top5:.1f}{'*' if row.in_readme else ''}",
                 " / ".join(f"{value:.1f}" for value in accuracy) or "-",
-                _scaled(figures.get("parameters"), 1e6),
-                _scaled(figures.get("multiply_adds"), 1e9),
-                _scaled(figures.get("seconds"), 1, 2),
-                _scaled(figures.get("peak_megabytes"), 1, 0),
+                _scaled(facts.get("parameters"), 1e6),
+                _scaled(facts.get("multiply_adds"), 1e9),
+                _scaled(facts.get("seconds"), 1, 2),
+                _scaled(facts.get("peak_megabytes"), 1, 0),
             )
         )
     headers = ("", "configuration", "published", "measured", "params M", "mult-adds G", "s / clip", "MB")

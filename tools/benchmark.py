@@ -1,4 +1,4 @@
-"""Measure this program against others: python tools/benchmark.py NAME [flags]; `--help` after a name tells its flags.
+"""Measure this program against others: python tools/benchmark.py NAME [flags]; `--help` after a name lists its flags.
 
 All sides run in turn, several times, in one run; the result is the ratio of their medians, with the machine and the
 versions beside it in the JSON file (--json). The other programs are in tools/benchmarks/: torch_networks.py, the

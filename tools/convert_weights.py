@@ -1,8 +1,8 @@
 """Weights of other programs into ours, and back: python tools/convert_weights.py SOURCE TARGET.pdparams
 
-SOURCE is a file or folder of any program that docs/weights.md names, told by its content. Prints what became of every
-tensor, writes the weights and, beside them, TARGET.yaml: the configuration under which our network computes what the
-source's did. With --to the other way: SOURCE is ours, TARGET ends in .safetensors or .npz.
+SOURCE is a file or folder of any program that docs/weights.md names, detected from its content. Prints what became of
+every tensor, writes the weights and, beside them, TARGET.yaml: the configuration under which our network computes what
+the source's did. With --to the other way: SOURCE is ours, TARGET ends in .safetensors or .npz.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--head_factor", type=float, default=0.5, help="the old zoo's factor at test time (default: %(default)s)"
     )
     parser.add_argument(
-        "--partial", action="store_true", help="a start for training: classifier, blocks may be missing"
+        "--partial", action="store_true", help="to initialise a training from: classifier, blocks may be missing"
     )
     parser.add_argument("--num_classes", type=int, help="of the network (default: the file's, else 400)")
     parser.add_argument(

@@ -178,12 +178,12 @@ class Bench:
         """Announced checkpoints that are not there, though the last ones are never pruned."""
         from training.checkpoint import newest_checkpoint
 
-        complaints: list[str] = []
-        newest = newest_checkpoint(save_dir, complaints.append)
+        problems: list[str] = []
+        newest = newest_checkpoint(save_dir, problems.append)
         iteration = newest.state["iteration"] if newest else 0
         if announced and iteration < announced[-1]:
-            complaints.append(f"iteration {announced[-1]} was announced, {iteration} is on the disk")
-        return complaints
+            problems.append(f"iteration {announced[-1]} was announced, {iteration} is on the disk")
+        return problems
 
     def compare(self, save_dir: Path) -> list[str]:
         """How the resumed run differs from the one never stopped."""

@@ -1,4 +1,4 @@
-"""Pictures of what a network does: python tools/visualize.py NAME [flags]; `--help` after a name tells its flags."""
+"""Pictures of what a network does: python tools/visualize.py NAME [flags]; `--help` after a name lists its flags."""
 
 from __future__ import annotations
 

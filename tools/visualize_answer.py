@@ -1,7 +1,7 @@
 """A video's frames beside its classes, also played backwards: python tools/visualize.py answer --video_path=V
 
 The scores are those of predict.py, the mean over all views of INFER; without --config and --weights the example network
-computes them. A class that changes when the frames are reversed was told by the order of the frames.
+computes them. A class that changes when the frames are reversed was recognised by the order of the frames.
 """
 
 from __future__ import annotations

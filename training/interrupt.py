@@ -43,7 +43,7 @@ class Interruption:
     def error(self, checkpoint: str | None) -> RunError:
         """What ends the run: its exit status is 128 + the signal's number. Another process may have had the signal."""
         number = self.signal or signal.SIGTERM
-        saved = f"saved {checkpoint}; --resume=auto goes on" if checkpoint else "before the first checkpoint"
+        saved = f"saved {checkpoint}; --resume=auto continues" if checkpoint else "before the first checkpoint"
         error = RunError(f"stopped by {signal.Signals(number).name}; {saved}")
         error.status = 128 + number
         return error

@@ -57,7 +57,7 @@ class ResumePoint:
         return str(self.checkpoint.path) if self.checkpoint else None
 
     def report_changes(self, config: Config) -> None:
-        """Print the keys whose values are not those of the checkpoint's run: the run goes on with the new ones."""
+        """Print the keys whose values are not those of the checkpoint's run: the run continues with the new ones."""
         before = self.state.get("config", {})
         for section, keys in dataclasses.asdict(config).items():
             for name, value in keys.items():
@@ -143,10 +143,10 @@ def check_folder(save_dir: str, resume: str | None, checkpoint: Checkpoint | Non
         log = Path(save_dir) / "log.jsonl"
         if not found and not resume and log.is_file() and log.stat().st_size:
             found = log.name  # of a run that ended before its first checkpoint; `auto` begins it again
-        going_on = "no good checkpoint to go on from" if resume else "--resume=auto goes on with it"
+        going_on = "no good checkpoint to resume from" if resume else "--resume=auto continues it"
     elif checkpoint.path.parent.resolve() != Path(save_dir).resolve():
         foreign = [n for n, state in states if state.get("run_id", "") != checkpoint.state.get("run_id", "")]
-        found, going_on = (foreign[-1] if foreign else ""), "--resume=auto goes on with it"
+        found, going_on = (foreign[-1] if foreign else ""), "--resume=auto continues it"
     if found:
         raise UserError(
             f"{save_dir} holds an earlier run ({found}): {going_on}, another --save_dir keeps it, "

@@ -29,7 +29,7 @@ def language(environment: Mapping[str, str] | None = None) -> str:
     """'zh' where the locale asks for Chinese and the terminal can show it, else 'en'.
 
     As GNU gettext does: the locale is the first of LC_ALL, LC_MESSAGES and LANG that is set; LANGUAGE, a list such as
-    zh_CN:en, goes before it unless the locale is C or POSIX.
+    zh_CN:en, overrides it unless the locale is C or POSIX.
     """
     environment = os.environ if environment is None else environment
     locale = next(filter(None, (environment.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))), "")
@@ -75,7 +75,7 @@ class Catalogue:
             else:
                 self.exact["".join(literals)] = other.format()
         # Of several templates that fit, the one with the most text of its own is meant; one that begins with its own
-        # text goes before those that begin with a name of any kind.
+        # text is tried before those that begin with a name of any kind.
         self.templates = [template[3:] for template in sorted(templates, key=lambda template: template[:3])]
 
     def find(self, text: str) -> str | None:

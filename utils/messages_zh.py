@@ -160,7 +160,7 @@ TOOLS = {
     "Weights of other programs into ours, and back: python tools/convert_weights.py SOURCE TARGET.pdparams": (
         "把其他程序的权重转换为本程序的权重，或反向转换：python tools/convert_weights.py SOURCE TARGET.pdparams"
     ),
-    "SOURCE is a file or folder of any program that docs/weights.md names, told by its content. Prints what became of every "
+    "SOURCE is a file or folder of any program that docs/weights.md names, detected from its content. Prints what became of every "
     "tensor, writes the weights and, beside them, TARGET.yaml: the configuration under which our network computes what the "
     "source's did. With --to the other way: SOURCE is ours, TARGET ends in .safetensors or .npz.": (
         "SOURCE 是 docs/weights.md 所列任一程序的权重文件或目录，由内容判断。打印每个张量的去向，写出权重，并在旁边写出\n"
@@ -174,7 +174,7 @@ TOOLS = {
     "the network (default: by the file)": "网络（默认：由文件判断）",
     "architecture variant of the source (default: its usual one)": "来源网络的结构变体（默认：该程序的常规结构）",
     "the old zoo's factor at test time (default: %(default)s)": "旧版模型库测试时的系数（默认：%(default)s）",
-    "a start for training: classifier, blocks may be missing": "用作训练的初始权重：可以缺少分类层和模块",
+    "to initialise a training from: classifier, blocks may be missing": "用作训练的初始权重：可以缺少分类层和模块",
     "of the network (default: the file's, else 400)": "网络的类别数（默认：按文件，否则为 400）",
     "more keys of the network": "网络的其他配置项",
     "counts only, no table": "只打印数目，不打印表格",
@@ -239,7 +239,7 @@ TOOLS = {
         "并排画出一段视频的帧与类别，正放与倒放各一行：python tools/visualize.py answer --video_path=V"
     ),
     "The scores are those of predict.py, the mean over all views of INFER; without --config and --weights the example "
-    "network computes them. A class that changes when the frames are reversed was told by the order of the frames.": (
+    "network computes them. A class that changes when the frames are reversed was recognised by the order of the frames.": (
         "得分与 predict.py 相同，是 INFER 全部视图的平均；不给 --config 与 --weights 时由示例网络计算。倒放后改变的类别，\n"
         "是根据帧的顺序判断的。"
     ),
@@ -632,7 +632,7 @@ ERRORS = {
         "{url}：{variable} 中的镜像地址应以 http://、https:// 或 file:// 开头"
     ),
     "{path} is of another network than the configuration's: {cause}": "{path} 属于与配置不同的网络：{cause}",
-    "{cause}. Choose the configuration it was made with, or begin a training from it by --pretrain": (
+    "{cause}. Choose the configuration it was made with, or initialise a training from it with --pretrain": (
         "{cause}。请使用它所对应的配置，或用 --pretrain 以它为初始权重训练"
     ),
     "{number_missing} tensors missing, {number_extra} unexpected, {number_wrong} of another shape; first: {cause}": (
@@ -653,7 +653,7 @@ ERRORS = {
     "--variant {name}: there are {choices}": "--variant {name}：可选的有 {choices}",
     "{path}: the name of converted weights ends in .pdparams": "{path}：转换后的权重文件名应以 .pdparams 结尾",
     "{path}: with --to the name ends in .safetensors or .npz": "{path}：使用 --to 时文件名应以 .safetensors 或 .npz 结尾",
-    "it is {kind}, which is none of these networks; tell --arch": ("其内容是 {kind}，不属于这些网络；请用 --arch 指定"),
+    "it is {kind}, which is none of these networks; pass --arch": ("其内容是 {kind}，不属于这些网络；请用 --arch 指定"),
     "{path}: --to takes weights of this program; convert it to .pdparams first": (
         "{path}：--to 只接受本程序的权重；请先转换为 .pdparams"
     ),
@@ -677,8 +677,8 @@ ERRORS = {
     "{path} holds an earlier run ({found}): {cause}, another --save_dir keeps it, --overwrite deletes it": (
         "{path} 中已有训练结果（{found}）：{cause}；要保留它，请换一个 --save_dir；要删除它，请加 --overwrite"
     ),
-    "--resume=auto goes on with it": "用 --resume=auto 可接着训练",
-    "no good checkpoint to go on from": "其中没有可用于续训的完好检查点",
+    "--resume=auto continues it": "用 --resume=auto 可接着训练",
+    "no good checkpoint to resume from": "其中没有可用于续训的完好检查点",
     "--resume={path}: no good checkpoint in that folder; leave --resume out to start a new run": (
         "--resume={path}：该目录中没有完好的检查点；去掉 --resume 即可从头训练"
     ),
@@ -733,7 +733,7 @@ ERRORS = {
         "{cause}，已是第 {number} 次：不再重启；请按其报错信息处理"
     ),
     "stopped by {signal}; {cause}": "被 {signal} 中止；{cause}",
-    "saved {path}; --resume=auto goes on": "已保存 {path}；用 --resume=auto 可接着训练",
+    "saved {path}; --resume=auto continues": "已保存 {path}；用 --resume=auto 可接着训练",
     "before the first checkpoint": "尚未写出第一个检查点",
     "TRAIN.crop_size {value} gives {number} output positions and training has one; leave MODEL.head_pool_size out": (
         "TRAIN.crop_size {value} 会得到 {number} 个输出位置，而训练只有一个；请去掉 MODEL.head_pool_size"

@@ -154,8 +154,8 @@ def draw_confusion_matrix(
     with _figure(path_png, side + (1.2 if named else 5.5), side) as figure:
         grid = figure.subplots(1, 1 if named else 2, squeeze=False, width_ratios=None if named else (11, 5))[0]
         axes, font_size = grid[0], float(np.clip(330 / num_classes, 5, 10))
-        shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-        image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
+        fractions = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+        image = axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
         bar = figure.colorbar(image, ax=axes, shrink=0.6, aspect=30, label="fraction of the true class")
         bar.outline.set_visible(False)
         axes.set_xlabel("predicted class")
@@ -169,7 +169,7 @@ def draw_confusion_matrix(
             _list_mistakes(grid[1], matrix, names)
         if num_classes <= MAX_NUMBERED_CELLS:
             for row, column in zip(*np.nonzero(matrix)):
-                colour = "white" if shares[row, column] > 0.55 else INK
+                colour = "white" if fractions[row, column] > 0.55 else INK
                 label = str(matrix[row, column])
                 axes.text(column, row, label, ha="center", va="center", color=colour, fontsize=font_size)
 

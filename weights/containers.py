@@ -1,4 +1,4 @@
-"""Weight files of every kind -> {name: array}; the kind is told by the first bytes, never by the file's name.
+"""Weight files of every kind -> {name: array}; the kind is detected from the first bytes, never by the file's name.
 
 Sizes come from headers and are compared with the file's length before anything is allocated.
 """

@@ -103,7 +103,7 @@ def fit_to(target: Mapping[str, tuple], renamed: Renamed, path: str | Path, *, p
     except Refused as error:
         text = f"{path} is of another network than the configuration's: {error}"
         if not partial:
-            text += ". Choose the configuration it was made with, or begin a training from it by --pretrain"
+            text += ". Choose the configuration it was made with, or initialise a training from it with --pretrain"
         raise UserError(text) from error
 
 

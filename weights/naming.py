@@ -56,7 +56,7 @@ class FamilyNames:
     """All that weights/ knows of a family; the defaults serve a family that has only our own names.
 
     namings: program -> its names; "own" is ours. our_names: () -> every name that a network of the family can have.
-    may_be_new: names of tensors that a start for training may lack or have in another shape. describe: {our name:
+    may_be_new: names of tensors that weights to initialise from may lack or have in another shape. describe: {our name:
     shape} -> what network that is: printed, and compared. adapt: (arrays, actions, shapes of the network) -> None,
     changes arrays in place where that is exact. name_records: tensors without names -> {name: tensor}, None when they
     are of none of the family's networks. warnings: (model, program, description of the file) -> what the model computes

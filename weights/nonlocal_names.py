@@ -499,7 +499,7 @@ def configuration(
         arch = "c2d_r101" if kind.blocks == BLOCKS_OF_DEPTH[101] else "c2d_r50"
     arch = arch or kind.arch or ""
     if not arch:
-        raise Refused(f"it is {kind}, which is none of these networks; tell --arch")
+        raise Refused(f"it is {kind}, which is none of these networks; pass --arch")
     variant = variant_name(source, kind, variant)
     num_classes = num_classes or kind.num_classes or 400
     template = VARIANTS[variant]
@@ -564,7 +564,6 @@ PYSLOWFAST = "https://dl.fbaipublicfiles.com/pyslowfast/model_zoo/kinetics400/"
 TORCHVISION = "https://download.pytorch.org/models/"
 VIDEO_INPUT = "RGB, (x - 114.75) / 57.375"
 IMAGE_INPUT = "RGB, (x / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]"
-VIEWS = "10 clips x 3 crops of 256, softmax, mean"
 NON_COMMERCIAL = "CC BY-NC 4.0"
 
 
@@ -581,7 +580,7 @@ def _of_pyslowfast(file: str, arch: str, with_blocks: bool, variant: str, top1: 
     protocol = "10 clips x 3 crops of 256, 30 frames a second, softmax, mean"
     return Published(
         PYSLOWFAST + file,
-        "Apache 2.0 (of the repository; none is told for the file)",
+        "Apache 2.0 (of the repository; none is stated for the file)",
         arch,
         with_blocks,
         variant,
@@ -619,7 +618,7 @@ WEIGHTS: dict[str, Published] = {
     ),
     "paddle_zoo_c2d_r50_nl": Published(
         f"{ZOO}NONLOCAL_final.pdparams",
-        "Apache 2.0 (of the repository; none is told for the file)",
+        "Apache 2.0 (of the repository; none is stated for the file)",
         "c2d_r50",
         True,
         "paddle_zoo",

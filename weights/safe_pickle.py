@@ -2,7 +2,7 @@
 
 A pickle is a program that may call any function of any module. This reader first walks over the program without running
 it, so that no size in it is believed before the file is seen to hold as much, and then runs it with a handful of names:
-numpy arrays and numbers, strings, lists, tuples and dicts. Every other name ends the reading and is told.
+numpy arrays and numbers, strings, lists, tuples and dicts. Every other name ends the reading and is named.
 """
 
 from __future__ import annotations

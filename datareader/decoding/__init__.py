@@ -118,7 +118,7 @@ def next_frames(
 ) -> tuple[np.ndarray, Damage]:
     """`count` of the selected frames from the one at place `first` on: uint8 [count, h, w, 3] and what was damaged.
 
-    The process continues where the last call for the same selection ended, and otherwise starts anew. prepare: as in
+    The process continues where the last call for the same selection ended, and otherwise starts again. prepare: as in
     `read`; it is compared with the last call's, so it must have an equality. size: (height, width) of the result, None:
     that of the first frame. Raises VideoError.
     """

@@ -190,7 +190,7 @@ def count_samples(path: str) -> int:
 
 
 def missing_bytes(path: str) -> int:
-    """How many bytes the file is shorter than its container says (mp4/mov, avi, mkv/webm); 0 where nothing is said."""
+    """How many bytes the file is shorter than its container says (mp4/mov, avi, mkv/webm); 0 if unknown."""
     try:
         with open(path, "rb") as stream:
             size = os.fstat(stream.fileno()).st_size

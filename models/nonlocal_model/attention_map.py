@@ -53,15 +53,15 @@ class Grid:
 def _between(values: np.ndarray, places: np.ndarray) -> np.ndarray:
     """Rows of `values` at fractional places; NaN at a place of NaN."""
     low = np.nan_to_num(places).astype(int)
-    high, share = np.minimum(low + 1, len(values) - 1), (places - low)[:, None]
-    return values[low] * (1 - share) + values[high] * share
+    high, fraction = np.minimum(low + 1, len(values) - 1), (places - low)[:, None]
+    return values[low] * (1 - fraction) + values[high] * fraction
 
 
 def grid_of_stage(model: Recognizer, stage: int) -> Grid:
     """The grid of res<stage> (2 to 5) of a network of the NONLOCAL family: conv1 and the strided convolutions are
     centred on every second position; pool1 without padding is centred on the middle of its three."""
     frames, stride_px, _ = model.backbone.strides[f"res{stage}"]
-    return Grid(stride_px, 2.0 * (1 - model.backbone.stem_geometry.pool_padding), frames)
+    return Grid(stride_px, 2.0 * (1 - model.backbone.stem_options.pool_padding), frames)
 
 
 def nonlocal_blocks(model: Recognizer) -> dict[str, NonLocalBlock]:

@@ -81,8 +81,8 @@ class NonLocalBlock(nn.Layer):
         the output convolution (always so where there is no batch norm).
     group_frames: positions see only their own group of so many frames; a last group may be smaller. None: all frames.
     query_chunk: queries of a softmax computed at once; None: chosen from the sizes.
-    norm: "batch_norm", "frozen_affine" or "none", after the output convolution; norm_momentum is the share of the old
-        running statistics kept, norm_init_scale gamma's start for zero_init "norm".
+    norm: "batch_norm", "frozen_affine" or "none", after the output convolution; norm_momentum is the fraction of
+        the old running statistics kept, norm_init_scale gamma's start for zero_init "norm".
     conv_init_std: standard deviation of the first weights. has_bias: of theta, phi, g, out; out_has_bias: None: the
         same for out. pool_after_projection: pool phi and g in place of x (mmaction2's order).
 

@@ -26,7 +26,7 @@ TEMPORAL_BLOCKS: dict[str, Callable[[int], bool]] = {
 
 @dataclass(frozen=True)
 class Stem:
-    """The geometry of conv1, pool1 and pool2; the defaults are those of the 8x8 models."""
+    """Kernels, strides and padding of conv1, pool1 and pool2; the defaults are those of the 8x8 models."""
 
     temporal_stride: int = 1
     pool_temporal_kernel: int = 1

@@ -57,7 +57,7 @@ class ResNetVideo(nn.Layer):
     def __init__(self, options: NetworkOptions):
         super().__init__()
         stem, norm = options.stem, options.norm
-        self.in_channels, self.stem_geometry = options.in_channels, stem
+        self.in_channels, self.stem_options = options.in_channels, stem
         self.channels = {row.name: row.out_channels for row in options.stages}
         self.strides = {
             row.name: (grid_frames(options, row.name), 4 << k, 4 << k) for k, row in enumerate(options.stages)
@@ -102,7 +102,7 @@ class ResNetVideo(nn.Layer):
         In a copy folded for volumes, x and the features are [N, c, t, h, w].
         """
         found = {}
-        stem = self.stem_geometry
+        stem = self.stem_options
         x = F.relu(self.stem(x, num_frames))  # [N*8, 64, 112, 112]
         num_frames //= stem.temporal_stride
         x = self.pool1_frames(x, num_frames)

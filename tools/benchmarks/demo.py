@@ -1,6 +1,6 @@
-"""How far the demo's figures spread: python tools/benchmark.py demo --runs 5
+"""How far the demo's metrics spread: python tools/benchmark.py demo --runs 5
 
-Runs the demo with seeds 0, 1, ... and prints each figure's smallest, median and largest value; the videos are drawn
+Runs the demo with seeds 0, 1, ... and prints each metric's smallest, median and largest value; the videos are drawn
 once. Then trains REPEATED_STEPS steps with seed 0 twice and compares the losses: where they are equal bit for bit, runs
 on one machine differ by the seed alone, and runs on two machines by the rounding of their instructions, which acts as
 another seed does. One run takes some seven minutes on 2 cores.
@@ -22,7 +22,7 @@ from utils.files import write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 REPEATED_STEPS = 100
-FIGURES = ("top1", "top5", "reversed_top1", "direction_top1", "reversed_direction_top1", "train_seconds")
+METRICS = ("top1", "top5", "reversed_top1", "direction_top1", "reversed_direction_top1", "train_seconds")
 
 
 def main(argv: list[str]) -> None:
@@ -42,12 +42,12 @@ def main(argv: list[str]) -> None:
         overrides = [f"--override={override}" for override in (f"TRAIN.seed={number}", *args.override)]
         call("tools/demo.py", f"--output_dir={folder}", *overrides)
         results.append(json.loads((ROOT / folder / "results.json").read_text()))
-        print(f"seed {number}: {json.dumps({name: round(results[-1][name], 1) for name in FIGURES})}", flush=True)
+        print(f"seed {number}: {json.dumps({name: round(results[-1][name], 1) for name in METRICS})}", flush=True)
     rows = []
-    for name in FIGURES:
+    for name in METRICS:
         values = [result[name] for result in results]
         rows.append((name, min(values), statistics.median(values), max(values)))
-    print(tabulate(rows, ("figure", "smallest", "median", "largest"), floatfmt=".1f"))
+    print(tabulate(rows, ("metric", "smallest", "median", "largest"), floatfmt=".1f"))
     config = Path(args.output_dir) / "run0/train/config.yaml"
     one, two = (repeated_losses(config, Path(args.output_dir) / name) for name in ("repeated", "repeated_again"))
     differing = [iteration for iteration in one if one[iteration] != two[iteration]]

@@ -73,7 +73,7 @@ def add_torch_flag(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--torch_python",
         default=sys.executable if importlib.util.find_spec("torch") else None,
-        help="a Python that has PyTorch (pip install torch), for the side it is compared with; left out: this one, or "
+        help="a Python that has PyTorch (pip install torch), for the side it is compared with; default: this one, or "
         "none of that side where this one has no PyTorch",
     )
 

@@ -2,7 +2,7 @@
 
 steps   seconds a clip of forward, backward and optimiser of C2D-R50 and I3D-R50 with five blocks, 8 frames, float32
 parts   the same step taken apart
-wait    share of an epoch that a step waits for its clips, with 1, 2 and 4 reading processes (--filelist)
+wait    fraction of an epoch that a step waits for its clips, with 1, 2 and 4 reading processes (--filelist)
 
 The same networks in eager PyTorch (torch_networks.py) are the first side of `steps` where PyTorch is installed, here
 or in --torch_python. On a machine that others use, --processor_time counts the processor seconds of both sides in place
@@ -51,9 +51,9 @@ def main(argv: list[str]) -> None:
                 results[f"parts {name}, s a clip"] = Step(arc, size, args.batch, "dynamic").parts(args.processor_time)
     facts: dict[str, object] = {"threads": os.environ["OMP_NUM_THREADS"], "processor_time": args.processor_time}
     if "wait" in args.cases:
-        facts["waiting_share"] = {n: waiting_share(args, n) for n in (1, 2, 4)}
-        for workers, share in facts["waiting_share"].items():
-            print(f"{workers} reading processes: {100 * share:.1f} % of the time is spent in waiting for clips")
+        facts["waiting_fraction"] = {n: waiting_fraction(args, n) for n in (1, 2, 4)}
+        for workers, fraction in facts["waiting_fraction"].items():
+            print(f"{workers} reading processes: {100 * fraction:.1f} % of the time is spent in waiting for clips")
     report("train", results, args.json, **facts)
 
 
@@ -140,8 +140,8 @@ class Step:
         return parts
 
 
-def waiting_share(args: argparse.Namespace, num_workers: int) -> float:
-    """Share of the clock's time that steps of the first arc and the largest size wait for the clips of --filelist."""
+def waiting_fraction(args: argparse.Namespace, num_workers: int) -> float:
+    """Fraction of wall time that steps of the first arc and the largest size wait for the clips of --filelist."""
     from datareader import build_train_loader, read_list
 
     if not args.filelist:

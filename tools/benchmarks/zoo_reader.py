@@ -32,10 +32,10 @@ def all_frames(path: str) -> list[np.ndarray]:
     return frames
 
 
-def view(path: str, share: float, crop: int) -> np.ndarray:
-    """A clip float32 [3, T, S, S] that starts at a share of the video; crop 0, 1, 2: one end, middle, other end."""
+def view(path: str, fraction: float, crop: int) -> np.ndarray:
+    """A clip float32 [3, T, S, S] that starts at a fraction of the video; crop 0, 1, 2: one end, middle, other end."""
     frames = all_frames(path)
-    start = int(share * len(frames))
+    start = int(fraction * len(frames))
     chosen = [frames[(start + i * FRAME_STRIDE) % len(frames)] for i in range(CLIP_LENGTH)]
     height, width = chosen[0].shape[:2]
     scale = SHORT_SIDE_PX / min(height, width)

@@ -96,7 +96,7 @@ def change_over_time(motion: str, num_frames: int, count: int, rng: np.random.Ge
     """Let a motion run.
 
     The one-way motions repeat without end, each object at its own point of the cycle: it goes from one end to the other
-    and starts anew. So every moment looks alike, any window of frames shows the direction, and a clip that runs past
+    and starts again. So every moment looks alike, any window of frames shows the direction, and a clip that runs past
     the end of the video and goes on at its start (as short videos are read) shows one jump more and is still right.
     What rests does so at a value from the range that other motions run through.
 
