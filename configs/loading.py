@@ -283,6 +283,8 @@ def _layers_of_file(path: Path, seen: tuple[Path, ...] = ()) -> list[list[Entry]
     for section, values in sections.items():
         if values is not None and not isinstance(values, dict):
             raise UserError(f"{path}: section {_shown(section)} must hold `key: value` lines")
+        if values and None in values:  # stands for an empty section in an Entry
+            raise UserError(f"{path}: unknown key {_shown(section)}.null")
         entries += [Entry(section, name, value, str(path)) for name, value in (values or {None: None}).items()]
     return [*layers, entries]
 

@@ -111,7 +111,7 @@ class Input:
         "side and crop_size",
         low=16,
     )
-    channels: int = key(3, "channels of a clip: 3 for RGB", low=1)
+    channels: int = key(3, "channels of a clip: 3 for RGB", low=1, high=1024)
     mean: list[float] = key([114.75] * 3, "subtracted, per channel (one number: all channels)", may_be_scalar=True)
     std: list[float] = key([57.375] * 3, "the difference is divided by it, per channel", low=1e-6, may_be_scalar=True)
 

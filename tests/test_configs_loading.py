@@ -163,6 +163,18 @@ def test_files_that_are_no_configuration_are_refused_in_words(tmp_path, content)
         load_config(write(tmp_path / "own.yaml", content))
 
 
+def test_a_null_key_does_not_pass_for_an_empty_section(tmp_path):
+    file = tmp_path / "a.yaml"
+    file.write_text("MODEL: {null: 3}\n")
+    with pytest.raises(UserError, match="unknown key MODEL.null"):
+        load_config(file)
+
+
+def test_a_number_of_channels_that_fills_the_memory_is_refused():
+    with pytest.raises(UserError, match="INPUT.channels: 1025 must be at most 1024"):
+        load_config(ZOO, ["INPUT.channels=1025"])
+
+
 def test_a_missing_file_names_the_flag(tmp_path):
     with pytest.raises(UserError, match="--config"):
         load_config(tmp_path / "none.yaml")
