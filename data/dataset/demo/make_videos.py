@@ -59,13 +59,14 @@ def planned_videos(num_train: int, num_valid: int, num_test: int, seed: int) -> 
 
 
 def encode_video(frames: np.ndarray, frame_rate: Fraction) -> bytes:
-    """Encode uint8 RGB [n, H, W, 3] as H.264 in mp4 (yuv420p, B-frames), the same bytes each time on one machine."""
+    """Encode uint8 RGB [n, H, W, 3] as H.264 in mp4 (yuv420p, B-frames), the same bytes each time."""
     try:
         import av
     except ImportError:
         raise UserError("the demo's videos are written by PyAV: pip install av") from None
     target = io.BytesIO()
-    options = {"preset": "veryfast", "crf": str(QUALITY_CRF), "bf": "3", "threads": "1"}
+    # asm=0: with its AVX-512 code x264 gives other bytes from run to run
+    options = {"preset": "veryfast", "crf": str(QUALITY_CRF), "bf": "3", "threads": "1", "x264-params": "asm=0"}
     try:
         with av.open(target, "w", format="mp4") as container:
             stream = container.add_stream("libx264", rate=frame_rate, options=options)
