@@ -4,8 +4,9 @@
 
 Each takes (pretrained=False, num_classes=400, **options): pretrained is False, True (the published weights, downloaded)
 or a file of any supported source; what was loaded, with any warning, is printed in a line. options are the arguments of
-models.nonlocal_model.options.network_options. Clips go in as float32 [N, 3, T, H, W], RGB, (x - 114.75) / 57.375;
-logits [N, P, classes] come out. The caller's program may have modules of its own called models, utils and so on.
+models.nonlocal_model.options.network_options or, of the Inception trunks (i2d to fast_s3d), of
+models.s3d_model.options.network_options. Clips go in as float32 [N, 3, T, H, W], RGB, (x - 114.75) / 57.375, of the
+Inception trunks x / 127.5 - 1; logits [N, P, classes] come out, and `model.class_scores(logits)` are the scores. The caller's program may have modules of its own called models, utils and so on.
 """
 
 from __future__ import annotations
@@ -45,61 +46,94 @@ def _own_packages() -> Iterator[None]:
         sys.modules.update(callers)
 
 
-def _build(arch: str, with_blocks: bool, pretrained: bool | str, num_classes: int, options: dict):
+def _build(kind: str, entry: str, arch: str, pretrained: bool | str, num_classes: int, options: dict):
+    """kind: "NonLocalModel" or "S3DModel" of models."""
     with _own_packages():
-        from models import NonLocalModel
-        from utils.errors import UserError
+        import models
 
-        if not with_blocks:
-            if options.get("nonlocal_positions"):
-                raise UserError("this entry has no non-local blocks; take the nonlocal_... one for nonlocal_positions")
-            options = {**options, "nonlocal_positions": {}}
-        model = NonLocalModel(arch, num_classes, **options)
+        model = getattr(models, kind)(arch, num_classes, **options)
         if pretrained:
             from weights import load_weights
             from weights.download import published_weights
 
-            path = published_weights(f"nonlocal_{arch}" if with_blocks else arch) if pretrained is True else pretrained
+            path = published_weights(entry) if pretrained is True else pretrained
             print(load_weights(model, path, partial=num_classes != 400).summary())
     model.eval()
     return model
 
 
+def _resnet(arch: str, with_blocks: bool, pretrained: bool | str, num_classes: int, options: dict):
+    if not with_blocks:
+        with _own_packages():
+            from utils.errors import UserError
+
+            if options.get("nonlocal_positions"):
+                raise UserError("this entry has no non-local blocks; take the nonlocal_... one for nonlocal_positions")
+        options = {**options, "nonlocal_positions": {}}
+    entry = f"nonlocal_{arch}" if with_blocks else arch
+    return _build("NonLocalModel", entry, arch, pretrained, num_classes, options)
+
+
 def nonlocal_c2d_r50(pretrained: bool | str = False, num_classes: int = 400, **options):
     """C2D ResNet-50 with five non-local blocks."""
-    return _build("c2d_r50", True, pretrained, num_classes, options)
+    return _resnet("c2d_r50", True, pretrained, num_classes, options)
 
 
 def nonlocal_i3d_r50(pretrained: bool | str = False, num_classes: int = 400, **options):
     """I3D ResNet-50 with five non-local blocks."""
-    return _build("i3d_r50", True, pretrained, num_classes, options)
+    return _resnet("i3d_r50", True, pretrained, num_classes, options)
 
 
 def nonlocal_c2d_r101(pretrained: bool | str = False, num_classes: int = 400, **options):
     """C2D ResNet-101 with five non-local blocks."""
-    return _build("c2d_r101", True, pretrained, num_classes, options)
+    return _resnet("c2d_r101", True, pretrained, num_classes, options)
 
 
 def nonlocal_i3d_r101(pretrained: bool | str = False, num_classes: int = 400, **options):
     """I3D ResNet-101 with five non-local blocks."""
-    return _build("i3d_r101", True, pretrained, num_classes, options)
+    return _resnet("i3d_r101", True, pretrained, num_classes, options)
 
 
 def c2d_r50(pretrained: bool | str = False, num_classes: int = 400, **options):
     """C2D ResNet-50 without non-local blocks."""
-    return _build("c2d_r50", False, pretrained, num_classes, options)
+    return _resnet("c2d_r50", False, pretrained, num_classes, options)
 
 
 def i3d_r50(pretrained: bool | str = False, num_classes: int = 400, **options):
     """I3D ResNet-50 without non-local blocks."""
-    return _build("i3d_r50", False, pretrained, num_classes, options)
+    return _resnet("i3d_r50", False, pretrained, num_classes, options)
 
 
 def c2d_r101(pretrained: bool | str = False, num_classes: int = 400, **options):
     """C2D ResNet-101 without non-local blocks."""
-    return _build("c2d_r101", False, pretrained, num_classes, options)
+    return _resnet("c2d_r101", False, pretrained, num_classes, options)
 
 
 def i3d_r101(pretrained: bool | str = False, num_classes: int = 400, **options):
     """I3D ResNet-101 without non-local blocks."""
-    return _build("i3d_r101", False, pretrained, num_classes, options)
+    return _resnet("i3d_r101", False, pretrained, num_classes, options)
+
+
+def i2d(pretrained: bool | str = False, num_classes: int = 400, **options):
+    """Inception-v1 over frames: no convolution over time."""
+    return _build("S3DModel", "i2d", "i2d", pretrained, num_classes, options)
+
+
+def i3d_inception(pretrained: bool | str = False, num_classes: int = 400, **options):
+    """I3D: Inception-v1 inflated to three dimensions."""
+    return _build("S3DModel", "i3d_inception", "i3d_inception", pretrained, num_classes, options)
+
+
+def s3d(pretrained: bool | str = False, num_classes: int = 400, **options):
+    """S3D: I3D with convolutions separated into space and time."""
+    return _build("S3DModel", "s3d", "s3d", pretrained, num_classes, options)
+
+
+def s3d_g(pretrained: bool | str = False, num_classes: int = 400, **options):
+    """S3D with feature gates where the authors' program places them."""
+    return _build("S3DModel", "s3d_g", "s3d_g", pretrained, num_classes, options)
+
+
+def fast_s3d(pretrained: bool | str = False, num_classes: int = 400, **options):
+    """S3D with time only in the top two blocks."""
+    return _build("S3DModel", "fast_s3d", "fast_s3d", pretrained, num_classes, options)

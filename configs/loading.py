@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from configs.schema import KEYS_WITHOUT_EFFECT, NONLOCAL_SECTIONS, OLD_KEYS, PHASE_KEYS, PHASES, Config, limits_of
+from configs.schema import KEYS_WITHOUT_EFFECT, NETWORK_SECTIONS, OLD_KEYS, PHASE_KEYS, PHASES, Config, limits_of
 from utils.errors import UserError
 
 MAX_CHARACTERS = 100_000  # of a file or an override with its aliases written out; configurations have some thousands
@@ -122,7 +122,7 @@ def _families() -> dict:
 
 def _foreign_sections(family: str) -> tuple[str, ...]:
     """Sections that the networks of `family` do not read; they keep their defaults and are not saved."""
-    return () if family == "NONLOCAL" else NONLOCAL_SECTIONS
+    return tuple(name for name in NETWORK_SECTIONS if name not in _families()[family].shared_sections)
 
 
 def _resolve(layers: list[list[Entry]], source: str) -> Config:
@@ -135,7 +135,10 @@ def _resolve(layers: list[list[Entry]], source: str) -> Config:
     config = config_class(family)()
     config.MODEL.name, config.MODEL.arch = family, families[family].archs[0]
     depths, ignored = [], []
-    for layer in layers:
+    defaults = [
+        Entry(*name.split("."), _copied(value), "models.FAMILIES") for name, value in families[family].defaults.items()
+    ]
+    for layer in [defaults, *layers]:
         stored = _stored_entries(config, layer)
         for entry, value in stored:
             if entry.section == "INPUT":

@@ -300,8 +300,8 @@ PHASE_KEYS = {
     "crop_size": "crop_size",
     "scales": "jitter_scales",
 }
-# Sections that only one family of networks reads; those of other families stand in models.FAMILIES.
-NONLOCAL_SECTIONS = ("RESNETS", "NONLOCAL")
+# Sections of a `Config` that only some families of networks read (models.FAMILIES says which).
+NETWORK_SECTIONS = ("RESNETS", "NONLOCAL")
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,8 @@ class Family:
         needs_fixed_sizes(num_frames, height, width), where it has one, answers for `needs_fixed_sizes`.
     builder: function (options) -> `models.recognizer.Recognizer` with fresh weights.
     sections: the family's own sections of the configuration -> their dataclasses, written as those of configs.schema.
+    shared_sections: those of configs.schema.NETWORK_SECTIONS that it reads, too.
+    defaults: "SECTION.key" -> its default, where that of configs.schema is not the family's.
     weight_names: the module of weights/ with the family's tables of tensor names; "": only our own names.
     """
 
@@ -33,6 +35,8 @@ class Family:
     options: str
     builder: str
     sections: Mapping[str, str] = field(default_factory=dict)
+    shared_sections: tuple[str, ...] = ()
+    defaults: Mapping[str, Any] = field(default_factory=dict)
     weight_names: str = ""
 
     def configuration_sections(self) -> dict[str, type]:
@@ -51,8 +55,45 @@ FAMILIES: dict[str, Family] = {
         archs=tuple(ARCHS),
         options="models.nonlocal_model.options:options_from_config",
         builder="models.nonlocal_model.resnet_video:build",
+        shared_sections=("RESNETS", "NONLOCAL"),
         weight_names="weights.nonlocal_names",
     ),
+    "S3D": Family(
+        archs=(
+            "s3d",
+            "s3d_g",
+            "s3d_g_slim",
+            "s3d_g_howto100m",
+            "fast_s3d",
+            "i3d_inception",
+            "i2d",
+            "top_heavy_i3d",
+            "bottom_heavy_i3d",
+            "top_heavy_s3d",
+            "bottom_heavy_s3d",
+        ),
+        options="models.s3d_model.options:options_from_config",
+        builder="models.s3d_model.trunk:build",
+        sections={"S3D": "models.s3d_model.options:S3D"},
+        shared_sections=("NONLOCAL",),
+        defaults={
+            "MODEL.bn_momentum": 0.999,
+            "MODEL.bn_epsilon": 1e-3,
+            "MODEL.dropout_rate": 0.2,
+            "MODEL.head_average": "logits",
+            "INPUT.num_frames": 64,
+            "INPUT.frame_stride": 1,
+            "INPUT.scales": [256, 256],
+            "INPUT.mean": [127.5],
+            "INPUT.std": [127.5],
+        },
+    ),
+}
+
+
+HUB_MODELS = {
+    "NonLocalModel": "models.nonlocal_model.resnet_video:NonLocalModel",
+    "S3DModel": "models.s3d_model.trunk:S3DModel",
 }
 
 
@@ -73,6 +114,6 @@ def needs_fixed_sizes(config: Config, num_frames: int, height: int, width: int) 
 
 
 def __getattr__(name: str) -> Any:
-    if name == "NonLocalModel":  # imports Paddle, which the table does not need
-        return load("models.nonlocal_model.resnet_video:NonLocalModel")
+    if name in HUB_MODELS:  # imports Paddle, which the table does not need
+        return load(HUB_MODELS[name])
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

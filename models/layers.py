@@ -5,6 +5,9 @@ these networks is a 2-D convolution over frames: 1 x k x k with the frames as ba
 as a 2-D convolution with the neighbouring frames (or their projections) side by side in the channels. It is the same
 mathematics as `Conv3D`, several times faster on CPUs, and the layout of cuDNN's fast kernels.
 
+Padding is "symmetric" (kernel // 2 on both sides), "same" (TensorFlow's: the output has ceil(size / stride) positions,
+an odd rest goes behind), or a pair (before, after) for each of frames, height and width.
+
 A layer with a method `folded(volumes)` has another form in exported networks: with norms folded into convolutions,
 y = (W x) * s + b is (s W) x + b for fixed s and b, and, where `volumes`, for activations [N, C, T, H, W]. `fold` puts
 these forms in place.
@@ -52,31 +55,95 @@ def build_norm(kind: str, num_channels: int, momentum: float, epsilon: float, in
     return nn.BatchNorm2D(num_channels, momentum=momentum, epsilon=epsilon, weight_attr=scale)
 
 
-class FramesConv(nn.Layer):
-    """A 3-D convolution, padding kernel // 2, computed as one 2-D convolution over frames.
+def padding_of(padding: str | tuple, axis: int, kernel: int, stride: int, size: int) -> tuple[int, int]:
+    """(before, after): positions of padding on an axis (0 frames, 1 height, 2 width) of `size` positions.
 
-    kernel, stride: (frames, height, width). groups: of the channels. weight: [out, in / groups, kT, kH, kW]. bias:
-    none; `FoldedConv` has one, [out], and may add zero channels to stacked frames.
-    forward(x [N*T, in, H, W], num_frames T) -> [N*T', out, H', W'] with T' = T / stride[0].
+    size may be -1, open in an exported network, where the padding does not depend on it.
+    """
+    if padding == "symmetric":
+        return kernel // 2, kernel // 2
+    if padding == "same":
+        total = kernel - 1 if stride == 1 else max((-(-size // stride) - 1) * stride + kernel - size, 0)
+        return total // 2, total - total // 2
+    return padding[axis]
+
+
+class Window(nn.Layer):
+    """Where a convolution or a pool over frames looks: kernel, stride: (frames, height, width); padding: see above."""
+
+    def __init__(self, kernel: tuple, stride: tuple, padding: str | tuple):
+        super().__init__()
+        self._set_window(kernel, stride, padding)
+
+    def _set_window(self, kernel: tuple, stride: tuple, padding: str | tuple) -> None:
+        self.kernel, self.stride, self.padding = tuple(kernel), tuple(stride), padding
+
+    def frame_padding(self, num_frames: int) -> tuple[int, int]:
+        """(before, after): frames of padding of a clip of `num_frames`."""
+        return padding_of(self.padding, 0, self.kernel[0], self.stride[0], num_frames)
+
+    def out_frames(self, num_frames: int, frame_padding: tuple[int, int] | None = None) -> int:
+        """Frames of the output."""
+        padding = self.frame_padding(num_frames) if frame_padding is None else frame_padding
+        return (num_frames + sum(padding) - self.kernel[0]) // self.stride[0] + 1
+
+    def _space_padding(self, x) -> list[tuple[int, int]]:
+        """(before, after) of height and width of x [..., H, W]."""
+        sizes = zip(self.kernel[1:], self.stride[1:], x.shape[-2:])
+        return [padding_of(self.padding, axis, *values) for axis, values in enumerate(sizes, 1)]
+
+    def _volume_padding(self, x, frame_padding: tuple[int, int] | None) -> list[tuple[int, int]]:
+        """(before, after) of frames, height and width of x [N, C, T, H, W]."""
+        return [self.frame_padding(x.shape[2]) if frame_padding is None else frame_padding, *self._space_padding(x)]
+
+
+def paddle_padding(pairs: list[tuple[int, int]]) -> list:
+    """Pairs (before, after) as Paddle's functions take them."""
+    if all(before == after for before, after in pairs):
+        return [before for before, _ in pairs]
+    return [[0, 0], [0, 0], *[list(pair) for pair in pairs]]
+
+
+class FramesConv(Window):
+    """A 3-D convolution, computed as one 2-D convolution over frames.
+
+    kernel, stride: (frames, height, width). groups: of the channels. padding: see the head of this module. weight:
+    [out, in / groups, kT, kH, kW]. bias: [out] where `has_bias`; `FoldedConv` has one, and may add zero channels to
+    stacked frames.
+    forward(x [N*T, in, H, W], num_frames T, frame_padding) -> [N*T', out, H', W'] with T' = `out_frames(T)`;
+    frame_padding: (before, after) in place of the frames of zeros that `padding` says.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel: tuple, stride: tuple = (1, 1, 1), groups: int = 1):
-        super().__init__()
-        self.kernel, self.stride, self.groups = kernel, stride, groups
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: tuple,
+        stride: tuple = (1, 1, 1),
+        groups: int = 1,
+        padding: str | tuple = "symmetric",
+        has_bias: bool = False,
+    ):
+        super().__init__(kernel, stride, padding)
+        self.groups = groups
         self.in_channels, self.out_channels = in_channels, out_channels
         self.weight = self.create_parameter(
             [out_channels, in_channels // groups, *kernel], default_initializer=nn.initializer.KaimingNormal()
         )
-        self.bias, self.num_zero_channels = None, 0
+        self.bias = self.create_parameter([out_channels], is_bias=True) if has_bias else None
+        self.num_zero_channels = 0
         # Few output channels: project each frame, then add. Few input channels: stack the frames, then convolve; a
         # large window costs a copy of each input, so that the limit is higher there.
         few = out_channels <= in_channels * max(1, kernel[1] * kernel[2] // 4)
-        self.adds_taps = kernel[0] > 1 and groups == 1 and stride[0] == 1 and few
+        self.adds_taps = kernel[0] > 1 and groups == 1 and few
 
-    def forward(self, x, num_frames: int):
-        if self.kernel[0] == 1:
-            return self._convolve(take_frames(x, num_frames, self.stride[0]))
-        return self._project_then_add(x, num_frames) if self.adds_taps else self._stack_then_convolve(x, num_frames)
+    def forward(self, x, num_frames: int, frame_padding: tuple[int, int] | None = None):
+        padding = self.frame_padding(num_frames) if frame_padding is None else frame_padding
+        if self.kernel[0] == 1 and padding == (0, 0):
+            return self._convolve(take_frames(x, num_frames, self.stride[0]), self.flat_weight(), self.bias)
+        if self.groups != 1:
+            raise UserError("a convolution over several frames cannot have groups")
+        return (self._project_then_add if self.adds_taps else self._stack_then_convolve)(x, num_frames, padding)
 
     def flat_weight(self):
         """The 2-D convolution's weight: [kT * out, in, kH, kW] where taps are added, else [out, kT * in, kH, kW]."""
@@ -86,26 +153,52 @@ class FramesConv(nn.Layer):
             return self.weight.transpose([2, 0, 1, 3, 4]).flatten(0, 1)
         return self.weight.transpose([0, 2, 1, 3, 4]).flatten(1, 2)
 
-    def _convolve(self, x):
-        padding = [side // 2 for side in self.kernel[1:]]
-        return F.conv2d(x, self.flat_weight(), self.bias, list(self.stride[1:]), padding, groups=self.groups)
+    def tap_bias(self):
+        """The bias of `flat_weight`'s outputs [kT * out], in which one tap of a kernel over frames has it; or None."""
+        if self.bias is None or not self.adds_taps:
+            return self.bias
+        zeros = paddle.zeros_like(self.bias)
+        return paddle.concat([self.bias if k == self.kernel[0] // 2 else zeros for k in range(self.kernel[0])])
 
-    def _project_then_add(self, x, num_frames: int):
-        """Convolve each frame with all kT kernels at once, then add neighbours' results."""
-        half = self.kernel[0] // 2
-        taps = split_clips(self._convolve(x), num_frames).split(self.kernel[0], 2)
-        shifted = [shift_frames(tap, k - half, num_frames) for k, tap in enumerate(taps) if abs(k - half) < num_frames]
+    def _convolve(self, x, weight, bias):
+        padding = paddle_padding(self._space_padding(x))
+        return F.conv2d(x, weight, bias, list(self.stride[1:]), padding, groups=self.groups)
+
+    def _taps(self, padding: tuple[int, int]) -> list[tuple[int, int]]:
+        """(phase, shift) of each tap: with the frames of a clip dealt out to stride[0] phases, its frames are those of
+        that phase, the one of output frame t at place t + shift."""
+        stride = self.stride[0]
+        return [((k - padding[0]) % stride, (k - padding[0]) // stride) for k in range(self.kernel[0])]
+
+    def _project_then_add(self, x, num_frames: int, padding: tuple[int, int]):
+        """Convolve each frame with all kernels that meet it at once, then add neighbours' results."""
+        out_frames, length = self.out_frames(num_frames, padding), -(-num_frames // self.stride[0])
+        weights, bias = self.flat_weight().split(self.kernel[0]), self.tap_bias()
+        biases = None if bias is None else bias.split(self.kernel[0])
+        shifted = []
+        for phase, frames in enumerate(phases(x, num_frames, self.stride[0])):
+            taps = [(k, shift) for k, (own, shift) in enumerate(self._taps(padding)) if own == phase]
+            taps = [(k, shift) for k, shift in taps if abs(shift) < length]
+            if taps:
+                weight, bias = (
+                    None if parts is None else paddle.concat([parts[k] for k, _ in taps]) for parts in (weights, biases)
+                )
+                projections = split_clips(self._convolve(frames, weight, bias), length).split(len(taps), 2)
+                for (_, shift), projection in zip(taps, projections):
+                    shifted.append(first_frames(shift_frames(projection, shift, length), length, out_frames))
         return sum(shifted[1:], shifted[0]).flatten(0, 1)
 
-    def _stack_then_convolve(self, x, num_frames: int):
-        """Put each frame's kT neighbours side by side in the channels, then convolve once."""
-        if self.groups != 1:
-            raise UserError("a convolution over several frames cannot have groups")
-        half = self.kernel[0] // 2
-        x = split_clips(x, num_frames)
-        parts = [shift_frames(x, k - half, num_frames) for k in range(self.kernel[0])]
-        stacked = paddle.concat(parts + [paddle.zeros_like(x[:, :, :1])] * self.num_zero_channels, 2)
-        return self._convolve(take_frames(stacked.flatten(0, 1), num_frames, self.stride[0]))
+    def _stack_then_convolve(self, x, num_frames: int, padding: tuple[int, int]):
+        """Put the kT frames of each output frame side by side in the channels, then convolve once."""
+        out_frames, length = self.out_frames(num_frames, padding), -(-num_frames // self.stride[0])
+        clips = [split_clips(phase, length) for phase in phases(x, num_frames, self.stride[0])]
+        parts = [
+            first_frames(shift_frames(clips[phase], shift, length), length, out_frames)
+            for phase, shift in self._taps(padding)
+        ]
+        zero_channels = [paddle.zeros_like(parts[0][:, :, :1])] * self.num_zero_channels
+        stacked = paddle.concat(parts + zero_channels, 2).flatten(0, 1)
+        return self._convolve(stacked, self.flat_weight(), self.bias)
 
 
 class ConvNorm(nn.Layer):
@@ -159,6 +252,43 @@ class MaxOverSpace(nn.Layer):
         return VolumePool(kernel, stride, [0, self.padding, self.padding])
 
 
+class MaxPool(Window):
+    """A 3-D max pool of frames whose padding never is the maximum.
+
+    forward(x [N*T, C, H, W], num_frames T, frame_padding) -> [N*T', C, H', W'], as `FramesConv`.
+    """
+
+    def forward(self, x, num_frames: int, frame_padding: tuple[int, int] | None = None):
+        before, after = self.frame_padding(num_frames) if frame_padding is None else frame_padding
+        if self.kernel[1:] != (1, 1) or self.stride[1:] != (1, 1):
+            padding = paddle_padding(self._space_padding(x))
+            x = F.max_pool2d(x, list(self.kernel[1:]), list(self.stride[1:]), padding)
+        if self.kernel[0] == 1:
+            return take_frames(x, num_frames, self.stride[0])
+        clips, (length, stride) = split_clips(x, num_frames), (num_frames + before + after, self.stride[0])
+        # the first and last frame once more change no maximum, whatever their sign
+        firsts, lasts = ([end] * count for end, count in zip(ends(clips, num_frames), (before, after)))
+        clips = paddle.concat([*firsts, clips, *lasts], 1) if before or after else clips
+        out_frames = (length - self.kernel[0]) // stride + 1
+        dealt = [split_clips(phase, -(-length // stride)) for phase in phases(clips.flatten(0, 1), length, stride)]
+        pooled = None
+        for k in range(self.kernel[0]):
+            tap = frames_between(dealt[k % stride], k // stride, k // stride + out_frames, -(-length // stride))
+            pooled = tap if pooled is None else paddle.maximum(pooled, tap)
+        return pooled.flatten(0, 1)
+
+    def folded(self, volumes: bool) -> nn.Layer:
+        return VolumeMaxPool(self.kernel, self.stride, self.padding) if volumes else self
+
+
+class VolumeMaxPool(Window):
+    """A MaxPool of volumes [N, C, T, H, W]."""
+
+    def forward(self, x, num_frames: int, frame_padding: tuple[int, int] | None = None):
+        padding = paddle_padding(self._volume_padding(x, frame_padding))
+        return F.max_pool3d(x, list(self.kernel), list(self.stride), padding)
+
+
 class HalveSpace(nn.Layer):
     """Halves height and width by a max pool; a side of 1 stays, an odd side loses its last row."""
 
@@ -196,11 +326,43 @@ def shift_frames(x, offset: int, num_frames: int):
 
 
 def take_frames(x, num_frames: int, step: int):
-    """Every `step`-th frame of each clip: [N*T, C, H, W] -> [N*(T/step), C, H, W]."""
+    """Every `step`-th frame of each clip, the first one first: [N*T, C, H, W] -> [N*ceil(T/step), C, H, W]."""
+    return phases(x, num_frames, step)[0]
+
+
+def phases(x, num_frames: int, step: int) -> list:
+    """The frames of each clip dealt out to `step` clips: frame step * t + p becomes frame t of the p-th of them.
+
+    x [N*T, C, H, W] -> `step` tensors [N*ceil(T/step), C, H, W]; missing last frames are zeros.
+    """
     if step == 1:
+        return [x]
+    missing = -num_frames % step
+    if missing:
+        clips = split_clips(x, num_frames)
+        zeros = [paddle.zeros_like(ends(clips, num_frames)[0])] * missing
+        x = paddle.concat([clips, *zeros], 1).flatten(0, 1)
+    return split_clips(x, step).unbind(1)
+
+
+def frames_between(x, start: int, stop: int, num_frames: int):
+    """Frames start .. stop - 1 of x [N, T, ...], T being num_frames."""
+    # split, not slice: see shift_frames
+    sizes = [start, stop - start, num_frames - stop]
+    if sizes[1] == num_frames:
         return x
-    check_divides(num_frames, step)
-    return split_clips(x, step).unbind(1)[0]  # T is a multiple of the step, so all clips line up
+    parts = x.split([size for size in sizes if size], 1)
+    return parts[1 if start else 0]
+
+
+def first_frames(x, num_frames: int, count: int):
+    """The first `count` frames of x [N, T, ...]."""
+    return frames_between(x, 0, count, num_frames)
+
+
+def ends(x, num_frames: int) -> tuple:
+    """The first and the last frame of x [N, T, ...], as [N, 1, ...]."""
+    return frames_between(x, 0, 1, num_frames), frames_between(x, num_frames - 1, num_frames, num_frames)
 
 
 def merge_clips(x):
@@ -255,7 +417,8 @@ class FoldedConv(FramesConv):
 
     def __init__(self, conv: FramesConv, scale: np.ndarray, shift: np.ndarray):
         nn.Layer.__init__(self)  # not FramesConv's, which would make a weight
-        self.kernel, self.stride, self.groups, self.adds_taps = conv.kernel, conv.stride, conv.groups, conv.adds_taps
+        self._set_window(conv.kernel, conv.stride, conv.padding)
+        self.groups, self.adds_taps = conv.groups, conv.adds_taps
         self.in_channels, self.out_channels = conv.in_channels, conv.out_channels
         flat = conv.flat_weight().numpy().astype(np.float64)
         stacks = conv.kernel[0] > 1 and not conv.adds_taps
@@ -269,19 +432,23 @@ class FoldedConv(FramesConv):
     def flat_weight(self):
         return self.weight
 
+    def tap_bias(self):
+        return self.bias
 
-class VolumeConv(nn.Layer):
+
+class VolumeConv(Window):
     """A FramesConv as the 3-D convolution that it is, with a bias: forward(x [N, in, T, H, W], T) -> [N, out, ...]."""
 
     def __init__(self, conv: FramesConv, scale: np.ndarray, shift: np.ndarray):
-        super().__init__()
-        self.stride, self.groups, self.padding = list(conv.stride), conv.groups, [side // 2 for side in conv.kernel]
+        super().__init__(conv.kernel, conv.stride, conv.padding)
+        self.groups = conv.groups
         weight = conv.weight.numpy().astype(np.float64)
         self.weight = fixed_parameter(self, weight * scale[:, None, None, None, None])
         self.bias = fixed_parameter(self, shift)
 
-    def forward(self, x, num_frames: int):
-        return F.conv3d(x, self.weight, self.bias, self.stride, self.padding, groups=self.groups)
+    def forward(self, x, num_frames: int, frame_padding: tuple[int, int] | None = None):
+        padding = paddle_padding(self._volume_padding(x, frame_padding))
+        return F.conv3d(x, self.weight, self.bias, list(self.stride), padding, groups=self.groups)
 
 
 class VolumePool(nn.Layer):

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 class HeadOptions:
     """A classification head.
 
-    pool_size: side of the average pool, stride 1; 0: the whole map. average: what `class_scores` averages over output
-    positions, "probabilities" or "logits". multi_label: scores are sigmoids, each class for itself.
+    pool_size: side of the average pool, stride 1; 0: the whole map. pool_frames: its frames; 0: all. average: what
+    `class_scores` averages over output positions, "probabilities" or "logits". multi_label: scores are sigmoids, each
+    class for itself.
     """
 
     num_classes: int = 400
@@ -23,9 +24,21 @@ class HeadOptions:
     pool_size: int = 7
     average: str = "probabilities"
     multi_label: bool = False
+    pool_frames: int = 0
 
 
-def head_options(config: Config, pool_size: int) -> HeadOptions:
+@dataclass(frozen=True)
+class Norm:
+    """A trunk's norm: "batch_norm" or "frozen_affine", fraction of old statistics kept, epsilon, and the first gamma
+    of a residual branch's last one."""
+
+    kind: str = "batch_norm"
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+    last_init_scale: float = 0.0
+
+
+def head_options(config: Config, pool_size: int, pool_frames: int = 0) -> HeadOptions:
     """The head that MODEL describes. pool_size: where MODEL.head_pool_size is none."""
     model = config.MODEL
     return HeadOptions(
@@ -35,4 +48,5 @@ def head_options(config: Config, pool_size: int) -> HeadOptions:
         pool_size=pool_size if model.head_pool_size is None else model.head_pool_size,
         average=model.head_average,
         multi_label=model.multi_label,
+        pool_frames=pool_frames,
     )

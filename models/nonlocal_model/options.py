@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from configs.schema import ARCHS
 from models.nonlocal_model.placement import BLOCKS_OF_DEPTH, block_positions, group_frames_by_stage
-from models.options import HeadOptions, head_options
+from models.options import HeadOptions, Norm, head_options
 from utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -33,17 +34,6 @@ class Stem:
     pool_temporal_stride: int = 1
     pool_padding: int = 0
     temporal_pool: bool = True
-
-
-@dataclass(frozen=True)
-class Norm:
-    """The trunk's norm: "batch_norm" or "frozen_affine", fraction of old statistics kept, epsilon, last gamma's
-    start."""
-
-    kind: str = "batch_norm"
-    momentum: float = 0.9
-    epsilon: float = 1e-5
-    last_init_scale: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -194,21 +184,7 @@ def options_from_config(config: Config) -> NetworkOptions:
             preset=nonlocal_.num_blocks,
             blocks_per_stage=resnets.blocks_per_stage,
         ),
-        nonlocal_options={
-            "instantiation": _instantiation(nonlocal_),
-            "extent": nonlocal_.extent,
-            "query_chunk": nonlocal_.query_chunk,
-            "pool_after_projection": nonlocal_.pool_after_projection,
-            "subsample": nonlocal_.use_maxpool,
-            "use_scale": nonlocal_.use_scale,
-            "zero_init": "conv" if nonlocal_.use_zero_init_conv else "norm",
-            "norm": ("frozen_affine" if nonlocal_.use_affine else "batch_norm") if nonlocal_.use_bn else "none",
-            "norm_momentum": nonlocal_.bn_momentum,
-            "norm_epsilon": nonlocal_.bn_epsilon,
-            "norm_init_scale": nonlocal_.bn_init_gamma,
-            "conv_init_std": nonlocal_.conv_init_std,
-            "has_bias": not nonlocal_.no_bias,
-        },
+        nonlocal_options=dataclasses.asdict(block_options(nonlocal_)),
         group_frames=group_frames_by_stage(nonlocal_.group_frames, model.use_affine),
         stem=Stem(
             model.stem_temporal_stride,
@@ -237,6 +213,25 @@ def options_from_config(config: Config) -> NetworkOptions:
         head_pool_size=head.pool_size,
         head_average=head.average,
         multi_label=head.multi_label,
+    )
+
+
+def block_options(section: Nonlocal) -> BlockOptions:
+    """The options of the blocks that NONLOCAL describes."""
+    return BlockOptions(
+        instantiation=_instantiation(section),
+        extent=section.extent,
+        query_chunk=section.query_chunk,
+        pool_after_projection=section.pool_after_projection,
+        subsample=section.use_maxpool,
+        use_scale=section.use_scale,
+        zero_init="conv" if section.use_zero_init_conv else "norm",
+        norm=("frozen_affine" if section.use_affine else "batch_norm") if section.use_bn else "none",
+        norm_momentum=section.bn_momentum,
+        norm_epsilon=section.bn_epsilon,
+        norm_init_scale=section.bn_init_gamma,
+        conv_init_std=section.conv_init_std,
+        has_bias=not section.no_bias,
     )
 
 

@@ -13,7 +13,16 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from models.heads import ClassificationHead
-from models.layers import ConvNorm, FramesConv, MaxOverFrames, MaxOverSpace, build_norm, merge_clips, to_volumes
+from models.layers import (
+    ConvNorm,
+    FramesConv,
+    MaxOverFrames,
+    MaxOverSpace,
+    build_norm,
+    check_divides,
+    merge_clips,
+    to_volumes,
+)
 from models.nonlocal_model.nonlocal_block import NonLocalBlock
 from models.nonlocal_model.options import NetworkOptions, Norm, network_options
 from models.recognizer import Recognizer
@@ -103,6 +112,7 @@ class ResNetVideo(nn.Layer):
         """
         found = {}
         stem = self.stem_options
+        check_divides(num_frames, stem.temporal_stride)
         x = F.relu(self.stem(x, num_frames))  # [N*8, 64, 112, 112]
         num_frames //= stem.temporal_stride
         x = self.pool1_frames(x, num_frames)
