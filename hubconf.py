@@ -6,7 +6,8 @@ Each takes (pretrained=False, num_classes=400, **options): pretrained is False, 
 or a file of any supported source; what was loaded, with any warning, is printed in a line. options are the arguments of
 models.nonlocal_model.options.network_options or, of the Inception trunks (i2d to fast_s3d), of
 models.s3d_model.options.network_options. Clips go in as float32 [N, 3, T, H, W], RGB, (x - 114.75) / 57.375, of the
-Inception trunks x / 127.5 - 1; logits [N, P, classes] come out, and `model.class_scores(logits)` are the scores. The caller's program may have modules of its own called models, utils and so on.
+Inception trunks x / 127.5 - 1; logits [N, P, classes] come out, and `model.class_scores(logits)` are the scores.
+The caller's program may have modules of its own called models, utils and so on.
 """
 
 from __future__ import annotations

@@ -51,7 +51,6 @@ def parse_args() -> argparse.Namespace:
         help="one row of features per video, per clip of --views, or per sliding window (default: %(default)s)",
     )  # fmt: skip
     add_backend_flags(parser)
-    parser.set_defaults(config=None)  # tells "not given" from the zoo's
     args = parser.parse_args()
     choose_network(args)
     args.segments = args.segments or bool(args.draw)

@@ -56,6 +56,8 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
 def config_from_args(args: argparse.Namespace, sections: tuple[str, ...]) -> Config:
     """The configuration of a script: --config, then -o, then each flag that names a key of `sections`.
 
+    args.config None: configs/<args.model_name>.yaml; args.model_name None: the configuration's own.
+
     sections: the ones whose clips the script reads; the first is its own. Flags that are not given (None) change
     nothing; 0 is a value like any other and has to be in the key's range.
     Prints a warning on stderr when the clips of TRAIN differ from those the script, or an evaluation after it, reads.
@@ -68,11 +70,11 @@ def config_from_args(args: argparse.Namespace, sections: tuple[str, ...]) -> Con
         for field in dataclasses.fields(SECTIONS[section])
         if getattr(args, field.name, None) is not None
     ]
-    layers = [*_layers_of_file(Path(args.config)), [_override(text) for text in args.override], flags]
-    config = _resolve(layers, args.config)
-    if args.model_name.upper() != config.MODEL.name:
-        raise UserError(f"--model_name={args.model_name}: {args.config} describes {config.MODEL.name}")
-    _warn_of_other_clips(config, ("VALID", "TEST", "INFER") if "TRAIN" in sections else sections, args.config)
+    path = args.config or _default_file(args.model_name)
+    config = _resolve([*_layers_of_file(Path(path)), [_override(text) for text in args.override], flags], path)
+    if args.model_name and args.model_name.upper() != config.MODEL.name:
+        raise UserError(f"--model_name={args.model_name}: {path} describes {config.MODEL.name}")
+    _warn_of_other_clips(config, ("VALID", "TEST", "INFER") if "TRAIN" in sections else sections, path)
     return config
 
 
@@ -112,6 +114,14 @@ def config_class(family: str) -> type[Config]:
         fields = [(name, kind, dataclasses.field(default_factory=kind)) for name, kind in sections.items()]
         _CONFIG_CLASSES[family] = dataclasses.make_dataclass("Config", fields, bases=(Config,))
     return _CONFIG_CLASSES[family]
+
+
+def _default_file(model_name: str | None) -> str:
+    """The configuration of a family; of NONLOCAL where none is named."""
+    family = _checked(
+        (model_name or "NONLOCAL").upper(), str, limits_of("", choices=tuple(_families())), "--model_name"
+    )
+    return f"./configs/{family.lower()}.yaml"
 
 
 def _families() -> dict:

@@ -8,20 +8,17 @@ from pathlib import Path
 from utils.files import CHECKPOINT_DIR
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
-DEFAULT_CONFIG = "./configs/nonlocal.yaml"
 
 
 def choose_network(args: argparse.Namespace) -> None:
-    """Fill in `args.config` (None: not given) and, for the example network, `args.weights` and the video.
+    """For the example network, fill in `args.config` (None: not given), `args.weights` and the video.
 
-    The example network is taken when no configuration, no weights and no override are given and train.py's default
-    folder holds no weights of the user's own; a note says so. Else the configuration defaults to the zoo's.
+    The example network is taken when no configuration, no family, no weights and no override are given and train.py's
+    default folder holds no weights of the user's own; a note says so.
     """
-    if args.config is not None:
-        return
     own = Path(CHECKPOINT_DIR) / "NONLOCAL.pdparams"
-    if args.weights or args.override or own.is_file():
-        args.config = DEFAULT_CONFIG
+    is_nonlocal = (args.model_name or "NONLOCAL").upper() == "NONLOCAL"
+    if args.config or args.weights or args.override or own.is_file() or not is_nonlocal:
         return
     print(
         f"no --config and no --weights given, {own} does not exist: taking the example network, which knows the eight "

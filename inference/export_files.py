@@ -26,7 +26,7 @@ from inference.export import (
     eager_outputs,
     export_paddle,
 )
-from models import needs_fixed_sizes
+from models import needs_fixed_sizes, network_sections
 from utils.errors import RunError, UserError
 from utils.files import file_sha256
 from weights import find_weights
@@ -157,7 +157,9 @@ def write_facts(
         "weights": {"file": os.path.basename(weights), "sha256": file_sha256(weights)},
         "paddle": paddle.__version__,
         "largest_difference_from_network": differences,
-        "config": {key: dataclasses.asdict(getattr(config, key)) for key in ("MODEL", "RESNETS", "NONLOCAL", "INFER")},
+        "config": {
+            key: dataclasses.asdict(getattr(config, key)) for key in ("MODEL", *network_sections(config), "INFER")
+        },
     }
     text = yaml.safe_dump(facts, sort_keys=False, allow_unicode=True)
     (folder / f"{STEM}.yaml").write_text(text, encoding="utf-8")

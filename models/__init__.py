@@ -107,6 +107,12 @@ def build_model(config: Config) -> Recognizer:
     return load(FAMILIES[config.MODEL.name].builder)(model_options(config))
 
 
+def network_sections(config: Config) -> tuple[str, ...]:
+    """The sections of a configuration that its family reads beside MODEL and INPUT."""
+    family = FAMILIES[config.MODEL.name]
+    return (*family.shared_sections, *family.sections)
+
+
 def needs_fixed_sizes(config: Config, num_frames: int, height: int, width: int) -> bool:
     """Whether an export for clips [T, H, W] must know their sizes; so unless the family's options say no."""
     check = getattr(model_options(config), "needs_fixed_sizes", None)

@@ -67,7 +67,7 @@ def value_of(config: Config, section: str, name: str):
 
 
 def arguments(**flags) -> argparse.Namespace:
-    return argparse.Namespace(**{"config": ZOO, "override": [], "model_name": "NONLOCAL", **flags})
+    return argparse.Namespace(**{"config": ZOO, "override": [], "model_name": None, **flags})
 
 
 def test_a_copy_of_the_zoos_file_is_read_key_by_key(tmp_path, capsys):

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from inference.example import DEFAULT_CONFIG, EXAMPLES, choose_network
+from inference.example import EXAMPLES, choose_network
 from tests.script_runs import run_script
 
 ANSWER = {"rise": 0.9706, "swing": 0.0203, "fall": 0.0070}  # README.md, docs/getting-started.md
@@ -26,8 +26,9 @@ def test_predict_alone_gives_the_known_answer(monkeypatch, tmp_path, capsys, fla
 @pytest.mark.parametrize(
     ("given", "config"),
     [
-        ({"weights": "mine.pdparams"}, DEFAULT_CONFIG),
-        ({"override": ["MODEL.num_classes=5"]}, DEFAULT_CONFIG),
+        ({"weights": "mine.pdparams"}, None),
+        ({"override": ["MODEL.num_classes=5"]}, None),
+        ({"model_name": "S3D"}, None),
         ({"config": "mine.yaml"}, "mine.yaml"),
         ({}, str(EXAMPLES / "demo_network/config.yaml")),
     ],
@@ -35,6 +36,7 @@ def test_predict_alone_gives_the_known_answer(monkeypatch, tmp_path, capsys, fla
 def test_what_is_given_wins(monkeypatch, tmp_path, given, config):
     monkeypatch.chdir(tmp_path)
     flags = {"config": None, "weights": None, "override": [], "video_path": None, "filelist": "videos.txt", **given}
+    flags.setdefault("model_name", None)
     args = argparse.Namespace(**flags)
     choose_network(args)
     assert args.config == config
@@ -46,9 +48,9 @@ def test_weights_of_the_users_own_win(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data/checkpoints").mkdir(parents=True)
     (tmp_path / "data/checkpoints/NONLOCAL.pdparams").touch()
-    args = argparse.Namespace(config=None, weights=None, override=[], video_path="clip.mp4", filelist=None)
+    args = argparse.Namespace(config=None, model_name=None, weights=None, override=[], filelist=None)
     choose_network(args)
-    assert (args.config, args.weights) == (DEFAULT_CONFIG, None)
+    assert (args.config, args.weights) == (None, None)
 
 
 def test_the_example_is_small():

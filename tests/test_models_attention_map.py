@@ -65,7 +65,7 @@ def test_positions_lie_where_the_network_looks(stage, position, pool_padding):
         hook.remove()
         features[0][:, :, position[0], position[1]].sum().backward()
         touched |= np.abs(clips.grad.numpy()).sum((0, 1, 2)) > 0
-    grid = grid_of_stage(model, stage)
+    grid = grid_of_stage(model, f"res{stage}", 161)
     for axis in (0, 1):
         lines = np.flatnonzero(touched.any(1 - axis))
         assert (lines[0] + lines[-1]) / 2 == pytest.approx(grid.centre(position[axis]), abs=0.25 * grid.stride_px)
@@ -87,7 +87,7 @@ def test_heat_lies_on_the_centres_of_its_cells():
 def test_frames_per_step_follow_the_pools():
     for stem, expected in ((Stem(), (1, 2)), (Stem(2, 2, 2), (4, 8)), (Stem(temporal_pool=False), (1, 1))):
         model = NonLocalModel(1, 2, widths=NARROW, blocks_per_stage=(1, 1, 1, 1), nonlocal_positions={}, stem=stem)
-        assert tuple(grid_of_stage(model, stage).frames_per_step for stage in (2, 3)) == expected
+        assert tuple(grid_of_stage(model, f"res{stage}", 64).frames_per_step for stage in (2, 3)) == expected
 
 
 def test_inputs_are_recorded_only_within_the_context():

@@ -48,6 +48,9 @@ same file or in a later one, and a later INPUT replaces what an earlier file say
 TRAIN's keys and not INPUT's, INPUT takes TRAIN's.""",
         "header": ("key", "type", "default", "meaning"),
         "range": {"low": "at least {}", "high": "at most {}", "both": "{} to {}", "choices": "one of {}"},
+        "defaults": "Defaults of families",
+        "defaults_intro": "Where a family's default of a key above is another one.",
+        "defaults_header": ("key", "default", "family"),
         "old": "Old keys",
         "old_intro": "Accepted as before and stored under their new names.",
         "old_header": ("key", "now", "values"),
@@ -82,6 +85,9 @@ TRAIN: {batch_size: 16}
 之后文件中的 INPUT 则取代之前文件对各阶段的设置。文件只写了 TRAIN 的各项而没有写 INPUT 时，INPUT 取 TRAIN 的值。""",
         "header": ("配置项", "类型", "默认值", "含义"),
         "range": {"low": "不小于 {}", "high": "不大于 {}", "both": "{} 到 {}", "choices": "可选 {}"},
+        "defaults": "各网络族的默认值",
+        "defaults_intro": "某一网络族对上述配置项另有默认值的情形。",
+        "defaults_header": ("配置项", "默认值", "网络族"),
         "old": "旧配置项",
         "old_intro": "照旧接受，并以新名称保存。",
         "old_header": ("配置项", "现在", "取值"),
@@ -107,7 +113,8 @@ def reference(language: str) -> str:
 
     phases = texts["and"].join(f"`{key}`" for key in PHASE_KEYS.values())
     parts = [f"# {texts['title']}", texts["intro"].replace("{phases}", texts["phases"].format(phases))]
-    for section, kind in typing.get_type_hints(Config).items():
+    own = {name: kind for family in FAMILIES.values() for name, kind in family.configuration_sections().items()}
+    for section, kind in {**typing.get_type_hints(Config), **own}.items():
         types = typing.get_type_hints(kind)
         rows = []
         for field in dataclasses.fields(kind):
@@ -116,6 +123,12 @@ def reference(language: str) -> str:
             meaning += texts["also"].format(limits) if limits else ""
             rows.append((f"`{field.name}`", _type(texts, types[field.name]), _default(texts, field), meaning))
         parts += [f"## {section}", translated(kind.__doc__), _table(texts["header"], rows)]
+    rows = [
+        (f"`{name}`", f"`{value}`", family)
+        for family, entry in FAMILIES.items()
+        for name, value in entry.defaults.items()
+    ]
+    parts += [f"## {texts['defaults']}", texts["defaults_intro"], _table(texts["defaults_header"], rows)]
     rows = [
         (f"`{section}.{name}`", f"`{'.'.join(old.target)}`" if old.target else texts["checked"],
          translated(old.limits["doc"]))

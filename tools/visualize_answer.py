@@ -49,7 +49,6 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
 
     parser = build_parser(__doc__, save_dir="output/answer", log_interval=1, without_effect=("--log_interval",))
     parser.prog = "visualize.py answer"
-    parser.set_defaults(config=None)
     parser.add_argument(
         "--video_path", default=str(EXAMPLES / "clip.mp4"), help="the video (default: the example clip)"
     )

@@ -122,7 +122,7 @@ def find_looks(model, clip: np.ndarray, arguments: argparse.Namespace) -> tuple[
     name = _shown_name(arguments.block or last_of_res3)
     if name not in blocks:
         raise UserError(f"no non-local block {name!r} in this network; there are: {', '.join(blocks) or 'none'}")
-    block, grid = blocks[name], grid_of_stage(model, int(name[len("res")]))
+    block, grid = blocks[name], grid_of_stage(model, name.partition(".")[0], clip.shape[-1])
     with recorded_inputs(block) as calls, paddle.no_grad():
         scores = model.class_scores(model(paddle.to_tensor(clip))).numpy()[0]
     x, num_steps = calls[0]
@@ -176,6 +176,7 @@ def _caption(config, model: Any, name: str, scores: np.ndarray) -> str:
     from datareader.lists import class_names_of
     from models.nonlocal_model.attention_map import nonlocal_blocks
 
-    best, form = int(scores.argmax()), nonlocal_blocks(model)[name.replace("res", "stage", 1)].instantiation
+    blocks = {_shown_name(block): layer for block, layer in nonlocal_blocks(model).items()}
+    best, form = int(scores.argmax()), blocks[name].instantiation
     answer = class_names_of(config, "INFER")[best]
     return f"{name}, {form.replace('_', ' ')}; recognised: {answer} ({100 * scores[best]:.0f} %)"

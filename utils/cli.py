@@ -71,10 +71,10 @@ def build_parser(
     """
     parser = Parser(description=description, allow_abbrev=False)
     parser.add_argument(
-        "--model_name", default="NONLOCAL", help=f"family of networks: {', '.join(model_names)} (default: %(default)s)"
+        "--model_name", help=f"family of networks: {', '.join(model_names)} (default: the configuration's)"
     )
     parser.add_argument(
-        "--config", default="./configs/nonlocal.yaml", help="YAML file (default: ./configs/nonlocal.yaml)"
+        "--config", help="YAML file (default: the family's, ./configs/nonlocal.yaml or ./configs/s3d.yaml)"
     )
     parser.add_argument("--batch_size", type=int, help="clips in a step; overrides the configuration")
     for flag in without_effect:

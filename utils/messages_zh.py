@@ -36,8 +36,10 @@ ARGPARSE = {
 # --help of train.py, eval.py, predict.py and export.py.
 HELP = {
     # shared flags
-    "family of networks: {names} (default: %(default)s)": "网络家族：{names}（默认：%(default)s）",
-    "YAML file (default: ./configs/nonlocal.yaml)": "YAML 配置文件（默认：./configs/nonlocal.yaml）",
+    "family of networks: {names} (default: the configuration's)": "网络家族：{names}（默认：配置文件中的）",
+    "YAML file (default: the family's, ./configs/nonlocal.yaml or ./configs/s3d.yaml)": (
+        "YAML 配置文件（默认：所属网络家族的，即 ./configs/nonlocal.yaml 或 ./configs/s3d.yaml）"
+    ),
     "clips in a step; overrides the configuration": "每步的片段数；覆盖配置文件中的值",
     "True or False; auto-detected when omitted": "True 或 False；省略时自动判断",
     "output folder (default: %(default)s)": "输出目录（默认：%(default)s）",
@@ -847,6 +849,34 @@ KEYS = {
     "channels of a clip: 3 for RGB": "片段的通道数：RGB 为 3",
     "subtracted, per channel (one number: all channels)": "各通道减去的均值（只写一个数时用于所有通道）",
     "the difference is divided by it, per channel": "各通道减去均值后所除的标准差",
+    # S3D
+    "The Inception trunks (family S3D).": "Inception 主干（S3D 家族）。",
+    "same: of TensorFlow, as DeepMind's and the authors' programs; symmetric: as torchvision, kylemin, gluon-cv. Tensor "
+    "names and shapes cannot tell them apart": (
+        "same：TensorFlow 的填充，DeepMind 与作者的程序如此；symmetric：torchvision、kylemin、gluon-cv 如此。"
+        "张量的名称与形状无法区分二者"
+    ),
+    "top_heavy_*: the lowest layer that convolves time: conv_1a, conv_2c, mixed_3b ... mixed_5c; the text `none`: no "
+    "layer": "top_heavy_*：最低的时间卷积层：conv_1a、conv_2c、mixed_3b ... mixed_5c；写 `none` 表示没有",
+    "bottom_heavy_*: the highest layer that convolves time, as temporal_from": (
+        "bottom_heavy_*：最高的时间卷积层，写法同 temporal_from"
+    ),
+    "feature gating. branches: after conv_2c and each branch of the blocks, as the authors' program; temporal: after "
+    "each temporal convolution, as the paper says; none: no gates; omitted: the architecture's": (
+        "特征门控。branches：在 conv_2c 与各块的每个分支之后，与作者的程序一致；temporal：在每个时间卷积之后，"
+        "如论文所述；none：无门控；不写：由架构决定"
+    ),
+    "a bias in the gates; omitted: the architecture's": "门控是否带偏置；不写：由架构决定",
+    "branches of a block with temporal convolutions; 4: 1x1x1 ones have one, too (S3D)": (
+        "每块中带时间卷积的分支数；4：1x1x1 的分支也带（S3D）"
+    ),
+    "factor of all channel counts, rounded to multiples of 4": "所有通道数的倍率，取整到 4 的倍数",
+    "standard deviation of the first weights (truncated normal); none: He's, by fan-in": (
+        "初始权重的标准差（截断正态分布）；不设时按扇入用 He 初始化"
+    ),
+    "frames of the last average pool, stride 1; 0: all; omitted: the architecture's (2)": (
+        "最后平均池化的帧数，步长 1；0 表示全部；不写：由架构决定（2）"
+    ),
     # RESNETS
     "groups of conv_b (ResNeXt when above 1)": "conv_b 的分组数（大于 1 即 ResNeXt）",
     "channels of a group inside res2's bottlenecks; doubles with each stage": (

@@ -57,11 +57,10 @@ def _between(values: np.ndarray, places: np.ndarray) -> np.ndarray:
     return values[low] * (1 - fraction) + values[high] * fraction
 
 
-def grid_of_stage(model: Recognizer, stage: int) -> Grid:
-    """The grid of res<stage> (2 to 5) of a network of the NONLOCAL family: conv1 and the strided convolutions are
-    centred on every second position; pool1 without padding is centred on the middle of its three."""
-    frames, stride_px, _ = model.backbone.strides[f"res{stage}"]
-    return Grid(stride_px, 2.0 * (1 - model.backbone.stem_options.pool_padding), frames)
+def grid_of_stage(model: Recognizer, stage: str, side_px: int) -> Grid:
+    """The grid of a stage, such as res3, for clips of that height or width."""
+    frames, stride_px, _ = model.backbone.strides[stage]
+    return Grid(stride_px, model.backbone.offset_px(stage, side_px), frames)
 
 
 def nonlocal_blocks(model: Recognizer) -> dict[str, NonLocalBlock]:

@@ -129,6 +129,11 @@ class ResNetVideo(nn.Layer):
                 num_frames //= 2
         return found  # res5: [N*4, 2048, 7, 7]
 
+    def offset_px(self, stage: str, side_px: int) -> float:
+        """The pixel on which a stage's first position is centred, of clips of any side: conv1 and the strided
+        convolutions are centred on every second position, pool1 without padding on the middle of its three."""
+        return 2.0 * (1 - self.stem_options.pool_padding)
+
     def recomputable_blocks(self) -> list[nn.Layer]:
         """Bottlenecks and non-local blocks."""
         return [block for name in self.stage_layers.values() for block in getattr(self, name).children()]

@@ -46,6 +46,7 @@ LAYERS = (
     "mixed_4d", "mixed_4e", "mixed_4f", "pool_5a", "mixed_5b", "mixed_5c",
 )  # fmt: skip
 STAGES = tuple(name for name in LAYERS if name not in ("pool_2a", "conv_2b", "pool_4a", "pool_5a"))
+NONLOCAL_LAYERS = tuple(name for name in STAGES if name not in POOLS)  # that a non-local block can follow
 NO_BORDER = "none"  # of temporal_from and temporal_to: no layer convolves time
 PADDINGS = ("same", "symmetric")
 GATES = ("none", "branches", "temporal")
@@ -233,7 +234,8 @@ def network_options(
 ) -> TrunkOptions:
     """The options of a network of the family. Arguments: the keys of the section S3D; `models.options.HeadOptions`.
 
-    head_pool_size: None: 7, or the whole map for HowTo100M's. nonlocal_after: stages that a non-local block follows.
+    head_pool_size: None: 7, or the whole map for HowTo100M's. nonlocal_after: those of NONLOCAL_LAYERS that a block
+    follows.
 
     Raises UserError for an unknown architecture, border or stage, and for gates without temporal convolutions.
     """
@@ -255,9 +257,9 @@ def network_options(
         raise UserError(f"S3D.gates: {chosen}: {arch} has no temporal convolutions to gate; leave it out")
     if temporal_branches == 4 and "separated" not in kinds.values():
         raise UserError(f"S3D.temporal_branches: 4: {arch} has no separated convolutions; leave it out")
-    unknown = [layer for layer in (*nonlocal_after, *(group_frames or {})) if layer not in STAGES]
-    if unknown:
-        raise UserError(f"NONLOCAL.positions: unknown layer {unknown[0]!r}; there are {', '.join(STAGES)}")
+    for layer in (*nonlocal_after, *(group_frames or {})):
+        if layer not in NONLOCAL_LAYERS:
+            raise UserError(f"NONLOCAL.positions: unknown layer {layer!r}; there are {', '.join(NONLOCAL_LAYERS)}")
     pool_frames = row.head_pool_frames if head_pool_frames is None else head_pool_frames
     if head_pool_size is None:
         head_pool_size = 7 if row.head_pool_frames else 0
@@ -275,7 +277,7 @@ def network_options(
         width=width,
         init_std=init_std,
         norm=norm or Norm(momentum=0.999, epsilon=1e-3),
-        nonlocal_after=tuple(layer for layer in STAGES if layer in nonlocal_after),
+        nonlocal_after=tuple(layer for layer in NONLOCAL_LAYERS if layer in nonlocal_after),
         group_frames=dict(group_frames or {}),
         block=block or BlockOptions(),
         head=HeadOptions(
@@ -322,8 +324,8 @@ def options_from_config(config: Config) -> TrunkOptions:
 def nonlocal_layers(positions: Mapping[str, Any] | None) -> tuple[str, ...]:
     """The layers that NONLOCAL.positions names: {mixed_4f: [0]}; each layer of these trunks is one block."""
     for layer, indices in (positions or {}).items():
-        if layer not in STAGES:
-            raise UserError(f"NONLOCAL.positions: unknown layer {layer!r}; there are {', '.join(STAGES)}")
+        if layer not in NONLOCAL_LAYERS:
+            raise UserError(f"NONLOCAL.positions: unknown layer {layer!r}; there are {', '.join(NONLOCAL_LAYERS)}")
         if list(indices) not in ([], [0]):
             raise UserError(f"NONLOCAL.positions: {layer}: write [0]; a layer of these trunks is one block")
     return tuple(layer for layer, indices in (positions or {}).items() if indices)

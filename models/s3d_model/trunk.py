@@ -44,7 +44,7 @@ class Gate(nn.Layer):
 
     def __init__(self, num_channels: int, has_bias: bool, init_std: float | None):
         super().__init__()
-        initializer = nn.initializer.TruncatedNormal(0.0, init_std) if init_std else nn.initializer.XavierNormal()
+        initializer = truncated_normal(init_std) if init_std else nn.initializer.XavierNormal()
         self.weight = self.create_parameter([num_channels, num_channels], default_initializer=initializer)
         self.bias = self.create_parameter([num_channels], is_bias=True) if has_bias else None
 
@@ -54,6 +54,14 @@ class Gate(nn.Layer):
     def factors(self, mean):
         """Means [N, C] -> factors [N, C] in 0..1."""
         return F.sigmoid(F.linear(mean, self.weight, self.bias))
+
+
+def truncated_normal(std: float) -> nn.initializer.Initializer:
+    """A normal distribution of deviation `std`, values beyond 2 std drawn again."""
+    try:
+        return nn.initializer.TruncatedNormal(0.0, std, a=-2 * std, b=2 * std)
+    except TypeError:  # Paddle 2.6 cuts there by itself
+        return nn.initializer.TruncatedNormal(0.0, std)
 
 
 def means(x, num_frames: int):
@@ -110,7 +118,7 @@ class Unit(nn.Layer):
             self.conv, self.bn = conv(in_channels, (kt if kind == "full" else 1, *space), stride), norm()
         if options.init_std:
             first = self.spatial if self.separated else self.conv
-            nn.initializer.TruncatedNormal(0.0, options.init_std)(first.weight)
+            truncated_normal(options.init_std)(first.weight)
         self.gate = Gate(out_channels, options.gate_bias, options.init_std) if gated else None
 
     def steps(self) -> list[ConvNormRelu]:
@@ -136,6 +144,7 @@ class Unit(nn.Layer):
 
     def folded(self, volumes: bool) -> Unit:
         """This unit itself, its norms folded into its convolutions."""
+        fold(self, volumes)  # a non-local block
         kind = VolumeConv if volumes else FoldedConv
         if self.separated:
             self.spatial, self.spatial_bn = kind(self.spatial, *scale_and_shift(self.spatial_bn)), None
