@@ -14,6 +14,7 @@ from models import S3DModel, build_model
 from models.s3d_model import trunk
 from models.s3d_model.options import ARCHS, BLOCKS, LAYERS, STAGES, TEMPORAL_LAYERS, network_options
 from tests.plain_s3d import plain_s3d_logits, randomized_trunk
+from tests.script_runs import make_videos, run_script, write_list
 from training.norms import freeze
 from utils.errors import UserError
 
@@ -296,3 +297,25 @@ def test_too_few_frames_for_the_head_are_refused_with_the_smallest_number_that_w
 def test_layers_are_in_the_order_of_the_computation():
     assert [name for name in LAYERS if name in TEMPORAL_LAYERS] == list(TEMPORAL_LAYERS)
     assert [name for name in LAYERS if name in BLOCKS] == list(BLOCKS)
+
+
+def test_the_scripts_take_it(tmp_path, monkeypatch, capsys):
+    videos = make_videos(tmp_path / "videos", 3, 3)
+    listed, names = write_list(tmp_path / "list.txt", videos), tmp_path / "names.txt"
+    names.write_text("a\nb\nc\n")
+    overrides = ["MODEL.arch=s3d_g", "MODEL.num_classes=3", "S3D.width=0.125", "NONLOCAL.positions={mixed_4f: [0]}",
+                 "INPUT.num_frames=24", "INPUT.crop_size=32", "INPUT.scales=[32, 40]", "TEST.num_test_clips=3",
+                 "TEST.jitter_scales=[32, 32]", "TEST.crop_size=32", "INFER.jitter_scales=[32, 32]",
+                 "INFER.crop_size=32", "INFER.num_test_clips=3", f"MODEL.class_names={names}"]  # fmt: skip
+    lists = [f"{phase}.filelist={listed}" for phase in ("TRAIN", "VALID", "TEST", "INFER")]
+    threads = [f"{phase}.num_reader_threads=0" for phase in ("TRAIN", "VALID", "TEST", "INFER")]
+    flags = [f"--override={text}" for text in (*overrides, *lists, *threads, "VALID.batch_size=3")]
+    run, common = tmp_path / "run", ["--model_name=S3D", "--use_gpu=False"]
+    assert run_script(monkeypatch, "train", *common, *flags, f"--save_dir={run}", "--batch_size=3", "--epoch=1") == 0
+    saved = [f"--config={run / 'config.yaml'}", f"--weights={run / 'S3D.pdparams'}"]
+    assert run_script(monkeypatch, "eval", *common, *saved, "--backend=paddle", f"--save_dir={tmp_path / 'eval'}") == 0
+    assert run_script(monkeypatch, "predict", *saved, f"--save_dir={tmp_path / 'p'}", "--features=mixed_4b") == 0
+    assert run_script(monkeypatch, "export", *saved, f"--save_dir={tmp_path / 'export'}", "--crop_size=32") == 0
+    capsys.readouterr()
+    assert run_script(monkeypatch, "train", "--model_name=S4D") == 2
+    assert "NONLOCAL, S3D" in capsys.readouterr().err

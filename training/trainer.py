@@ -235,9 +235,9 @@ class Trainer:
         loss, logits = 0.0, []
         for piece in np.array_split(np.arange(len(clips)), min(self.recipe.accumulation_steps, len(clips))):
             with self.precision.autocast():
-                output = self.network(paddle.to_tensor(clips[piece]))  # [n, 1, K]
+                output = self.network(paddle.to_tensor(clips[piece]))  # [n, P, K]
                 self.check_positions(output.shape[1])
-                logits.append(output[:, 0].astype("float32"))  # [n, K]
+                logits.append(output.astype("float32").mean(1))  # [n, K]
                 piece_loss = self.task.loss(logits[-1], paddle.to_tensor(targets[piece])) * (len(piece) / len(clips))
                 self.precision.backward(piece_loss)
             loss += piece_loss.item()
@@ -259,8 +259,8 @@ class Trainer:
         return StepResult(sums, norm, must_stop)
 
     def check_positions(self, num_positions: int) -> None:
-        """Training has one output position."""
-        if num_positions != 1:
+        """Training has one output position, or their mean logits where those are what the network is judged by."""
+        if num_positions != 1 and self.config.MODEL.head_average != "logits":
             raise UserError(
                 f"TRAIN.crop_size {self.recipe.crop_size} gives {num_positions} output positions and training has "
                 "one; leave MODEL.head_pool_size out"
