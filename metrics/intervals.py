@@ -8,9 +8,9 @@ Z_95 = 1.959963984540054  # the normal distribution's 97.5 % point
 
 
 def wilson_interval(num_right: float, num_videos: int, z: float = Z_95) -> tuple[float, float]:
-    """Wilson's score interval of a fraction: (p + z^2/2n -+ z sqrt(p (1 - p)/n + z^2/4n^2)) / (1 + z^2/n), p = right / n.
+    """Wilson's score interval of p = right / n: (p + z^2/2n -+ z sqrt(p (1 - p)/n + z^2/4n^2)) / (1 + z^2/n).
 
-    num_right: 0 .. num_videos; a mean over seeds of the same n videos may be no whole number. Returns (low, high), 0..1.
+    num_right: 0 .. num_videos; a mean over seeds may be no whole number. Returns (low, high), from 0 to 1.
     Raises ValueError without videos.
     """
     if num_videos < 1:
