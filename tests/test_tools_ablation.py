@@ -3,12 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import paddle
 import pytest
 
 from configs import load_config
-from models import NonLocalModel
-from models.nonlocal_model.nonlocal_block import NonLocalBlock
 from models.nonlocal_model.placement import block_positions
 from utils.errors import RunError
 
@@ -39,27 +36,6 @@ def test_every_row_has_a_configuration_and_every_configuration_a_row(tools):
         assert ("r101" in name) == (config.MODEL.depth == 101)
         assert ("i3d" in name) == (config.MODEL.video_arc_choice in (2, 4))
         assert ("128_frames" in name) == config.MODEL.use_affine == (not nonlocal_.use_bn)
-
-
-@pytest.mark.parametrize(("arc", "expected"), [(1, 27.4), (2, 36.2)])
-def test_multiply_adds_of_the_published_networks(tools, arc, expected):
-    model = NonLocalModel(arc)
-    model.eval()
-    with paddle.no_grad():
-        assert round(tools["ablation"].multiply_adds(model, paddle.zeros([1, 3, 8, 224, 224])) / 1e9, 1) == expected
-
-
-def test_multiply_adds_of_a_block_counted_by_hand(tools):
-    count = tools["ablation"].block_multiply_adds
-    # 4 frames of 6 x 6 positions, keys 3 x 3: N = 144, N' = 36; C = 8, d = 4
-    convolutions = 144 * 8 * 4 * 2 + 36 * 8 * 4 * 2
-    assert count(NonLocalBlock(8), 4, 6, 6) == convolutions + 2 * 144 * 36 * 4
-    assert count(NonLocalBlock(8, extent="space"), 4, 6, 6) == convolutions + 2 * 144 * 9 * 4
-    assert count(NonLocalBlock(8, group_frames=3), 4, 6, 6) == convolutions + 2 * (27 * 108 + 9 * 36) * 4
-    assert count(NonLocalBlock(8, extent="time"), 4, 6, 6) == 144 * 8 * 4 * 4 + 2 * 144 * 4 * 4
-    assert count(NonLocalBlock(8, instantiation="gaussian"), 4, 6, 6) == (144 + 36) * 8 * 4 + 144 * 36 * (8 + 4)
-    pairs = convolutions + 144 * 36 * 4 + (144 + 36) * 4
-    assert count(NonLocalBlock(8, instantiation="concatenation"), 4, 6, 6) == pairs
 
 
 def test_measured_accuracy_is_read_where_a_run_exists(tools, tmp_path):

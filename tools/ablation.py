@@ -76,21 +76,20 @@ def _measure(config_path: str, count_only: bool, clock: str) -> dict[str, Any]:
 
     from configs import load_config
     from models import build_model
+    from models.counts import multiply_adds, num_parameters
 
     config = load_config(config_path)
     model = build_model(config)
     model.eval()
-    # running statistics are buffers, a frozen norm's scale and shift are parameters all the same
-    running = ("._mean", "._variance")
-    facts = {"parameters": sum(p.size for n, p in model.named_parameters() if not n.endswith(running))}
+    facts = {"parameters": num_parameters(model)}
     if count_only:
         return facts
     from tools.benchmarks.block import CLOCKS, peak_starts_anew, resident_megabytes
 
     train = config.TRAIN
+    facts["multiply_adds"] = multiply_adds(model, train.video_length, train.crop_size, train.crop_size)
     clip = paddle.randn([1, 3, train.video_length, train.crop_size, train.crop_size])
     with paddle.no_grad():
-        facts["multiply_adds"] = multiply_adds(model, clip)
         is_counted, before = peak_starts_anew(), resident_megabytes("VmRSS")
         seconds = []
         for _ in range(3):
@@ -102,56 +101,6 @@ def _measure(config_path: str, count_only: bool, clock: str) -> dict[str, Any]:
         facts["peak_megabytes"] = resident_megabytes("VmHWM")
         facts["megabytes_before"] = before
     return facts
-
-
-def multiply_adds(model, clip) -> int:
-    """Multiply-adds of one forward pass of a clip [1, 3, T, H, W] by the formulas, cheap orders not counted as such."""
-    from models.layers import FramesConv
-    from models.nonlocal_model.nonlocal_block import NonLocalBlock
-
-    total, hooks = [0], []
-
-    def add_convolution(layer, inputs, output):
-        total[0] += output.size * layer.weight.size // layer.weight.shape[0]
-
-    for layer in model.sublayers():
-        if isinstance(layer, FramesConv):
-            hooks.append(layer.register_forward_post_hook(add_convolution))
-        elif isinstance(layer, NonLocalBlock):
-
-            def add_block(projection, inputs, output, block=layer):
-                total[0] += block_multiply_adds(block, *(inputs[0].shape[i] for i in (0, 2, 3)))
-
-            hooks.append(layer.out.register_forward_post_hook(add_block))
-    logits = model(clip)
-    for hook in hooks:
-        hook.remove()
-    return total[0] + logits.size * model.head.weight.shape[0]
-
-
-def block_multiply_adds(block, num_frames: int, height: int, width: int) -> int:
-    """Multiply-adds of one block on one clip of T x H x W positions, with every map in one piece."""
-    channels, inner = block.num_channels, block.inner_channels
-    positions = num_frames * height * width
-    halve = [max(side // 2, 1) if block.subsample else side for side in (height, width)]
-    keys_of_frame = halve[0] * halve[1]
-    num_keys = num_frames * keys_of_frame
-    group = min(block.group_frames or num_frames, num_frames)
-    sizes = [group] * (num_frames // group) + ([num_frames % group] if num_frames % group else [])
-    if block.extent == "space":
-        pairs = num_frames * height * width * keys_of_frame
-    elif block.extent == "time":
-        pairs = sum(size**2 for size in sizes) * height * width
-    else:
-        pairs = sum(size**2 for size in sizes) * height * width * keys_of_frame
-    projected = positions if block.pool_after_projection else num_keys
-    total = (positions + projected) * channels * inner + pairs * inner  # out, g, and the sum over j
-    if block.instantiation == "gaussian":
-        return total + pairs * channels
-    total += (positions + projected) * channels * inner  # theta, phi
-    if block.instantiation == "concatenation":
-        return total + (positions + num_keys) * inner
-    return total + pairs * inner
 
 
 def _accuracy(path: Path) -> dict[str, float]:

@@ -189,6 +189,40 @@ class NonLocalBlock(nn.Layer):
         fold(self, for_volumes)  # the pool
         return VolumeNonLocalBlock(self, is_direct) if volumes else self
 
+    def multiply_adds(self, inputs, output) -> int:
+        """Of one call (see `models.counts`), with every map of pairs in one piece and no cheaper order of products."""
+        x, num_frames = inputs[0], inputs[1] if len(inputs) > 1 else None
+        if num_frames is None:  # [N, C, T, H, W], images or sequences
+            sides = (1, 1, *x.shape[2:])[-3:]
+            num_clips, (num_frames, height, width) = x.shape[0], sides
+        else:
+            num_clips, (height, width) = x.shape[0] // num_frames, x.shape[2:]
+        return num_clips * self.multiply_adds_of_clip(num_frames, height, width)
+
+    def multiply_adds_of_clip(self, num_frames: int, height: int, width: int) -> int:
+        """Multiply-adds of one clip of T x H x W positions."""
+        channels, inner = self.num_channels, self.inner_channels
+        positions = num_frames * height * width
+        halve = [max(side // 2, 1) if self.subsample else side for side in (height, width)]
+        keys_of_frame = halve[0] * halve[1]
+        num_keys = num_frames * keys_of_frame
+        group = min(self.group_frames or num_frames, num_frames)
+        sizes = [group] * (num_frames // group) + ([num_frames % group] if num_frames % group else [])
+        if self.extent == "space":
+            pairs = num_frames * height * width * keys_of_frame
+        elif self.extent == "time":
+            pairs = sum(size**2 for size in sizes) * height * width
+        else:
+            pairs = sum(size**2 for size in sizes) * height * width * keys_of_frame
+        projected = positions if self.pool_after_projection else num_keys
+        total = (positions + projected) * channels * inner + pairs * inner  # out, g, and the sum over j
+        if self.instantiation == "gaussian":
+            return total + pairs * channels
+        total += (positions + projected) * channels * inner  # theta, phi
+        if self.instantiation == "concatenation":
+            return total + (positions + num_keys) * inner
+        return total + pairs * inner
+
     def project(self, x):
         """x [N*T, C, H, W] -> theta [N*T, d, HW], phi [N*T, d, H'W'], g [N*T, e, H'W'].
 

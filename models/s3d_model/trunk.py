@@ -55,6 +55,11 @@ class Gate(nn.Layer):
         """Means [N, C] -> factors [N, C] in 0..1."""
         return F.sigmoid(F.linear(mean, self.weight, self.bias))
 
+    def multiply_adds(self, inputs, output) -> int:
+        """Of the means' product (see `models.counts`)."""
+        num_clips = inputs[0].shape[0] // inputs[1] if inputs[0].ndim == 4 else inputs[0].shape[0]
+        return num_clips * int(np.prod(self.weight.shape))
+
 
 def truncated_normal(std: float) -> nn.initializer.Initializer:
     """A normal distribution of deviation `std`, values beyond 2 std drawn again."""

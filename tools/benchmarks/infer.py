@@ -23,7 +23,6 @@ from pathlib import Path
 import numpy as np
 
 from configs import load_config
-from tools.ablation import multiply_adds
 from tools.benchmarks.backends import add_backends_flag
 from tools.benchmarks.harness import TorchNetwork, add_torch_flag, alternate, report
 from utils.cli import positive_int
@@ -40,7 +39,7 @@ PRECISIONS = ("float32", "bfloat16")
 def main(argv: list[str]) -> None:
     args = _parse(argv)
     prepare_environment()
-    import paddle
+    from models.counts import multiply_adds
 
     results: dict[str, dict[str, list[float]]] = {}
     rates: dict[str, dict[str, float]] = {}
@@ -53,8 +52,7 @@ def main(argv: list[str]) -> None:
                 sides, reasons = sides_of(args, arc, size, network)
                 refused.update(reasons)
                 results[case] = alternate(sides, args.repeats)
-                clips = paddle.zeros([1, 3, 8, size, size])
-                rates[case] = rates_of(results[case], 2 * multiply_adds(network[1], clips))
+                rates[case] = rates_of(results[case], 2 * multiply_adds(network[1], 8, size, size))
     for name, reason in refused.items():
         print(f"not measured: {name}: {reason}")
     print_rates(rates)
