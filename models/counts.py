@@ -7,7 +7,9 @@ A layer that is none of Paddle's or ours says its own count by a method
 
     multiply_adds(inputs, output) -> int     of one call: its positional arguments, its output; tensors of known shapes
 
-which stands for its sublayers, too.
+which stands for its sublayers, too. One that takes long to trace may have a method
+
+    output_like(*inputs) -> tensor           of the shape of its output; called in place of its forward
 """
 
 from __future__ import annotations
@@ -19,12 +21,13 @@ from typing import TYPE_CHECKING, Any
 import paddle
 from paddle import nn
 
-from models.layers import FramesConv
+from models.layers import FramesConv, FrozenAffine
 
 if TYPE_CHECKING:
     from models.recognizer import Recognizer
 
 CONVOLUTIONS = (FramesConv, nn.Conv1D, nn.Conv2D, nn.Conv3D)
+NORMS = (nn.BatchNorm1D, nn.BatchNorm2D, nn.BatchNorm3D, FrozenAffine)
 STATISTICS = ("._mean", "._variance")  # of batch norms, which Paddle keeps among the parameters
 
 
@@ -51,11 +54,14 @@ def multiply_adds_by_layer(model: Recognizer, num_frames: int, height: int, widt
     Raises UserError for clips that the network does not take.
     """
     counts: dict[str, int] = {}
-    hooks = []
+    hooks, replaced = [], []
 
     def watch(layer: nn.Layer, prefix: str) -> None:
         for name, child in layer.named_children():
             path = f"{prefix}{name}"
+            if isinstance(child, NORMS) or hasattr(child, "output_like"):
+                child.forward = getattr(child, "output_like", _same)
+                replaced.append((child, child._parameters))
             count = _counter_of(child)
             if count is None:
                 watch(child, f"{path}.")
@@ -69,11 +75,16 @@ def multiply_adds_by_layer(model: Recognizer, num_frames: int, height: int, widt
     was_training = model.training
     model.eval()
     watch(model, "")
+    for layer, _ in replaced:
+        layer._parameters = {}  # which a trace would take up one by one
     try:
         _trace(model, [1, model.in_channels, num_frames, height, width])
     finally:
         for hook in hooks:
             hook.remove()
+        for layer, parameters in replaced:
+            del layer.forward
+            layer._parameters = parameters
         model.train(was_training)
     return counts
 
@@ -84,10 +95,16 @@ def _counter_of(layer: nn.Layer) -> Any:
         return layer.multiply_adds
     weight = getattr(layer, "weight", None)
     if isinstance(layer, CONVOLUTIONS):
-        return lambda inputs, output: math.prod(output.shape) * math.prod(weight.shape[1:])
+        per_value = math.prod(weight.shape[1:])
+        return lambda inputs, output: math.prod(output.shape) * per_value
     if isinstance(layer, nn.Linear):
         return lambda inputs, output: math.prod(output.shape) * weight.shape[0]
     return None
+
+
+def _same(x):
+    """A norm, whose output has the shape of its input."""
+    return x
 
 
 class _AllStages(nn.Layer):

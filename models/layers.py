@@ -92,6 +92,12 @@ class Window(nn.Layer):
         sizes = zip(self.kernel[1:], self.stride[1:], x.shape[-2:])
         return [padding_of(self.padding, axis, *values) for axis, values in enumerate(sizes, 1)]
 
+    def _out_shape(self, x, num_frames: int, frame_padding: tuple[int, int] | None) -> list[int]:
+        """[N*T', H', W'] of the output for x [N*T, C, H, W]."""
+        axes = zip(self.kernel[1:], self.stride[1:], x.shape[2:], self._space_padding(x))
+        sides = [(size + sum(padding) - kernel) // stride + 1 for kernel, stride, size, padding in axes]
+        return [x.shape[0] // num_frames * self.out_frames(num_frames, frame_padding), *sides]
+
     def _volume_padding(self, x, frame_padding: tuple[int, int] | None) -> list[tuple[int, int]]:
         """(before, after) of frames, height and width of x [N, C, T, H, W]."""
         return [self.frame_padding(x.shape[2]) if frame_padding is None else frame_padding, *self._space_padding(x)]
@@ -144,6 +150,11 @@ class FramesConv(Window):
         if self.groups != 1:
             raise UserError("a convolution over several frames cannot have groups")
         return (self._project_then_add if self.adds_taps else self._stack_then_convolve)(x, num_frames, padding)
+
+    def output_like(self, x, num_frames: int, frame_padding: tuple[int, int] | None = None):
+        """Zeros of the shape of `forward`'s output."""
+        frames, *sides = self._out_shape(x, num_frames, frame_padding)
+        return paddle.zeros([frames, self.out_channels, *sides])
 
     def flat_weight(self):
         """The 2-D convolution's weight: [kT * out, in, kH, kW] where taps are added, else [out, kT * in, kH, kW]."""
@@ -276,6 +287,11 @@ class MaxPool(Window):
             tap = frames_between(dealt[k % stride], k // stride, k // stride + out_frames, -(-length // stride))
             pooled = tap if pooled is None else paddle.maximum(pooled, tap)
         return pooled.flatten(0, 1)
+
+    def output_like(self, x, num_frames: int, frame_padding: tuple[int, int] | None = None):
+        """Zeros of the shape of `forward`'s output."""
+        frames, *sides = self._out_shape(x, num_frames, frame_padding)
+        return paddle.zeros([frames, x.shape[1], *sides])
 
     def folded(self, volumes: bool) -> nn.Layer:
         return VolumeMaxPool(self.kernel, self.stride, self.padding) if volumes else self

@@ -7,22 +7,55 @@ import pytest
 from models import NonLocalModel, S3DModel
 from models.counts import multiply_adds, multiply_adds_by_layer, num_parameters
 from models.nonlocal_model.nonlocal_block import NonLocalBlock
+from tests.test_models_s3d import TABLES, heavy_forms
 from tests.toy_network import ToyOptions, build
 from utils.errors import UserError
 
+NETWORKS = {  # of the tables: architecture and options
+    "i3d": ("i3d_inception", {}),
+    "i2d": ("i2d", {}),
+    "s3d": ("s3d", {}),
+    "s3d_torchvision": ("s3d", {"padding": "symmetric"}),
+    "s3dg": ("s3d_g", {}),
+    "s3dg_slim": ("s3d_g_slim", {}),
+    "s3dg_howto100m": ("s3d_g_howto100m", {}),
+    "fast_s3d": ("fast_s3d", {}),
+}
 
-@pytest.mark.parametrize(
-    ("arch", "kept", "with_statistics", "at_250_frames"),
-    [
-        ("i2d", 6_009_904, 6_024_464, 144_451_789_824),
-        ("s3d_g", 9_539_376, 9_560_592, 281_411_913_472),
-        ("i3d_inception", 12_697_264, 12_711_824, 434_945_842_176),
-    ],
-)
-def test_counts_of_inception_trunks_are_those_of_their_layer_tables(arch, kept, with_statistics, at_250_frames):
-    model = S3DModel(arch)
-    assert (num_parameters(model), num_parameters(model, statistics=True)) == (kept, with_statistics)
-    assert multiply_adds(model, 250, 224, 224) == at_250_frames
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_counts_of_inception_trunks_are_those_of_the_tables_at_every_size(name):
+    arch, options = NETWORKS[name]
+    expected = TABLES["networks"][name]
+    with paddle.LazyGuard():
+        model = S3DModel(arch, **options)
+    assert num_parameters(model) == expected["trainable"]
+    assert num_parameters(model, statistics=True) == expected["with_statistics"]
+    for size, count in expected["by_size"].items():
+        if (name, size) == ("s3d_torchvision", "250x224x224"):
+            # 250 -> 125 -> 63 frames; pool_5a without padding drops the last, where the table's count has 32 frames
+            rows = [row for row in expected["layers"] if row["name"].startswith(("mixed_5", "head"))]
+            count -= sum(row["macs"] // (7 if row["name"] == "head" else 8) for row in rows)
+        assert multiply_adds(model, *map(int, size.split("x"))) == count, size
+
+
+def test_counts_of_all_heavy_forms_are_those_of_the_tables():
+    forms = list(heavy_forms())
+    assert len(forms) == 48 and set(TABLES["networks"]) == set(NETWORKS)
+    for name, arch, borders in forms:
+        with paddle.LazyGuard():
+            model = S3DModel(arch, **borders)
+        expected = TABLES["heavy"][name]
+        assert (num_parameters(model), multiply_adds(model, 64, 224, 224)) == (
+            expected["trainable"], expected["macs"]
+        ), name  # fmt: skip
+
+
+def test_counts_by_layer_are_those_of_the_tables():
+    counts = multiply_adds_by_layer(S3DModel("s3d_g"), 64, 224, 224)
+    expected = {row["name"]: row["macs"] for row in TABLES["networks"]["s3dg"]["layers"] if row["macs"]}
+    assert sorted(counts.values()) == sorted(expected.values()) and len(counts) == len(expected)
+    assert counts["conv_1a.spatial"] == 7_552_892_928 and counts["head"] == 7 * 1024 * 400
 
 
 @pytest.mark.parametrize(("arc", "expected"), [(1, 27.4), (2, 36.2)])

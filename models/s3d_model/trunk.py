@@ -45,6 +45,7 @@ class Gate(nn.Layer):
     def __init__(self, num_channels: int, has_bias: bool, init_std: float | None):
         super().__init__()
         initializer = truncated_normal(init_std) if init_std else nn.initializer.XavierNormal()
+        self.num_channels = num_channels
         self.weight = self.create_parameter([num_channels, num_channels], default_initializer=initializer)
         self.bias = self.create_parameter([num_channels], is_bias=True) if has_bias else None
 
@@ -55,10 +56,14 @@ class Gate(nn.Layer):
         """Means [N, C] -> factors [N, C] in 0..1."""
         return F.sigmoid(F.linear(mean, self.weight, self.bias))
 
+    def output_like(self, x, num_frames: int):
+        """Something of the shape of `forward`'s output."""
+        return x
+
     def multiply_adds(self, inputs, output) -> int:
         """Of the means' product (see `models.counts`)."""
         num_clips = inputs[0].shape[0] // inputs[1] if inputs[0].ndim == 4 else inputs[0].shape[0]
-        return num_clips * int(np.prod(self.weight.shape))
+        return num_clips * self.num_channels**2
 
 
 def truncated_normal(std: float) -> nn.initializer.Initializer:
