@@ -97,6 +97,13 @@ def check_consistency(config: Config, source: str) -> None:
         _check_scales(name, getattr(config, name), source)
     if len(config.INPUT.scales) != 2 or config.INPUT.scales[0] > config.INPUT.scales[1]:
         raise UserError(f"{source}: INPUT.scales is [smallest, largest] short side, not {config.INPUT.scales}")
+    if config.TRAIN.mirror in ("swap", "skip"):
+        for name in ("TEST", "INFER"):
+            if getattr(config, name).use_multi_crop == 2:
+                raise UserError(
+                    f"{source}: {name}.use_multi_crop 2 adds mirrored views, whose left and right are other classes "
+                    f"(TRAIN.mirror {config.TRAIN.mirror}); set it to 1"
+                )
     for name, values in (("mean", config.INPUT.mean), ("std", config.INPUT.std)):
         if len(values) != config.INPUT.channels:
             raise UserError(
@@ -381,6 +388,10 @@ def _checked(value: Any, kind: Any, limits: Any, where: str) -> Any:
             return None
         kind = arguments[0]
     arguments = typing.get_args(kind)
+    if typing.get_origin(kind) is typing.Union:  # of types that `choices` lists values of
+        if not any(type(value) is type(choice) and value == choice for choice in limits["choices"]):
+            raise UserError(f"{where}: {_shown(value)} is none of {', '.join(map(str, limits['choices']))}")
+        return value
     if typing.get_origin(kind) is dict:
         if not isinstance(value, dict):
             raise UserError(f"{where}: expected dict, found {type(value).__name__} {_shown(value)}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from utils.files import CHECKPOINT_DIR
 
@@ -111,6 +111,9 @@ class Input:
         "side and crop_size",
         low=16,
     )
+    keep_aspect_ratio: bool = key(
+        True, "False: frames become squares of side `scales`, whatever their shape; TRAIN, VALID, TEST and INFER alike"
+    )
     channels: int = key(3, "channels of a clip: 3 for RGB", low=1, high=1024)
     mean: list[float] = key([114.75] * 3, "subtracted, per channel (one number: all channels)", may_be_scalar=True)
     std: list[float] = key([57.375] * 3, "the difference is divided by it, per channel", low=1e-6, may_be_scalar=True)
@@ -181,7 +184,12 @@ class Train:
     sample_rate: int = key(8, "frames between two sampled frames", low=1)
     video_length: int = key(8, "frames of a clip", low=1)
     jitter_scales: list[int] = key([256, 320], "range of the short side, pixels, both ends included", low=16)
-    mirror: bool = key(True, "mirror half of the clips; False where left and right are the label")
+    mirror: Union[bool, str] = key(
+        True,
+        "mirror half of the clips; swap: the label of a mirrored clip of Something-Something changes left for right; "
+        "skip: clips of such classes are never mirrored; False where left and right are the label",
+        choices=(True, False, "swap", "skip"),
+    )
     learning_rate: float = key(0.01, "first learning rate", low=0.0)
     learning_rate_decay: float = key(0.1, "factor of the learning rate between two phases", low=0.0)
     step_sizes: list[int] = key([150000, 150000, 100000], "lengths of the phases in iterations", low=1)

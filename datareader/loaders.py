@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ import numpy as np
 
 from datareader import transforms
 from datareader.lists import Sample, VideoItem
+from datareader.mirroring import MirrorRule, mirror_rule
 from datareader.requests import RGB, CentreClip, ClipSettings, ReaderSettings, Source, TrainingClip, ViewFrames
 from datareader.transforms import TransformParameters
 from datareader.video import Limits, VideoError
@@ -107,12 +108,14 @@ class Loader:
         return self.items[video_id].sources[self.source.name]
 
 
-def clip_settings(section, name: str, mirror: bool = False) -> ClipSettings:
+def clip_settings(config: Config, name: str, mirror: bool = False) -> ClipSettings:
     """The clips of a section of the configuration. Raises UserError for a crop that does not fit."""
+    section = getattr(config, name)
     scales = tuple(section.jitter_scales)
     if scales[0] < section.crop_size:
         raise UserError(f"{name}.crop_size {section.crop_size} is larger than {name}.jitter_scales {list(scales)}")
-    return ClipSettings(section.video_length, section.sample_rate, scales, section.crop_size, mirror)
+    keep = config.INPUT.keep_aspect_ratio
+    return ClipSettings(section.video_length, section.sample_rate, scales, section.crop_size, mirror, keep)
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,9 @@ class _Slot:
         """Write a clip, uint8 [T, S, S, C], and what belongs to it."""
         batch, place, item = self.batch, self.place, self.loader.items[video_id]
         transforms.normalise(frames, self.loader.mean, self.loader.std, batch.clips[place])
-        batch.label[place], batch.video_id[place], batch.labels[place] = item.label, video_id, item.labels
+        rule, mirrored = self.loader.mirror_rule, transform.mirrored
+        (batch.label[place],) = rule.seen_as((item.label,), mirrored)
+        batch.labels[place], batch.video_id[place] = rule.seen_as(item.labels, mirrored), video_id
         batch.samples[place], batch.transforms[place] = item, transform
 
 
@@ -142,6 +147,7 @@ class _BatchLoader(Loader):
 
     clip: ClipSettings
     batch_size: int
+    mirror_rule = MirrorRule()
 
     def _fill(self, reader, slot: _Slot) -> list[Failure]:
         """Read the slot's clip, or leave the slot empty; returns the videos that could not be read."""
@@ -186,7 +192,8 @@ class TrainLoader(_BatchLoader):
     """Random clips of TRAIN, one pass over the shuffled videos at a time; `set_position` chooses the epoch and the
     first batch of it. Each of `world_size` processes gets TRAIN.batch_size / world_size clips a step.
 
-    seed: with the epoch it fixes the order; with epoch and video, everything random about a clip.
+    seed: with the epoch it fixes the order; with epoch and video, everything random about a clip. TRAIN.mirror swap or
+    skip: what mirroring does to labels that say left or right (datareader.mirroring).
     num_workers, source: see Loader. Raises UserError for an empty list, a batch size that the processes do not divide,
     a crop that does not fit.
     """
@@ -206,7 +213,8 @@ class TrainLoader(_BatchLoader):
             raise UserError(f"TRAIN.batch_size {config.TRAIN.batch_size} is no multiple of the {world_size} processes")
         super().__init__(config, config.TRAIN, items, num_workers, source)
         self.rank, self.world_size = rank, world_size
-        self.clip = clip_settings(config.TRAIN, "TRAIN", config.TRAIN.mirror)
+        self.clip = clip_settings(config, "TRAIN", bool(config.TRAIN.mirror))
+        self.mirror_rule = mirror_rule(config)
         self.batch_size = config.TRAIN.batch_size // world_size
         self.seed, self.epoch, self.first_batch = seed, 0, 0
 
@@ -243,7 +251,10 @@ class TrainLoader(_BatchLoader):
             if attempt:
                 distance = distance or int(np.random.default_rng((*key, 1)).integers(1, n))
                 candidate = (slot.video_id + 1 + (distance + attempt - 2) % (n - 1)) % n
-            request = TrainingClip(self.path_of(candidate), key, self.clip, self.reader, self.source)
+            clip = self.clip
+            if not self.mirror_rule.may_mirror((self.items[candidate].label, *self.items[candidate].labels)):
+                clip = replace(clip, mirror=False)
+            request = TrainingClip(self.path_of(candidate), key, clip, self.reader, self.source)
             try:
                 frames, detail = reader.run(request)
             except VideoError as error:
@@ -275,7 +286,7 @@ class ValidLoader(_BatchLoader):
         source: Source = RGB,
     ):
         super().__init__(config, config.VALID, items, num_workers, source)
-        self.clip = clip_settings(config.VALID, "VALID")
+        self.clip = clip_settings(config, "VALID")
         self.batch_size = max(1, config.VALID.batch_size // world_size)
         self.ids = np.arange(rank, len(self.items), world_size)
 
@@ -328,7 +339,7 @@ class ViewLoader(Loader):
             raise UserError(f"the views of section {section!r}: only TEST and INFER have views")
         settings = getattr(config, section)
         super().__init__(config, settings, items, num_workers, source)
-        self.clip = clip_settings(settings, section)
+        self.clip = clip_settings(config, section)
         if views in (None, "whole") and settings.num_test_clips % 3:
             raise UserError(f"{section}.num_test_clips {settings.num_test_clips} is no multiple of 3 (three crops)")
         num_clips = settings.num_test_clips // 3
@@ -356,7 +367,14 @@ class ViewLoader(Loader):
     def _read(self, video_id: int, reader) -> VideoViews | Failure:
         path, item, clip, num_clips = self.path_of(video_id), self.items[video_id], self.clip, self.protocol.num_clips
         request = ViewFrames(
-            path, num_clips, clip.clip_length, clip.frame_stride, clip.scales[0], self.reader, self.source
+            path,
+            num_clips,
+            clip.clip_length,
+            clip.frame_stride,
+            clip.scales[0],
+            self.reader,
+            self.source,
+            clip.keep_aspect_ratio,
         )
         try:
             frames, reading = reader.run(request)

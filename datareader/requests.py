@@ -34,13 +34,15 @@ class ReaderSettings:
 
 @dataclass(frozen=True)
 class ClipSettings:
-    """A clip's length in frames, the stride between them, the range of the short side and the crop's side in pixels."""
+    """A clip's length in frames, the stride between them, the range of the short side and the crop's side in pixels;
+    whether it may be mirrored; whether frames keep their aspect ratio or become squares of the short side."""
 
     clip_length: int
     frame_stride: int
     scales: tuple[int, int]
     crop_px: int
     mirror: bool = True
+    keep_aspect_ratio: bool = True
 
 
 class Source(Protocol):
@@ -94,7 +96,9 @@ class TrainingClip:
         rng = np.random.default_rng(self.key)
         sampler = sampling.ClipSampler(self.clip.clip_length, self.clip.frame_stride, "random")
         place = sampling.RandomPlace(sampler, int(rng.integers(2**62)))
-        drawn = transforms.RandomTransform(self.clip.scales, self.clip.crop_px, self.clip.mirror).draw(rng)
+        clip = self.clip
+        transform = transforms.RandomTransform(clip.scales, clip.crop_px, clip.mirror, clip.keep_aspect_ratio)
+        drawn = transform.draw(rng)
         return _read_clip(self, place.indices, drawn)
 
 
@@ -109,8 +113,9 @@ class CentreClip:
 
     def read(self) -> tuple[np.ndarray, ClipDetail]:
         """uint8 [T, S, S, C]."""
-        sampler = sampling.ClipSampler(self.clip.clip_length, self.clip.frame_stride, "centre")
-        drawn = transforms.CentreTransform(self.clip.scales[0], self.clip.crop_px).draw()
+        clip = self.clip
+        sampler = sampling.ClipSampler(clip.clip_length, clip.frame_stride, "centre")
+        drawn = transforms.CentreTransform(clip.scales[0], clip.crop_px, clip.keep_aspect_ratio).draw()
         return _read_clip(self, sampler, drawn)
 
 
@@ -135,28 +140,34 @@ class _FrameCutter:
         height, width = frame.shape[:2]
         used = self.parameters
         if used is None or (used.source_height, used.source_width) != (height, width):
-            check_elongation(self.path, height, width, self.drawn.short_side, self.max_pixels)
+            if self.drawn.keep_aspect_ratio:
+                check_elongation(self.path, height, width, self.drawn.short_side, self.max_pixels)
             used = self.parameters = self.drawn.parameters(height, width)
         return used.apply(frame)
 
 
 @dataclass(frozen=True)
 class ShortSide:
-    """Resizes each frame of a video to a short side in pixels. It can be compared, which a bound method cannot."""
+    """Resizes each frame of a video to a short side in pixels, or to a square of it. It can be compared, which a bound
+    method cannot."""
 
     path: str
     short_side: int
     max_pixels: int
+    keep_aspect_ratio: bool = True
 
     def __call__(self, frame: np.ndarray) -> np.ndarray:
         """uint8 [H, W, C] -> [h, w, C]."""
-        check_elongation(self.path, frame.shape[0], frame.shape[1], self.short_side, self.max_pixels)
-        return transforms.resize_frame(frame, self.short_side)
+        height, width = frame.shape[:2]
+        if self.keep_aspect_ratio:
+            check_elongation(self.path, height, width, self.short_side, self.max_pixels)
+        size = transforms.scaled_size(height, width, self.short_side, self.keep_aspect_ratio)
+        return transforms.resize_frame(frame, *size)
 
 
 def check_elongation(path: str, height: int, width: int, short_side: int, max_pixels: int) -> None:
     """Raise VideoError when scaling the short side would make a frame of more than max_pixels (1 px high, say)."""
-    scaled_height, scaled_width = transforms.short_side_size(height, width, short_side)
+    scaled_height, scaled_width = transforms.scaled_size(height, width, short_side)
     if scaled_height * scaled_width > max_pixels:
         size = f"{scaled_width}x{scaled_height}"
         raise VideoError(path, f"{width}x{height} px scaled to a short side of {short_side} px would be {size}")
@@ -164,7 +175,8 @@ def check_elongation(path: str, height: int, width: int, short_side: int, max_pi
 
 @dataclass(frozen=True)
 class ViewFrames:
-    """The frames that the test clips of a video need, each once, resized to the short side but not cropped."""
+    """The frames that the test clips of a video need, each once, resized to the short side (keep_aspect_ratio False: to
+    a square of it) but not cropped."""
 
     path: str
     num_clips: int
@@ -173,11 +185,12 @@ class ViewFrames:
     short_side: int
     reader: ReaderSettings
     source: Source = RGB
+    keep_aspect_ratio: bool = True
 
     def read(self) -> tuple[np.ndarray, Reading]:
         """uint8 [U, h, w, C], and the reading without its frames (indices are [num_clips, clip_length])."""
         places = sampling.UniformPlaces(self.num_clips, self.clip_length, self.frame_stride)
-        resizer = ShortSide(self.path, self.short_side, self.reader.limits.max_pixels)
+        resizer = ShortSide(self.path, self.short_side, self.reader.limits.max_pixels, self.keep_aspect_ratio)
         reading = self.source.read(self.path, places.indices, self.reader, resizer)
         empty = np.empty((0, 0, 0, reading.frames.shape[-1]), np.uint8)
         return reading.frames, Reading(empty, reading.numbers, reading.indices, reading.num_frames, reading.warning)
@@ -214,8 +227,8 @@ class NextFrames:
     """`count` of the selected frames from the one at place `first` on. The process continues where the last request
     ended, or starts again.
 
-    short_side: that the frames are resized to, None: as they are. size: (height, width) of the result, None: as the
-    first frame gives it.
+    short_side: that the frames are resized to, None: as they are; keep_aspect_ratio False: to a square of it. size:
+    (height, width) of the result, None: as the first frame gives it.
     """
 
     path: str
@@ -225,12 +238,13 @@ class NextFrames:
     count: int
     short_side: int | None
     size: tuple[int, int] | None
+    keep_aspect_ratio: bool = True
 
     def read(self) -> tuple[np.ndarray, Damage]:
         """uint8 [count, h, w, 3]."""
         limits, prepare = self.reader.limits, None
         if self.short_side is not None:
-            prepare = ShortSide(self.path, self.short_side, limits.max_pixels)
+            prepare = ShortSide(self.path, self.short_side, limits.max_pixels, self.keep_aspect_ratio)
         return decoding.next_frames(self.path, limits, self.selection, self.first, self.count, prepare, self.size)
 
 

@@ -16,15 +16,19 @@ import numpy as np
 from utils.errors import UserError
 
 
-def short_side_size(height: int, width: int, short_side: int) -> tuple[int, int]:
-    """(height, width) after scaling so that the shorter one is `short_side` px; the other is rounded, at least that."""
+def scaled_size(height: int, width: int, short_side: int, keep_aspect_ratio: bool = True) -> tuple[int, int]:
+    """(height, width) after scaling so that the shorter one is `short_side` px; the other is rounded, at least that.
+
+    keep_aspect_ratio: False gives a square of `short_side` px.
+    """
+    if not keep_aspect_ratio:
+        return short_side, short_side
     ratio = short_side / min(height, width)
     return max(short_side, round(height * ratio)), max(short_side, round(width * ratio))
 
 
-def resize_frame(frame: np.ndarray, short_side: int) -> np.ndarray:
-    """Bilinear (OpenCV's INTER_LINEAR, pixel centres aligned, uint8 arithmetic) to `short_side`: [H, W, C] -> same."""
-    height, width = short_side_size(frame.shape[0], frame.shape[1], short_side)
+def resize_frame(frame: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Bilinear (OpenCV's INTER_LINEAR, pixel centres aligned, uint8 arithmetic): [H, W, C] -> [height, width, C]."""
     if (height, width) == frame.shape[:2]:
         return frame
     resized = cv2.resize(frame, (width, height), interpolation=cv2.INTER_LINEAR)
@@ -32,8 +36,9 @@ def resize_frame(frame: np.ndarray, short_side: int) -> np.ndarray:
 
 
 def resize_short_side(frames: np.ndarray, short_side: int) -> np.ndarray:
-    """`resize_frame` for each of [T, H, W, C]."""
-    return np.stack([resize_frame(frame, short_side) for frame in frames])
+    """Each of [T, H, W, C] resized so that its shorter side is `short_side` px."""
+    size = scaled_size(frames.shape[1], frames.shape[2], short_side)
+    return np.stack([resize_frame(frame, *size) for frame in frames])
 
 
 def random_short_side(scales: Sequence[int], rng: np.random.Generator) -> int:
@@ -59,7 +64,7 @@ def centre_offset(height: int, width: int, crop_px: int) -> tuple[int, int]:
 
 def spread_offsets(height: int, width: int, crop_px: int, num_crops: int) -> list[tuple[int, int]]:
     """(top, left) of `num_crops` crops spread evenly along the longer side, from its start to its end, and centred on
-    the other; one crop is the centre one. A square frame gives equal crops."""
+    the other; one crop is the centre one. In a square they are spread along the width."""
     top, left = centre_offset(height, width, crop_px)
     if num_crops == 1:
         return [(top, left)]
@@ -131,7 +136,7 @@ class TransformParameters:
 
     def apply(self, frame: np.ndarray) -> np.ndarray:
         """uint8 [source_height, source_width, C] -> [crop_px, crop_px, C]."""
-        frame = resize_frame(frame, min(self.height, self.width))
+        frame = resize_frame(frame, self.height, self.width)
         return crop(frame, (self.top, self.left), self.crop_px, self.crop_px, self.mirrored)
 
     def map_boxes(self, boxes: np.ndarray) -> np.ndarray:
@@ -147,16 +152,17 @@ class TransformParameters:
 @dataclass(frozen=True)
 class DrawnTransform:
     """A transform whose random choices are made: short side and mirror here, the place of the crop by `seed` (None: the
-    centre) once the size of the frames is known."""
+    centre) once the size of the frames is known. keep_aspect_ratio: as `scaled_size` has it."""
 
     short_side: int
     crop_px: int
     mirrored: bool = False
     seed: int | None = None
+    keep_aspect_ratio: bool = True
 
     def parameters(self, source_height: int, source_width: int) -> TransformParameters:
         """The same for the same size, however often it is called."""
-        height, width = short_side_size(source_height, source_width, self.short_side)
+        height, width = scaled_size(source_height, source_width, self.short_side, self.keep_aspect_ratio)
         if self.seed is None:
             top, left = centre_offset(height, width, self.crop_px)
         else:
@@ -180,17 +186,20 @@ class Transform:
 
 @dataclass(frozen=True)
 class RandomTransform(Transform):
-    """Short side uniform in `scales`, mirrored with probability 1/2 where `mirror` allows it, crop anywhere."""
+    """Short side uniform in `scales` (without the aspect ratio: side of a square), mirrored with probability 1/2 where
+    `mirror` allows it, crop anywhere."""
 
     scales: tuple[int, int]
     crop_px: int
     mirror: bool = True
+    keep_aspect_ratio: bool = True
 
     def draw(self, rng: np.random.Generator | None) -> DrawnTransform:
         assert rng is not None, "a random transform needs a generator"
         short_side = random_short_side(self.scales, rng)
         mirrored = bool(rng.random() < 0.5) and self.mirror
-        return DrawnTransform(short_side, self.crop_px, mirrored, int(rng.integers(2**62)))
+        seed = int(rng.integers(2**62))
+        return DrawnTransform(short_side, self.crop_px, mirrored, seed, self.keep_aspect_ratio)
 
 
 @dataclass(frozen=True)
@@ -199,6 +208,7 @@ class CentreTransform(Transform):
 
     short_side: int
     crop_px: int
+    keep_aspect_ratio: bool = True
 
     def draw(self, rng: np.random.Generator | None = None) -> DrawnTransform:
-        return DrawnTransform(self.short_side, self.crop_px)
+        return DrawnTransform(self.short_side, self.crop_px, keep_aspect_ratio=self.keep_aspect_ratio)

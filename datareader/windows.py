@@ -81,23 +81,33 @@ def stream_frames(
     timeline: Timeline,
     numbers: np.ndarray,
     short_side: int | None = None,
+    keep_aspect_ratio: bool = True,
 ) -> Iterator[tuple[np.ndarray, np.ndarray, Damage]]:
     """Pieces of a video: (numbers int64 [n], frames uint8 [n, h, w, 3] upright, damage so far), in order.
 
-    pool: of one process, which reads a piece ahead. numbers: ascending. short_side: as NextFrames has it.
+    pool: of one process, which reads a piece ahead. numbers: ascending. short_side, keep_aspect_ratio: as
+    NextFrames has them.
     A lost frame of a damaged file repeats the one before. Raises VideoError where the reading ends early, and at the
     end when more than nine tenths were lost.
     """
-    return _FrameStream(
-        pool, path, reader, FrameSelection.of(numbers, timeline.num_frames), numbers, short_side
-    ).pieces()
+    selection = FrameSelection.of(numbers, timeline.num_frames)
+    return _FrameStream(pool, path, reader, selection, numbers, short_side, keep_aspect_ratio).pieces()
 
 
 class _FrameStream:
     """One pass over the selected frames of a video."""
 
-    def __init__(self, pool, path, reader, selection: FrameSelection, numbers: np.ndarray, short_side: int | None):
-        self.pool, self.path, self.reader = pool, path, reader
+    def __init__(
+        self,
+        pool,
+        path,
+        reader,
+        selection: FrameSelection,
+        numbers: np.ndarray,
+        short_side: int | None,
+        keep_aspect_ratio: bool,
+    ):
+        self.pool, self.path, self.reader, self.keep_aspect_ratio = pool, path, reader, keep_aspect_ratio
         self.selection, self.numbers, self.short_side = selection, numbers, short_side
         self.damage = Damage()
         self.waiting: deque[tuple[int, Future]] = deque()
@@ -126,7 +136,9 @@ class _FrameStream:
     def _ask(self, first: int, count: int, size: tuple[int, int] | None) -> None:
         limits = limits_for(self.reader.limits, int(self.numbers[first + count - 1]))
         reader = replace(self.reader, limits=limits)
-        request = NextFrames(self.path, reader, self.selection, first, count, self.short_side, size)
+        request = NextFrames(
+            self.path, reader, self.selection, first, count, self.short_side, size, self.keep_aspect_ratio
+        )
         self.waiting.append((first, self.pool.submit(_Answer(request).owned)))
 
     def _next(self) -> tuple[np.ndarray, np.ndarray, Damage]:
@@ -223,8 +235,9 @@ class VideoWindows:
 
     def _pieces(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         numbers, reader = self.numbers(), self.loader.reader
-        pool, short_side = self.loader.pool, self.clip.scales[0]
-        for some, frames, damage in stream_frames(pool, self.path, reader, self.timeline, numbers, short_side):
+        pool, clip = self.loader.pool, self.clip
+        stream = stream_frames(pool, self.path, reader, self.timeline, numbers, clip.scales[0], clip.keep_aspect_ratio)
+        for some, frames, damage in stream:
             self.damage = damage
             yield some, frames
 
@@ -260,7 +273,7 @@ class WindowLoader(Loader):
         stride_seconds: float | None = None,
     ):
         super().__init__(config, config.INFER, items, min(1, config.INFER.num_reader_threads))
-        self.clip = clip_settings(config.INFER, "INFER")
+        self.clip = clip_settings(config, "INFER")
         self.protocol = ViewProtocol.parse(views or "whole", config.INFER.use_multi_crop == 2, num_clips=1)
         self.stride_seconds = stride_seconds
         if self.protocol.num_clips != 1:

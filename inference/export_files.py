@@ -145,6 +145,7 @@ def write_facts(
             "num_frames": infer.video_length,
             "frame_stride": infer.sample_rate,
             "short_side_px": infer.jitter_scales[0],
+            "keep_aspect_ratio": config.INPUT.keep_aspect_ratio,
             "crop_px": infer.crop_size,
             "image_mean": config.INPUT.mean,
             "image_std": config.INPUT.std,

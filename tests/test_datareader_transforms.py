@@ -25,7 +25,7 @@ def bilinear(frame, height, width):
 )
 def test_resizing_is_bilinear_to_one_grey_level(height, width, short_side):
     frame = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    resized = transforms.resize_frame(frame, short_side)
+    resized = transforms.resize_short_side(frame[None], short_side)[0]
     ratio = short_side / min(height, width)
     assert resized.shape == (round(height * ratio), round(width * ratio), 3)
     assert np.abs(resized - bilinear(frame, *resized.shape[:2])).max() <= 1
@@ -34,13 +34,33 @@ def test_resizing_is_bilinear_to_one_grey_level(height, width, short_side):
 def test_rows_with_padding_give_the_same_picture():
     wide = np.random.default_rng(0).integers(0, 256, (40, 64, 3), dtype=np.uint8)
     np.testing.assert_array_equal(
-        transforms.resize_frame(wide[:, :50], 32), transforms.resize_frame(np.ascontiguousarray(wide[:, :50]), 32)
+        transforms.resize_frame(wide[:, :50], 32, 40),
+        transforms.resize_frame(np.ascontiguousarray(wide[:, :50]), 32, 40),
     )
 
 
 def test_the_short_side_is_never_smaller_than_asked():
     for height, width in [(1, 1000), (255, 341), (997, 3), (2, 3)]:
-        assert min(transforms.short_side_size(height, width, 256)) == 256
+        assert min(transforms.scaled_size(height, width, 256)) == 256
+
+
+@pytest.mark.parametrize("height, width", [(60, 80), (80, 60), (31, 400), (48, 48)])
+def test_without_the_aspect_ratio_frames_become_squares(height, width):
+    """Against the bilinear formula, then the crop that the parameters name."""
+    frame = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    expected = bilinear(frame, 48, 48)
+    cut, used = transforms.CentreTransform(48, 32, keep_aspect_ratio=False)(frame[None])
+    assert (used.height, used.width, used.top, used.left) == (48, 48, 8, 8)
+    assert np.abs(cut[0] - expected[8:40, 8:40]).max() <= 1
+    np.testing.assert_allclose(used.map_boxes(np.array([[0, 0, width, height]])), [[-8, -8, 40, 40]])
+    random, sides = transforms.RandomTransform((40, 48), 32, keep_aspect_ratio=False), set()
+    for seed in range(60):
+        cut, used = random(frame[None], np.random.default_rng(seed))
+        assert used.height == used.width and cut.shape == (1, 32, 32, 3)
+        part = bilinear(frame, used.height, used.width)[used.top : used.top + 32, used.left : used.left + 32]
+        assert np.abs(cut[0] - (part[:, ::-1] if used.mirrored else part)).max() <= 1
+        sides.add(used.height)
+    assert sides == set(range(40, 49))
 
 
 def test_scales_include_both_ends():

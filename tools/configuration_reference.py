@@ -60,7 +60,7 @@ TRAIN's keys and not INPUT's, INPUT takes TRAIN's.""",
         "ignored_header": ("key", "usual value", "meaning"),
         "phases": "{} in TRAIN, VALID, TEST and INFER",
         "types": {"int": "integer", "float": "number", "str": "text", "bool": "True or False"},
-        "list": "list of {}", "dict": "stage: {}", "none": "{} or none", "empty": '""',
+        "list": "list of {}", "dict": "stage: {}", "none": "{} or none", "either": " or ", "empty": '""',
         "and": ", ", "also": "; {}",
     },
     "zh": {
@@ -97,7 +97,7 @@ TRAIN: {batch_size: 16}
         "ignored_header": ("配置项", "通常的值", "含义"),
         "phases": "TRAIN、VALID、TEST、INFER 中的 {}",
         "types": {"int": "整数", "float": "数", "str": "文本", "bool": "True 或 False"},
-        "list": "{}列表", "dict": "阶段: {}", "none": "{}，可不设", "empty": '""',
+        "list": "{}列表", "dict": "阶段: {}", "none": "{}，可不设", "either": " 或 ", "empty": '""',
         "and": "、", "also": "；{}",
     },
 }  # fmt: skip
@@ -148,6 +148,8 @@ def _type(texts: dict, kind: Any) -> str:
     arguments = typing.get_args(kind)
     if type(None) in arguments:
         return texts["none"].format(_type(texts, arguments[0]))
+    if typing.get_origin(kind) is typing.Union:
+        return texts["either"].join(_type(texts, argument) for argument in arguments)
     if typing.get_origin(kind) is list:
         return texts["list"].format(_type(texts, arguments[0]))
     if typing.get_origin(kind) is dict:

@@ -40,7 +40,8 @@ def main(argv: list[str]) -> None:
         f"{','.join(map(str, labels))} {Path(items[i].path).name}" for labels, i in zip(batch.labels, batch.video_id)
     ]
     aspects = [read_pixel_aspect(loader.pool, items[i].path, loader.reader) for i in batch.video_id]
-    aspects = [across / down for across, down in aspects]
+    stretches = [used.height * used.source_width / (used.width * used.source_height) for used in batch.transforms]
+    aspects = [across / down * stretch for (across, down), stretch in zip(aspects, stretches)]
     write_picture(args.output, clip_sheet(clips, config.INPUT.mean, config.INPUT.std, captions, aspects))
     print(f"{len(clips)} clips of {train.video_length} frames of {train.crop_size} px are in {args.output}")
 

@@ -392,6 +392,15 @@ ERRORS = {
     "{source}: {section}.crop_size {value} is larger than the smallest short side {side} ({other}.jitter_scales)": (
         "{source}：{section}.crop_size {value} 大于最小短边 {side}（{other}.jitter_scales）"
     ),
+    "{source}: {section}.use_multi_crop 2 adds mirrored views, whose left and right are other classes (TRAIN.mirror "
+    "{value}); set it to 1": (
+        "{source}：{section}.use_multi_crop 2 会增加镜像视图，其左右属于别的类别（TRAIN.mirror {value}）；请设为 1"
+    ),
+    "TRAIN.mirror swap and skip need Something-Something's class names, and {value} is none of them; set "
+    "MODEL.class_names, or TRAIN.mirror to True or False": (
+        "TRAIN.mirror 的 swap 与 skip 需要 Something-Something 的类别名，其中没有 {value}；请设置 MODEL.class_names，"
+        "或把 TRAIN.mirror 设为 True 或 False"
+    ),
     "{source}: {section}.num_test_clips {value}: three crops a clip make it a multiple of 3": (
         "{source}：{section}.num_test_clips {value}：每个片段三个裁剪，故须为 3 的倍数"
     ),
@@ -846,6 +855,9 @@ KEYS = {
     "side of the crops of TRAIN and VALID, pixels": "TRAIN 与 VALID 裁剪的边长，像素",
     "range of the short side, pixels, both ends included; TEST and INFER take the first number as their short side and "
     "crop_size": "短边的范围，像素，两端均含；TEST 与 INFER 取第一个数作为短边和 crop_size",
+    "False: frames become squares of side `scales`, whatever their shape; TRAIN, VALID, TEST and INFER alike": (
+        "False：无论帧的形状如何，都缩放为边长为 `scales` 的正方形；TRAIN、VALID、TEST、INFER 相同"
+    ),
     "channels of a clip: 3 for RGB": "片段的通道数：RGB 为 3",
     "subtracted, per channel (one number: all channels)": "各通道减去的均值（只写一个数时用于所有通道）",
     "the difference is divided by it, per channel": "各通道减去均值后所除的标准差",
@@ -927,8 +939,10 @@ KEYS = {
     "side of the crop, pixels": "裁剪的边长，像素",
     "frames between two sampled frames": "相邻两个采样帧的间隔帧数",
     "range of the short side, pixels, both ends included": "短边的范围，像素，两端均含",
-    "mirror half of the clips; False where left and right are the label": (
-        "对一半的片段做镜像；标签与左右有关时设为 False"
+    "mirror half of the clips; swap: the label of a mirrored clip of Something-Something changes left for right; skip: "
+    "clips of such classes are never mirrored; False where left and right are the label": (
+        "对一半的片段做镜像；swap：Something-Something 的片段镜像后，标签中的左右互换；skip：这些类别的片段不做镜像；"
+        "标签与左右有关时设为 False"
     ),
     "first learning rate": "初始学习率",
     "factor of the learning rate between two phases": "相邻两段之间学习率的衰减系数",
