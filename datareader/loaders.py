@@ -380,21 +380,21 @@ class ViewLoader(Loader):
             frames, reading = reader.run(request)
         except VideoError as error:
             return Failure(path, video_id, error.reason)
-        indices = reading.indices[:, ::-1] if self.reverse_frames else reading.indices
-        return VideoViews(
+        views = VideoViews(
             video_id=video_id,
             label=item.label,
             path=path,
             num_frames=reading.num_frames,
             frames=frames if frames.flags.owndata else frames.copy(),  # the next video overwrites shared memory
             frame_numbers=reading.numbers,
-            clip_indices=indices,
+            clip_indices=reading.indices,
             crops=find_crops(frames.shape[1], frames.shape[2], clip.crop_px, self.protocol),
             mean=self.mean,
             std=self.std,
             labels=item.labels,
             warning=reading.warning,
         )
+        return views.reversed() if self.reverse_frames else views
 
 
 build_train_loader = TrainLoader

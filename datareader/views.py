@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -76,6 +76,10 @@ class VideoViews:
 
     def __len__(self) -> int:
         return len(self.clip_indices) * len(self.crops)
+
+    def reversed(self) -> VideoViews:
+        """The same frames and crops, each clip played backwards."""
+        return replace(self, clip_indices=self.clip_indices[:, ::-1])
 
     def clip_of(self, view_id: int | np.ndarray) -> int | np.ndarray:
         """The clip (place in time) of a view."""

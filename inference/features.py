@@ -102,8 +102,13 @@ def _clip_features(model, views: VideoViews, stage: str, batch_size: int) -> np.
 
 def pooled_features(model: Recognizer, clips: np.ndarray, stage: str) -> np.ndarray:
     """The mean over frames and positions of a stage's output: clips float32 [N, C, T, H, W] -> float32 [N, c]."""
+    return pooled_stages(model, clips, [stage])[stage]
+
+
+def pooled_stages(model: Recognizer, clips: np.ndarray, stages: Sequence[str]) -> dict[str, np.ndarray]:
+    """The same of several stages at once, by name."""
     import paddle
 
     with paddle.no_grad():
-        features = model.forward_features(paddle.to_tensor(clips), [stage])[stage]  # [N, c, t, h, w]
-    return features.mean([3, 4]).mean(2).numpy()
+        features = model.forward_features(paddle.to_tensor(clips), stages)  # [N, c, t, h, w] each
+        return {stage: features[stage].mean([3, 4]).mean(2).numpy() for stage in stages}

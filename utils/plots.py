@@ -204,6 +204,7 @@ def draw_bars(
     title: str = "",
     axis_label: str = "",
     reference: float | None = None,
+    intervals: Mapping[str, Sequence[tuple[float, float] | None]] | None = None,
 ) -> None:
     """Draw horizontal bars with their values, one group a label, one colour and hatch a series.
 
@@ -214,6 +215,7 @@ def draw_bars(
         title: above the picture.
         axis_label: what the values are, with the unit.
         reference: a value to mark by a vertical line, for instance 1.0 for "as fast as".
+        intervals: name of a series -> (low, high) around each of its values, or None.
 
     Raises:
         ValueError: a series has another length than labels, or there is nothing to draw.
@@ -236,7 +238,15 @@ def draw_bars(
                 label=_text(name, 40),
             )
             texts = ["" if np.isnan(value) else f"{value:.3g}" for value in values]
-            axes.bar_label(bars, texts, padding=3, fontsize=9)
+            if not intervals:
+                axes.bar_label(bars, texts, padding=3, fontsize=9)
+                continue
+            for place, value, text, bounds in zip(places, values, texts, intervals[name]):
+                end = value if bounds is None else max(value, bounds[1])
+                if bounds is not None:
+                    axes.plot(bounds, (place, place), color=INK, linewidth=1, marker="|", markersize=4)
+                if text:
+                    axes.annotate(text, (end, place), (4, 0), textcoords="offset points", va="center", fontsize=9)
         axes.set_yticks(range(len(labels)), [_text(label, 40) for label in labels])
         axes.invert_yaxis()
         axes.margins(x=0.1)
@@ -288,3 +298,167 @@ def draw_answers(
             axes.tick_params(axis="y", length=0)
             axes.spines["bottom"].set_visible(False)
         figure.suptitle(_text(title)) if title else None
+
+
+def _panels(figure: Any, count: int, columns: int) -> list[Any]:
+    """`count` axes in rows of `columns`; the rest of the last row is blank."""
+    rows = -(-count // columns)
+    found = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axes in found[count:]:
+        axes.axis("off")
+    return found[:count]
+
+
+def draw_boxes(
+    panels: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]],
+    path_png: str | Path,
+    title: str = "",
+    caption: str = "",
+) -> None:
+    """Draw box plots from their statistics: a panel each with series of boxes side by side, outliers left out.
+
+    Args:
+        panels: title of a panel -> series -> boxes with whislo, q1, med, q3, whishi, label (below it) and note (above).
+        path_png: where the picture goes.
+        title: above the picture.
+        caption: below it; what labels and notes are.
+
+    Raises:
+        ValueError: there is nothing to draw.
+        RunError: the file cannot be written.
+    """
+    if not panels:
+        raise ValueError("boxes need a panel")
+    columns = min(4, len(panels))
+    with _figure(path_png, 3.6 * columns, 2.5 * -(-len(panels) // columns) + 0.8) as figure:
+        handles: dict[str, Any] = {}
+        for axes, (name, series) in zip(_panels(figure, len(panels), columns), panels.items()):
+            width = 0.8 / len(series)
+            for index, (form, boxes) in enumerate(series.items()):
+                places = [k - 0.4 + width * (index + 0.5) for k in range(len(boxes))]
+                colour = SERIES_COLOURS[index]
+                drawn = axes.bxp(
+                    [dict(box) for box in boxes], positions=places, widths=width * 0.85, showfliers=False,
+                    patch_artist=True, manage_ticks=False, medianprops={"color": INK},
+                    boxprops={"facecolor": colour, "edgecolor": colour, "alpha": 0.8},
+                    whiskerprops={"color": colour}, capprops={"color": colour},
+                )  # fmt: skip
+                handles.setdefault(form, drawn["boxes"][0])
+                for place, box in zip(places, boxes):
+                    axes.annotate(
+                        box.get("note", ""), (place, 1), (0, 2), ("data", "axes fraction"), textcoords="offset points",
+                        ha="center", va="bottom", fontsize=6 if len(series) > 1 else 7, color=colour,
+                    )  # fmt: skip
+            labels = [box["label"] for box in next(iter(series.values()))]
+            axes.set_xticks(range(len(labels)), labels, fontsize=8)
+            axes.set_title(_text(name, 44), loc="left", fontsize=9, pad=14)
+            axes.axhline(0, color=GRID, linewidth=0.8, zorder=0)
+            axes.tick_params(labelsize=8)
+            axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
+            axes.yaxis.get_offset_text().set_fontsize(7)
+        figure.legend(
+            handles.values(), handles, loc="outside lower center", ncols=4, frameon=False, title=_text(caption)
+        )
+        figure.suptitle(_text(title))
+
+
+def draw_clouds(panels: Mapping[str, np.ndarray], groups: Sequence[str], path_png: str | Path, title: str = "") -> None:
+    """Draw points in the plane, coloured by group, in a panel each; axes have no unit.
+
+    Args:
+        panels: title of a panel -> float [N, 2].
+        groups: the group of each point; up to 20 have colours of their own, then colours repeat with other markers.
+        path_png: where the picture goes.
+        title: above the picture.
+
+    Raises:
+        ValueError: there is nothing to draw, or the points do not match the groups.
+        RunError: the file cannot be written.
+    """
+    if not panels or any(np.shape(points) != (len(groups), 2) for points in panels.values()):
+        raise ValueError("clouds need panels of one point a group entry")
+    names, columns = sorted(set(groups)), min(4, len(panels))
+    of_group = np.array(groups)
+    with _figure(path_png, 3.3 * columns, 3.2 * -(-len(panels) // columns) + 0.9 + 0.2 * len(names) / 4) as figure:
+        from matplotlib import colormaps
+
+        colours = colormaps["tab10" if len(names) <= 10 else "tab20"].colors
+        markers = "os^Dv<>pP*Xh"
+        for axes, (name, points) in zip(_panels(figure, len(panels), columns), panels.items()):
+            for index, group in enumerate(names):
+                mine = np.asarray(points)[of_group == group]
+                marker = markers[index // len(colours) % len(markers)]
+                colour = colours[index % len(colours)]
+                axes.scatter(
+                    *mine.T, s=14, marker=marker, color=colour, linewidth=0, alpha=0.85, label=_text(group, 40)
+                )
+            axes.set_title("\n".join(_text(line, 60) for line in name.split("\n")), fontsize=9)
+            axes.set_xticks([])
+            axes.set_yticks([])
+        shown = figure.axes[0].get_legend_handles_labels()
+        if len(names) <= 60:
+            figure.legend(*shown, loc="outside lower center", ncols=min(5, len(names)), frameon=False, fontsize=8)
+        figure.suptitle(_text(title))
+
+
+def draw_trade_off(
+    series: Mapping[str, Sequence[Mapping[str, Any]]],
+    path_png: str | Path,
+    title: str = "",
+    axis_labels: tuple[str, str] = ("", ""),
+) -> None:
+    """Draw named points, those of a series joined in order of x; points without y are ticks on the lower edge.
+
+    Args:
+        series: name -> points with x, y (None: not known), label and, where known, low and high, an interval of y.
+        path_png: where the picture goes.
+        title: above the picture.
+        axis_labels: of x and y, with their units.
+
+    Raises:
+        ValueError: there is nothing to draw.
+        RunError: the file cannot be written.
+    """
+    if not any(series.values()):
+        raise ValueError("there are no points to draw")
+    markers = "os^Dv<>pP*Xh"
+    with _figure(path_png, 9, 6) as figure:
+        axes = figure.subplots()
+        for index, (name, points) in enumerate(series.items()):
+            colour, marker = SERIES_COLOURS[index % 5], markers[index % len(markers)]
+            known = sorted((point for point in points if point["y"] is not None), key=lambda point: point["x"])
+            x, y = ([point[key] for point in known] for key in ("x", "y"))
+            if len(known) > 1:
+                axes.plot(x, y, color=colour, linewidth=1, alpha=0.6)
+            errors = [[max(0.0, p["y"] - p.get("low", p["y"])) for p in known]]
+            errors.append([max(0.0, p.get("high", p["y"]) - p["y"]) for p in known])
+            if known:
+                axes.errorbar(
+                    x,
+                    y,
+                    errors,
+                    fmt=marker,
+                    color=colour,
+                    markersize=6,
+                    elinewidth=0.8,
+                    capsize=2,
+                    label=_text(name, 40),
+                )
+            for point in points:
+                if point["y"] is None:
+                    axes.axvline(point["x"], 0, 0.03, color=colour, linewidth=1.2)
+                place = (point["x"], 0.035) if point["y"] is None else (point["x"], point["y"])
+                system = ("data", "axes fraction") if point["y"] is None else "data"
+                turned = {"rotation": 90, "ha": "center"} if point["y"] is None else {}
+                axes.annotate(
+                    _text(point["label"], 40), place, (4 if point["y"] is not None else 0, 4), system,
+                    textcoords="offset points", fontsize=7, color=colour, **turned,
+                )  # fmt: skip
+        axes.set_xlabel(axis_labels[0])
+        axes.set_ylabel(axis_labels[1])
+        axes.margins(x=0.08, y=0.12)
+        axes.grid(color=GRID, linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.set_title(_text(title), loc="left")
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(frameon=False, fontsize=8)
