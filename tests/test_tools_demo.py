@@ -21,6 +21,6 @@ def test_the_demo_runs_from_videos_to_results(tmp_path):
     assert wanted <= results.keys()
     assert (results["num_videos"], results["num_classes"]) == (8, 8)
     assert len(results["predict"]["top"]) == 5
-    for picture in ("train/curves.png", "eval/confusion_matrix.png"):
+    for picture in ("train/curves.png", "eval/confusion_matrix.png", "reversed.png"):
         assert (tmp_path / "out" / picture).read_bytes().startswith(b"\x89PNG")
     assert "frames reversed" in done.stdout

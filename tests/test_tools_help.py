@@ -10,7 +10,11 @@ import pytest
 from tests.script_runs import ROOT
 
 TOOLS = sorted(path.stem for path in ROOT.glob("tools/*.py") if '__name__ == "__main__"' in path.read_text())
-JOBS = {"benchmark": "infer backends predict reader nonlocal train demo", "visualize": "answer attention clips"}
+JOBS = {
+    "benchmark": "infer backends predict reader nonlocal train demo",
+    "visualize": "answer attention clips",
+    "analyse": "offsets tsne reversed cost tables",
+}
 
 
 def run(*command: str, folder=ROOT) -> str:

@@ -58,6 +58,10 @@ def main() -> None:
         "4/5 the same with reversed frames: direction must turn over", output / "eval_reversed", *trained,
         "--reverse_frames",
     )  # fmt: skip
+    call(
+        "both orders of frames, class by class", "tools/analyse.py", "reversed", f"--forwards={output / 'eval'}",
+        f"--reversed={output / 'eval_reversed'}", f"--save_dir={output}",
+    )  # fmt: skip
     video = videos / (ROOT / videos / "testlist.txt").read_text().split()[0]
     call(
         "5/5 predict one video", "predict.py", f"--video_path={video}", f"--save_dir={output / 'predict'}",
@@ -115,7 +119,7 @@ def show(results: dict, output: Path) -> None:
     best = results["predict"]["top"][0]
     print(f"\n{results['predict']['path']}: {best['class']} ({best['probability']:.3f})")
     print(f"trained in {results['train_seconds']:.0f} s; all steps {results['total_seconds']:.0f} s")
-    print(f"pictures: {output}/train/curves.png, {output}/eval/confusion_matrix.png")
+    print(f"pictures: {output}/train/curves.png, {output}/eval/confusion_matrix.png, {output}/reversed.png")
     print(f"metrics: {output}/results.json, {output}/eval/results.json")
 
 

@@ -41,7 +41,7 @@ def main(argv: list[str]) -> None:
     points = [point for run in args.runs for point in [point_of_run(Path(run))]]
     points += [counted_point(path, args.override) for path in args.configs]
     if not points:
-        points = list(all_forms(args))
+        points = [point_of(config, args.num_frames, args.crop_px) for config in all_forms(args)]
     rows = joined(points)
     folder = Path(args.save_dir)
     draw(rows, folder / "cost.png")
@@ -142,8 +142,8 @@ def border_of(config: Any) -> str:
     return f" {blocks} blocks" if blocks else ""
 
 
-def all_forms(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """The points of --archs, heavy ones with every border."""
+def all_forms(args: argparse.Namespace) -> Iterator[Any]:
+    """The configurations of --archs, heavy ones with every border."""
     from configs import load_config
     from models import FAMILIES
     from models.s3d_model.options import TEMPORAL_LAYERS
@@ -161,8 +161,7 @@ def all_forms(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
         else:
             borders, more, file = [[]], ["NONLOCAL.num_blocks=0"], "nonlocal.yaml"
         for border in borders:
-            config = load_config(folder / file, [f"MODEL.arch={arch}", *border, *more, *args.override])
-            yield point_of(config, args.num_frames, args.crop_px)
+            yield load_config(folder / file, [f"MODEL.arch={arch}", *border, *more, *args.override])
 
 
 def joined(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -187,11 +186,10 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     """Points where a network has an accuracy, else bars."""
     from utils.plots import draw_bars, draw_trade_off
 
-    title = "Multiply-adds of one clip and parameters, counted"
     if all(row["top1"] is None for row in rows):
         labels = [f"{row['network']}, {row['parameters'] / 1e6:.2f} M" for row in rows]
         costs = {"10^9 multiply-adds": [row["multiply_adds"] / 1e9 for row in rows]}
-        draw_bars(labels, costs, path, title, "10^9 multiply-adds")
+        draw_bars(labels, costs, path, "Multiply-adds of one clip, and parameters, counted", "10^9 multiply-adds")
         return
     series: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
@@ -200,4 +198,4 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
             point.update(low=row["low"], high=row["high"])
         series.setdefault(row["series"], []).append(point)
     kind = "range of several runs" if any(row.get("runs", 1) > 1 for row in rows) else "95 % Wilson interval"
-    draw_trade_off(series, path, title, ("10^9 multiply-adds of one clip", f"top-1, % ({kind})"))
+    draw_trade_off(series, path, "Accuracy against cost", ("10^9 multiply-adds of one clip", f"top-1, % ({kind})"))
