@@ -3,10 +3,12 @@
     paddle.hub.load("path/of/this/repository", "nonlocal_i3d_r50", source="local", pretrained="weights.pdparams")
 
 Each takes (pretrained=False, num_classes=400, **options): pretrained is False, True (the published weights, downloaded)
-or a file of any supported source; what was loaded, with any warning, is printed in a line. options are the arguments of
-models.nonlocal_model.options.network_options or, of the Inception trunks (i2d to fast_s3d), of
-models.s3d_model.options.network_options. Clips go in as float32 [N, 3, T, H, W], RGB, (x - 114.75) / 57.375, of the
-Inception trunks x / 127.5 - 1; logits [N, P, classes] come out, and `model.class_scores(logits)` are the scores.
+or a file of any supported source; what was loaded, with any warning, is printed in a line. A file of another program
+says the padding of an Inception trunk and how its clips are normalised, which is printed; padding= overrides it.
+options are the arguments of models.nonlocal_model.options.network_options or, of the Inception trunks (i2d to
+fast_s3d), of models.s3d_model.options.network_options. Clips go in as float32 [N, 3, T, H, W], RGB, (x - 114.75) /
+57.375, of the Inception trunks x / 127.5 - 1; logits [N, P, classes] come out, and `model.class_scores(logits)` are the
+scores.
 The caller's program may have modules of its own called models, utils and so on.
 """
 
@@ -52,13 +54,23 @@ def _build(kind: str, entry: str, arch: str, pretrained: bool | str, num_classes
     with _own_packages():
         import models
 
-        model = getattr(models, kind)(arch, num_classes, **options)
+        path, line, check_padding = "", "", "padding" not in options
         if pretrained:
-            from weights import load_weights
             from weights.download import published_weights
 
             path = published_weights(entry) if pretrained is True else pretrained
-            print(load_weights(model, path, partial=num_classes != 400).summary())
+            if kind == "S3DModel":
+                from weights.s3d_names import hub_options
+
+                arch, options, line = hub_options(path, arch, options)
+        model = getattr(models, kind)(arch, num_classes, **options)
+        if path:
+            from weights import load_weights
+
+            report = load_weights(model, path, partial=num_classes != 400, check_padding=check_padding)
+            if report.origin and not line:
+                line = f"WARNING: these weights take clips {report.origin.input_rule()}"
+            print("; ".join([report.summary()] + ([line] if line else [])))
     model.eval()
     return model
 

@@ -23,7 +23,6 @@ import numpy as np
 
 from configs.schema import Config
 from utils.errors import RunError
-from utils.files import file_sha256
 from utils.runtime import release_memory
 
 STEM = "net"
@@ -58,7 +57,8 @@ class NetworkSource:
         from weights import load_weights
 
         model = build_model(self.config)
-        print(load_weights(model, self.weights).summary())
+        report = load_weights(model, self.weights)
+        print("; ".join([report.summary(), *report.input_warnings(self.config)]))
         model.eval()
         return model
 
@@ -67,12 +67,13 @@ class NetworkSource:
         import paddle
 
         from models import model_options
+        from weights.containers import stored_sha256
 
         root, sources = Path(__file__).resolve().parents[1], hashlib.sha256()
         for file in sorted(file for folder in SOURCE_FOLDERS for file in (root / folder).rglob("*.py")):
             sources.update(file.read_bytes())
         return {
-            "weights": file_sha256(self.weights),
+            "weights": stored_sha256(self.weights),
             "family": self.config.MODEL.name,
             "network": dataclasses.asdict(model_options(self.config)),
             "paddle": paddle.__version__,

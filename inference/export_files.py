@@ -28,8 +28,8 @@ from inference.export import (
 )
 from models import needs_fixed_sizes, network_sections
 from utils.errors import RunError, UserError
-from utils.files import file_sha256
 from weights import find_weights
+from weights.containers import stored_sha256
 
 BACKEND_OF_FORMAT = {"paddle": "paddle_inference", "onnx": "onnxruntime"}
 NUM_REAL_CLIPS, NUM_RANDOM_CLIPS = 4, 2
@@ -155,7 +155,7 @@ def write_facts(
             {"shape": "[clips, positions, classes]", "meaning": "logits of each output position"},
         ],
         "class_names": names,
-        "weights": {"file": os.path.basename(weights), "sha256": file_sha256(weights)},
+        "weights": {"file": os.path.basename(weights), "sha256": stored_sha256(weights)},
         "paddle": paddle.__version__,
         "largest_difference_from_network": differences,
         "config": {

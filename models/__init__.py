@@ -87,6 +87,7 @@ FAMILIES: dict[str, Family] = {
             "INPUT.mean": [127.5],
             "INPUT.std": [127.5],
         },
+        weight_names="weights.s3d_names",
     ),
 }
 

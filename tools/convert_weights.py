@@ -11,6 +11,7 @@ import argparse
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -26,7 +27,7 @@ from utils.cli import Parser, add_hidden_alias, run  # noqa: E402
 from utils.errors import UserError  # noqa: E402
 from utils.files import write_atomically, write_text  # noqa: E402
 from utils.runtime import prepare_environment  # noqa: E402
-from weights import save_weights  # noqa: E402
+from weights import ORIGIN_KEY, save_weights  # noqa: E402
 from weights.safe_pickle import Refused  # noqa: E402
 
 TARGETS = ("caffe2", "slowfast", "torch")
@@ -74,7 +75,7 @@ def _convert(arguments: argparse.Namespace) -> None:
     if target.suffix != ".pdparams":
         raise UserError(f"{target}: the name of converted weights ends in .pdparams")
     renamed = read_renamed(arguments.source, arguments.program, arguments.head_factor)
-    head, sections = _configuration(arguments, renamed)
+    head, sections, origin = _configuration(arguments, renamed)
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / "converted.yaml"
         write_text(draft, yaml.safe_dump(sections))
@@ -87,11 +88,15 @@ def _convert(arguments: argparse.Namespace) -> None:
     fitted = fit_to(shapes_of(model.state_dict()), renamed, arguments.source, partial=arguments.partial)
     if not arguments.quiet:
         _print_table(renamed, fitted)
-    save_weights(target, fitted.arrays)
+    save_weights(target, {**fitted.arrays, **({ORIGIN_KEY: origin.stored()} if origin else {})})
     settings = target.with_suffix(".yaml")
     write_text(settings, head + yaml.safe_dump(sections, sort_keys=False))
     title = renamed.family.namings[renamed.source].title
-    print(f"{arguments.source}: {renamed.kind}, names of {title}: {renamed.describe()}")
+    print(
+        "; ".join(
+            [f"{arguments.source}: {renamed.kind}, names of {title}: {renamed.describe()}", *renamed.dropped_note()]
+        )
+    )
     counts = [f"{len(fitted.arrays)} tensors written", f"{len(fitted.inflated)} kernels inflated"]
     counts += [f"{len(renamed.dropped)} dropped", f"{len(fitted.unexpected)} unexpected"]
     counts.append(f"{len(fitted.reinitialised)} missing")
@@ -102,8 +107,8 @@ def _convert(arguments: argparse.Namespace) -> None:
     print(f"wrote {target} and {settings}")
 
 
-def _configuration(arguments: argparse.Namespace, renamed) -> tuple[str, dict]:
-    """Comment lines and sections of the network that computes what the source's does."""
+def _configuration(arguments: argparse.Namespace, renamed) -> tuple[str, dict, Any]:
+    """Comment lines and sections of the network that computes what the source's does; the weights' `Origin`."""
     arch = arguments.arch or ([*ARCHS][arguments.video_arc_choice - 1] if arguments.video_arc_choice else "")
     try:
         variant, note, sections = renamed.family.configuration(
@@ -113,7 +118,8 @@ def _configuration(arguments: argparse.Namespace, renamed) -> tuple[str, dict]:
         raise UserError(f"{arguments.source}: {error}") from error
     head = [f"# Written beside weights converted from {Path(arguments.source).name} (architecture variant: {variant})."]
     head += [f"# Its {note}."] if note else []
-    return "\n".join(head) + "\n", sections
+    origin = renamed.origin() or renamed.family.origin(variant, renamed.describe())
+    return "\n".join(head) + "\n", sections, origin
 
 
 def _print_table(renamed, fitted) -> None:

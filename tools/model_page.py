@@ -59,7 +59,7 @@ def page() -> str:
         if initial:
             parts.append("### ImageNet, to initialise a training from (`--pretrain`)\n\n" + table(INITIAL, initial))
         if published:
-            urls = "\n".join(f"- `{key}`: {entry.url}" for key, entry in published.items())
+            urls = "\n".join(f"- `{key}`: {address(entry)}" for key, entry in published.items())
             parts.append(f"### Files\n\n{urls}\n")
     return "\n".join(parts)
 
@@ -71,12 +71,25 @@ def published_weights(family) -> dict:
     return dict(importlib.import_module(family.weight_names).NAMES.published) if family.weight_names else {}
 
 
+def address(entry) -> str:
+    """Where published weights are: a file, several, or a page."""
+    parts = f" ({', '.join(entry.parts)})" if entry.parts else ""
+    return entry.url + parts + (f" (by hand: {entry.by_hand})" if entry.by_hand else "")
+
+
+def blocks_of(entry) -> str:
+    """The non-local blocks of published weights; "" for families without any."""
+    if any(entry.arch in family.archs and name == "NONLOCAL" for name, family in FAMILIES.items()):
+        return ", 5 blocks" if entry.with_blocks else ", no blocks"
+    return ""
+
+
 TRAINED = {
     "entry": lambda key, entry: f"`{key}`",
-    "`MODEL.arch`": lambda key, entry: f"`{entry.arch}`" + (", 5 blocks" if entry.with_blocks else ", no blocks"),
+    "`MODEL.arch`": lambda key, entry: f"`{entry.arch}`" + blocks_of(entry),
     "`--variant`": lambda key, entry: f"`{entry.variant}`",
     "frames x stride": lambda key, entry: f"{entry.frames} x {entry.stride}",
-    "top-1": lambda key, entry: f"{entry.top1}",
+    "top-1": lambda key, entry: "" if entry.top1 is None else f"{entry.top1}",
     "source of the accuracy": lambda key, entry: entry.accuracy_source,
     "input": lambda key, entry: entry.preprocessing,
     "licence": lambda key, entry: entry.licence,

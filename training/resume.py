@@ -65,7 +65,7 @@ class ResumePoint:
                 if old != value:
                     print(f"{section}.{name} was {old} in the run that is resumed and is {value} now")
 
-    def load_into(self, model, optimizer, pretrain: str | None) -> None:
+    def load_into(self, model, optimizer, pretrain: str | None, config: Config) -> None:
         """Set the model's first weights (and the optimiser's momentum buffers) and print where they come from.
 
         pretrain: a file, or `imagenet`, to initialise a new run from; None: the model keeps its random weights.
@@ -82,7 +82,8 @@ class ResumePoint:
                 from weights.download import imagenet_weights
 
                 pretrain = imagenet_weights(model)
-            print(load_weights(model, pretrain, partial=True).summary())
+            report = load_weights(model, pretrain, partial=True)
+            print("; ".join([report.summary(), *report.input_warnings(config)]))
         else:
             print(f"training from scratch; --pretrain={IMAGENET} or --pretrain=FILE begins from trained weights")
 

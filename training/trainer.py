@@ -116,7 +116,7 @@ class Trainer:
         # learning, with its first values
         self.optimizer = build_optimizer(model, recipe)
         self.precision = Precision(recipe.amp, device)
-        point.load_into(model, self.optimizer, pretrain)
+        point.load_into(model, self.optimizer, pretrain, config)
         self.average = MovingAverage(model, recipe.ema_decay)
         point.load_rest(self.average, self.precision)
         if recipe.recompute:

@@ -6,6 +6,7 @@ import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from weights.safe_pickle import Refused, read_pickle
 
 OWN_START = b"\x80\x04"  # pickle protocol 4
 PADDLE_EXTRAS = "StructuredToParameterName@@"  # added by paddle.save
+ORIGIN_KEY = "Origin@@"  # `weights.naming.Origin.stored`, written where weights of other programs are converted
 ZOO_HEAD_FACTOR = 0.5  # see weights.convert.rename
 
 
@@ -24,7 +26,8 @@ class LoadReport:
 
     title: the program whose names the file has; "" for ours. num_inflated: kernels spread over time. unexpected: keys
     of the file that were not loaded. reinitialised: keys of the network that are not in the file, or in another shape,
-    and keep the network's initial values. notes: warnings.
+    and keep the network's initial values. notes: warnings. origin: `weights.naming.Origin` of the weights, None where
+    it is not known.
     """
 
     path: str
@@ -34,6 +37,7 @@ class LoadReport:
     unexpected: list[str] = field(default_factory=list)
     reinitialised: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    origin: Any = None
 
     def summary(self) -> str:
         parts = [f"loaded {self.num_loaded} tensors from {self.path}"]
@@ -46,55 +50,87 @@ class LoadReport:
                 parts.append(f"{what} keys: {_listed(names)}")
         return "; ".join(parts + self.notes)
 
+    def input_warnings(self, config) -> list[str]:
+        """A warning where the configuration's clips are not those that the weights were trained with; else none."""
+        origin, wrong = self.origin, []
+        if origin is None:
+            return []
+        for name in ("mean", "std"):
+            has, wants = getattr(config.INPUT, name), list(getattr(origin, name))
+            if wants and (len(has) != len(wants) or not np.allclose(has, wants, atol=0.01)):
+                wrong.append(f"INPUT.{name}: {wants}")
+        if origin.keep_aspect_ratio not in (None, getattr(config.INPUT, "keep_aspect_ratio", True)):
+            wrong.append(f"INPUT.keep_aspect_ratio: {origin.keep_aspect_ratio}")
+        return [f"WARNING: {origin.title} was trained with other clips; set {', '.join(wrong)}"] if wrong else []
+
 
 def load_weights(
-    model, path: str | Path, *, partial: bool = False, source: str = "auto", head_factor: float = ZOO_HEAD_FACTOR
+    model,
+    path: str | Path,
+    *,
+    partial: bool = False,
+    source: str = "auto",
+    head_factor: float = ZOO_HEAD_FACTOR,
+    check_padding: bool = True,
 ) -> LoadReport:
     """Load a weight file of any source (see docs/weights.md) into a network, all of it or nothing.
 
     partial: initialise a training from the file: classifier and non-local blocks may be missing or of another shape
     (they keep the model's values), and 2-D kernels are spread over time. source: whose names the file has; "auto": told
-    by the names. head_factor: of the old zoo's files, see `weights.convert.rename`.
+    by the names. head_factor: of the old zoo's files, see `weights.convert.rename`. check_padding: refuse weights of a
+    known origin whose padding is not the network's.
 
     Raises UserError, naming the file, when it is no weight file, damaged, hostile or of another network.
     """
     tensors = model.state_dict()
-    arrays = _read_own(path, tensors) if source in ("auto", "own") else None
+    arrays, record = _read_own(path, tensors) if source in ("auto", "own") else (None, None)
     if arrays is not None:
         report = LoadReport(str(path), len(arrays))
+        if record is not None:
+            from weights.convert import check_origin
+            from weights.naming import Origin, family_of
+
+            report.origin = Origin.read(record)
+            if report.origin is not None and check_padding:
+                check_origin(model, report.origin, family_of(arrays), path)
     else:
         from weights.convert import convert
 
-        arrays, report = convert(model, path, partial=partial, source=source, head_factor=head_factor)
+        arrays, report = convert(
+            model, path, partial=partial, source=source, head_factor=head_factor, check_padding=check_padding
+        )
     for name, array in arrays.items():
         tensors[name].set_value(array)
     return report
 
 
-def _read_own(path: str | Path, tensors: Mapping) -> dict[str, np.ndarray] | None:
-    """The arrays of a file of ours that fits these tensors as it is; None for every other file, damaged ones too."""
+def _read_own(path: str | Path, tensors: Mapping) -> tuple[dict[str, np.ndarray] | None, Any]:
+    """The arrays of a file of ours that fits these tensors as it is, and its record of their origin, if any; None,
+    None for every other file, damaged ones too."""
+    other = None, None
     try:
         if not Path(path).is_file():
-            return None
+            return other
         with open(path, "rb") as stream:
             if stream.read(len(OWN_START)) != OWN_START:
-                return None
+                return other
             stream.seek(0)
             arrays = read_pickle(stream)
     except (Refused, OSError, MemoryError):
-        return None  # the converter reads it again and gives the reason
+        return other  # the converter reads it again and gives the reason
     if not isinstance(arrays, dict):
-        return None
+        return other
     arrays.pop(PADDLE_EXTRAS, None)
+    record = arrays.pop(ORIGIN_KEY, None)
     if arrays.keys() != tensors.keys():
-        return None
+        return other
     for name, array in arrays.items():
         is_float = isinstance(array, np.ndarray) and array.dtype in (np.float32, np.float16)
         if not is_float or list(array.shape) != list(tensors[name].shape) or not np.isfinite(array).all():
-            return None
+            return other
         if name.endswith("_variance") and array.size and array.min() < 0:
-            return None
-    return {name: array.astype(np.float32, copy=False) for name, array in arrays.items()}
+            return other
+    return {name: array.astype(np.float32, copy=False) for name, array in arrays.items()}, record
 
 
 def save_weights(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:

@@ -5,6 +5,7 @@ Sizes come from headers and are compared with the file's length before anything 
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import struct
@@ -19,12 +20,16 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from utils.errors import UserError
+from utils.files import file_sha256
+from weights import ORIGIN_KEY
 from weights.safe_pickle import Refused, read_pickle
+from weights.tf_bundle import bundle_files, bundle_index, read_bundle
 from weights.torch_file import LEGACY_START, Tensor, read_torch_legacy, read_torch_zip
 
 MAX_MEMBERS = 10_000
 MAX_ARCHIVE_BYTES = 4 << 30
 MAX_EXPANSION = 20  # floating-point weights hardly shrink; an archive that grows more is a bomb
+MXNET_START = struct.pack("<QQ", 0x112, 0)
 WRAPPERS = ("blobs", "model_state", "state_dict", "model_state_dict", "model")
 SAFETENSORS_TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4"}
 SAFETENSORS_TYPES.update({"I16": "<i2", "I8": "i1", "U8": "u1", "BOOL": "?"})
@@ -36,20 +41,25 @@ DAMAGE = (Refused, zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, V
 
 @dataclass
 class Stored:
-    """What a file holds: its kind for people, arrays by name; `unnamed` are the arrays of a file without names."""
+    """What a file holds: its kind for people, arrays by name; `unnamed` are the arrays of a file without names;
+    `record` is what this program wrote of its weights' origin."""
 
     kind: str
     arrays: dict[str, np.ndarray]
     unnamed: list[np.ndarray] | None = None
+    record: Any = None
 
 
 def read_stored(path: str | Path) -> Stored:
-    """Read a weight file or a folder of one-variable files.
+    """Read a weight file, a folder of one-variable files, or a TensorFlow bundle: its prefix, its index or its folder.
 
     Raises UserError with the path when it is missing, no weight file, cut off, hostile or larger than the memory.
     """
     path = Path(path)
     try:
+        index = bundle_index(path)
+        if index is not None:
+            return Stored("a TensorFlow checkpoint", read_bundle(index))
         if path.is_dir():
             return _read_folder(path)
         if path.exists() and not path.is_file():  # a pipe would be waited for
@@ -65,6 +75,24 @@ def read_stored(path: str | Path) -> Stored:
         raise UserError(f"{path} cannot be read as weights: {reason}") from error
 
 
+def stored_files(path: str | Path) -> list[Path]:
+    """All files that `read_stored` reads for a path."""
+    path = Path(path)
+    try:
+        index = bundle_index(path)
+    except Refused:  # read_stored says what is wrong
+        return [path]
+    if index is not None:
+        return bundle_files(index)
+    return sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
+
+
+def stored_sha256(path: str | Path) -> str:
+    """The SHA-256 of a weight file, or of the digests of the files it consists of. Raises OSError."""
+    digests = [file_sha256(file) for file in stored_files(path)]
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
 def _read_stream(stream: BinaryIO) -> Stored:
     start = stream.read(512)
     stream.seek(0)
@@ -75,7 +103,13 @@ def _read_stream(stream: BinaryIO) -> Stored:
     if start.startswith(LEGACY_START):
         return Stored("a PyTorch file (before 1.6)", flat_arrays(read_torch_legacy(stream)))
     if start.startswith((b"\x80", b"(d", b"}")):
-        return Stored("a pickle", flat_arrays(read_pickle(stream)))
+        value = read_pickle(stream)
+        record = value.get(ORIGIN_KEY) if isinstance(value, dict) else None
+        return Stored("a pickle", flat_arrays(value), record=record)
+    if start.startswith(MXNET_START):
+        raise Refused(
+            "it is MXNet's: load it there with mxnet.nd.load and save the arrays by numpy.savez under its names"
+        )
     if start.startswith(b"\0\0\0\0"):
         return Stored("a combined binary of Paddle 1", {}, read_records(stream))
     if start[8:9] == b"{" and b'"' in start[9:16]:

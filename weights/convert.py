@@ -16,10 +16,10 @@ import numpy as np
 from utils.errors import UserError
 from weights import LoadReport
 from weights.containers import Stored, read_stored
-from weights.naming import PLAIN, FamilyNames, all_families, all_sources, family_of, recognise
+from weights.naming import PLAIN, FamilyNames, Origin, all_families, all_sources, family_of, recognise
 from weights.safe_pickle import Refused
 
-EPSILON = 1e-5  # of every source's batch norms
+EPSILON = 1e-5  # of a source's batch norms where its naming says no other
 STATISTICS = ("_mean", "_variance")
 
 
@@ -29,7 +29,7 @@ class Renamed:
 
     arrays, origins: our name -> numbers, name in the file. actions: our name -> what was done to it. dropped: names
     in the file that are no weights. unknown: names in the file that this program does not have. head_factor: see
-    `rename`.
+    `rename`. recorded: where a converted file says that its weights are from.
     """
 
     source: str
@@ -41,10 +41,28 @@ class Renamed:
     unknown: list[str] = field(default_factory=list)
     family: FamilyNames = PLAIN
     head_factor: float = 1.0
+    recorded: Origin | None = None
 
     def describe(self) -> Any:
         """What network the file's tensors make; its str() is for people."""
         return self.family.describe(shapes_of(self.arrays))
+
+    def origin(self) -> Origin | None:
+        """What the weights were trained with, where the file or its names tell it."""
+        return self.recorded or self.family.origin(self.source, self.describe())
+
+    def epsilon(self) -> float:
+        """Of the file's norms."""
+        naming = self.family.namings.get(self.source)
+        return naming.epsilon if naming else EPSILON
+
+    def dropped_note(self) -> list[str]:
+        """A line on the dropped tensors that are worth one."""
+        naming = self.family.namings.get(self.source)
+        told = [name for name in self.dropped if not name.endswith("num_batches_tracked")]
+        return (
+            [f"{len(told)} tensors dropped: {naming.dropped_note}"] if naming and naming.dropped_note and told else []
+        )
 
 
 @dataclass
@@ -61,14 +79,23 @@ class Fitted:
 
 
 def convert(
-    model, path: str | Path, *, partial: bool = False, source: str = "auto", head_factor: float = 0.5
+    model,
+    path: str | Path,
+    *,
+    partial: bool = False,
+    source: str = "auto",
+    head_factor: float = 0.5,
+    check_padding: bool = True,
 ) -> tuple[dict[str, np.ndarray], LoadReport]:
     """The model's tensors out of a file of any program, and the report; arguments as of `weights.load_weights`."""
     target = shapes_of(model.state_dict())
     renamed = read_renamed(path, source, head_factor, target)
+    origin = renamed.origin()
+    if origin is not None and check_padding:
+        check_origin(model, origin, renamed.family, path)
     fitted = fit_to(target, renamed, path, partial=partial)
     title = "" if renamed.source == "own" else renamed.family.namings[renamed.source].title
-    notes = []
+    notes = renamed.dropped_note()
     found = [] if partial else renamed.family.warnings(model, renamed.source, renamed.describe())
     if found:
         notes.append(f"WARNING: {title} computes something else; set {', '.join(found)}")
@@ -80,8 +107,17 @@ def convert(
         unexpected=fitted.unexpected,
         reinitialised=fitted.reinitialised,
         notes=notes,
+        origin=origin,
     )
     return fitted.arrays, report
+
+
+def check_origin(model, origin: Origin, family: FamilyNames, path: str | Path) -> None:
+    """Raise UserError naming the file where the model cannot serve weights of that origin."""
+    try:
+        family.check_origin(model, origin)
+    except Refused as error:
+        raise UserError(f"{path}: {error}") from error
 
 
 def read_renamed(
@@ -117,6 +153,7 @@ def rename(
     whose names are ours too where the family has no table. Raises Refused when the names are nobody's.
     """
     arrays = stored.arrays if stored.unnamed is None else name_records(stored.unnamed)
+    recorded = Origin.read(stored.record)
     if arrays and all(name.startswith("module.") for name in arrays):  # torch.nn.DataParallel
         arrays = {name[len("module.") :]: array for name, array in arrays.items()}
     if source not in ("auto", *all_sources()):
@@ -135,7 +172,7 @@ def rename(
         raise Refused(f"its {len(arrays)} tensors ({first}, ...) have the names of no known program")
     else:
         raise Refused(f"none of its {len(arrays)} tensors ({next(iter(arrays))}, ...) has a name of {source}")
-    result = Renamed(source, stored.kind, {}, {}, family=family, head_factor=head_factor)
+    result = Renamed(source, stored.kind, {}, {}, family=family, head_factor=head_factor, recorded=recorded)
     for name, array in arrays.items():
         ours = known.get(name)
         if ours is None:
@@ -187,7 +224,7 @@ def fit(renamed: Renamed, target: Mapping[str, tuple[int, ...]], *, partial: boo
     check_numbers(arrays, renamed.origins)
     is_image = any(array.ndim == 4 for array in arrays.values()) and not any(a.ndim == 5 for a in arrays.values())
     renamed.family.adapt(arrays, actions, target)
-    _adapt_norms(arrays, actions, target, has_no_statistics=is_image)
+    _adapt_norms(arrays, actions, target, is_image, renamed.epsilon())
     fitted = Fitted({}, actions)
     wrong, missing = [], []
     for name, shape in target.items():
@@ -233,27 +270,29 @@ def check_numbers(arrays: Mapping[str, np.ndarray], origins: Mapping[str, str]) 
             raise Refused(f"{origins[name]} is a variance and holds {array.min():g}: were means and variances swapped?")
 
 
-def _adapt_norms(arrays: dict, actions: dict, target: Mapping, has_no_statistics: bool) -> None:
+def _adapt_norms(arrays: dict, actions: dict, target: Mapping, has_no_statistics: bool, epsilon: float) -> None:
     """Batch norms into frozen scales and shifts, and back."""
     for name in [n for n in arrays if n.endswith("bn.weight")]:
         prefix = name[: -len("weight")]
         has, wants = f"{prefix}_mean" in arrays, f"{prefix}_mean" in target
         if has and not wants and name in target:
-            arrays[name], arrays[f"{prefix}bias"] = scale_and_shift(arrays, prefix)
+            arrays[name], arrays[f"{prefix}bias"] = scale_and_shift(arrays, prefix, epsilon)
             for tensor in STATISTICS:
                 arrays.pop(f"{prefix}{tensor}", None)
             actions[name] = actions[f"{prefix}bias"] = "statistics folded in"
         elif wants and not has and not has_no_statistics and f"{prefix}_variance" not in arrays:
-            for tensor, value in (("_mean", 0.0), ("_variance", 1.0 - EPSILON)):
+            for tensor, value in (("_mean", 0.0), ("_variance", 1.0 - epsilon)):
                 arrays[f"{prefix}{tensor}"] = np.full(arrays[name].shape, value, np.float32)
                 actions[f"{prefix}{tensor}"] = "the identity, the source's norms are frozen"
 
 
-def scale_and_shift(arrays: Mapping[str, np.ndarray], prefix: str) -> tuple[np.ndarray, np.ndarray]:
+def scale_and_shift(
+    arrays: Mapping[str, np.ndarray], prefix: str, epsilon: float = EPSILON
+) -> tuple[np.ndarray, np.ndarray]:
     """A norm as one multiplication and addition: gamma / sqrt(variance + epsilon) and beta - mean * that."""
     scale, shift = np.float64(arrays[f"{prefix}weight"]), np.float64(arrays[f"{prefix}bias"])
     if f"{prefix}_variance" in arrays:
-        scale = scale / np.sqrt(np.float64(arrays[f"{prefix}_variance"]) + EPSILON)
+        scale = scale / np.sqrt(np.float64(arrays[f"{prefix}_variance"]) + epsilon)
         shift = shift - arrays[f"{prefix}_mean"] * scale
     return scale.astype(np.float32), shift.astype(np.float32)
 

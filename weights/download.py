@@ -37,7 +37,8 @@ class Published:
 
     sha256: "" where its publisher tells none; a short one is the digits in the file's name. arch: the network, or for
     images (is_start) the depth's first one. frames x stride: of a clip. variant: of the architecture. preprocessing,
-    protocol: of the published test. top1: percent, with accuracy_source.
+    protocol: of the published test. top1: percent, with accuracy_source. parts: what follows the URL,
+    where there are several files. by_hand: how to get it where the URL is a page and no file.
     """
 
     url: str
@@ -53,6 +54,8 @@ class Published:
     protocol: str = "10 clips x 3 crops of 256, softmax, mean"
     top1: float | None = None
     accuracy_source: str = ""
+    parts: tuple[str, ...] = ()
+    by_hand: str = ""
 
 
 def fetch_weights(name: str) -> str:
@@ -67,6 +70,13 @@ def fetch_weights(name: str) -> str:
         raise UserError(f"no published weights {name!r}; there are {', '.join(entries)}")
     entry = entries[name]
     flag = "--pretrain=FILE" if entry.is_start else "--weights=FILE"
+    if entry.by_hand:
+        raise UserError(f"{name} cannot be downloaded by a program: {entry.url}: {entry.by_hand}; then pass {flag}")
+    if entry.parts:  # files of equal names are published in several folders
+        folder = weights_folder() / name
+        for part in entry.parts:
+            download(entry.url + part, folder, mirror_folder=name, instead=f"pass {flag}")
+        return str(folder / file_name(entry.url))
     return str(download(entry.url, sha256=entry.sha256, instead=f"pass {flag}"))
 
 
@@ -100,29 +110,32 @@ def weights_folder() -> Path:
     return Path(chosen).expanduser() if chosen else Path.home() / ".paddle" / "weights"
 
 
-def mirrored(url: str) -> str:
+def mirrored(url: str, mirror_folder: str = "") -> str:
     """The same file name under $PADDLE_NONLOCAL_MIRROR (http, https or file://) where that is set."""
     mirror = os.environ.get(MIRROR_VARIABLE, "").rstrip("/")
-    return f"{mirror}/{file_name(url)}" if mirror else url
+    names = [mirror, mirror_folder, file_name(url)] if mirror_folder else [mirror, file_name(url)]
+    return "/".join(names) if mirror else url
 
 
 def file_name(url: str) -> str:
     return urlsplit(url).path.rsplit("/", 1)[-1]
 
 
-def download(url: str, folder: Path | None = None, *, sha256: str = "", instead: str = "") -> Path:
+def download(
+    url: str, folder: Path | None = None, *, sha256: str = "", instead: str = "", mirror_folder: str = ""
+) -> Path:
     """The local copy of `url` in `folder` (None: `weights_folder()`), fetched when it is not there.
 
     A broken transfer is kept as NAME.part and continued by the next call (HTTP Range). sha256: of the whole file in
     hexadecimal, or its first digits; "": not known, and nothing is compared. instead: what to do without a download,
-    for the message.
+    for the message. mirror_folder: of the file in the mirror.
 
     Raises RunError when the network fails, in one line with the command to fetch the file by hand, and UserError when
     what came is not the file, which is then deleted, or when the copy that is there is another file, which is kept:
     it may be somebody's own.
     """
     folder = weights_folder() if folder is None else folder
-    source, target = mirrored(url), folder / file_name(url)
+    source, target = mirrored(url, mirror_folder), folder / file_name(url)
     if target.is_file():
         return _checked_copy(target, sha256)
     if urlsplit(source).scheme not in SCHEMES:

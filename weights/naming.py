@@ -5,6 +5,7 @@ A family's module (models.FAMILIES[...].weight_names) holds one `FamilyNames` ca
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -27,7 +28,8 @@ class Naming:
 
     title: of the program. names: our name -> its spellings there, the usual one first; none where it has no such
     tensor. dropped: pattern of the names in its files that are no weights. head_is_transposed: its classifier is
-    [classes, channels]. finish: adapts the renamed arrays of its files in place.
+    [classes, channels]. finish: adapts the renamed arrays of its files in place. epsilon: of its norms. dropped_note:
+    what it is that is dropped, where a reader should know.
     """
 
     title: str
@@ -35,10 +37,57 @@ class Naming:
     dropped: str = r".*\.num_batches_tracked"
     head_is_transposed: bool = True
     finish: Callable[[Renamed], None] | None = None
+    epsilon: float = 1e-5
+    dropped_note: str = ""
 
     def name(self, ours: str) -> str:
         """The program's usual name of the tensor that we call `ours`; "" where it has no such tensor."""
         return next(iter(self.names(ours)), "")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a program's weights were trained with, as far as tensors do not tell it; converted files keep it.
+
+    title: of the program. padding: the network's, "" where it does not matter. mean, std: of each channel, of values
+    0..255. keep_aspect_ratio: frames are resized so; None: not known.
+    """
+
+    title: str
+    padding: str = ""
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    keep_aspect_ratio: bool | None = None
+
+    def stored(self) -> dict[str, Any]:
+        """As plain values, for a weight file."""
+        return {**dataclasses.asdict(self), "mean": list(self.mean), "std": list(self.std)}
+
+    @classmethod
+    def read(cls, stored: Any) -> Origin | None:
+        """What `stored` made, out of a file; None for anything else."""
+        if not isinstance(stored, dict) or stored.keys() != {field.name for field in dataclasses.fields(cls)}:
+            return None
+        texts = [stored["title"], stored["padding"]]
+        lists = [stored["mean"], stored["std"]]
+        if not all(isinstance(text, str) and len(text) < 100 for text in texts):
+            return None
+        if not all(isinstance(part, list) and all(isinstance(n, float) for n in part) for part in lists):
+            return None
+        if stored["keep_aspect_ratio"] not in (True, False, None):
+            return None
+        mean, std = map(tuple, lists)
+        return cls(texts[0], texts[1], mean, std, stored["keep_aspect_ratio"])
+
+    def input_rule(self) -> str:
+        """Its clips, for people."""
+        size = ", frames resized to a square" if self.keep_aspect_ratio is False else ""
+        return f"(x - {_numbers(self.mean)}) / {_numbers(self.std)}{size}"
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    texts = [f"{value:.7g}" for value in values]
+    return texts[0] if len(set(texts)) == 1 else f"[{', '.join(texts)}]"
 
 
 @dataclass(frozen=True)
@@ -64,7 +113,9 @@ class FamilyNames:
     None. image_entry: shapes of a network -> the entry of --pretrain=imagenet; raises UserError. hub_entries: entry of
     hubconf -> the published weights of its pretrained=True. configuration: (program, description of a file, variant,
     arch, num_classes) -> (variant, note, sections): under which configuration our network computes what the file's
-    does; "" and 0 take the file's own; raises Refused.
+    does; "" and 0 take the file's own; raises Refused. origin: (program, description of a file) -> its `Origin`, None
+    where the names do not tell it. check_origin: (model, Origin) -> None;
+    raises UserError where the model cannot serve weights of that origin.
     """
 
     namings: Mapping[str, Naming] = field(default_factory=dict)
@@ -79,6 +130,8 @@ class FamilyNames:
     image_entry: Callable[[Shapes], str] | None = None
     hub_entries: Mapping[str, str] = field(default_factory=dict)
     configuration: Callable[[str, Any, str, str, int], tuple[str, str, dict]] | None = None
+    origin: Callable[[str, Any], Origin | None] = lambda source, description: None
+    check_origin: Callable[[Any, Origin], None] = lambda model, origin: None
 
     def ours_by_name(self, source: str) -> dict[str, str]:
         """A program's names -> ours."""

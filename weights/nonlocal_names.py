@@ -19,7 +19,7 @@ from models.nonlocal_model.placement import BLOCKS_OF_DEPTH, block_positions
 from utils.errors import UserError
 from weights.convert import EPSILON, STATISTICS, Renamed, scale_and_shift
 from weights.download import Published
-from weights.naming import FamilyNames, Naming
+from weights.naming import FamilyNames, Naming, Origin
 from weights.safe_pickle import Refused
 
 # --- names
@@ -464,10 +464,11 @@ REFUSED = {
     "long_term_feature_bank": "its res5 has stride 1 and dilated kernels, which these networks do not have",
     "detectron": "its stride lies in the first 1x1 convolution of a block (conv a), here in the 3x3 one (conv b)",
 }
-INPUTS = {
-    "mmaction2": "input normalised per channel: mean [123.675, 116.28, 103.53], std [58.395, 57.12, 57.375]",
-    "torchvision": "input normalised per channel: mean [123.675, 116.28, 103.53], std [58.395, 57.12, 57.375]",
-    "slowfast": "tested by its program at 30 frames a second with frames 9 apart (linspace over 64), here 8 apart",
+# programs whose clips are normalised otherwise than the family's: mean and deviation of values 0..255
+IMAGENET_INPUT = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+INPUTS = {"mmaction2": IMAGENET_INPUT, "torchvision": IMAGENET_INPUT}
+NOTES = {
+    "slowfast": "network was tested at 30 frames a second with frames 9 apart (linspace over 64), here 8 apart",
 }
 
 
@@ -517,8 +518,20 @@ def configuration(
     sections = {"MODEL": model, "NONLOCAL": blocks}
     for name in ("TRAIN", "VALID", "TEST", "INFER") if "clips" in template else ():
         sections[name] = dict(template["clips"])
-    note = INPUTS.get(variant.split("_")[0], "")
+    program = variant.split("_")[0]
+    if program in INPUTS:
+        mean, std = INPUTS[program]
+        sections["INPUT"] = {"mean": list(mean), "std": list(std)}
+    note = NOTES.get(program, "")
     return variant, note, {name: keys for name, keys in sections.items() if keys}
+
+
+def origin(source: str, kind: NetworkKind) -> Origin | None:
+    """The clips of a program, or of an architecture variant, where they are not the family's."""
+    program = DEFAULT_VARIANT.get(source, source).split("_")[0]
+    if program not in INPUTS:
+        return None
+    return Origin(NAMINGS[source if source in NAMINGS else program].title, "", *INPUTS[program])
 
 
 def warnings(model, source: str, kind: NetworkKind) -> list[str]:
@@ -687,4 +700,5 @@ NAMES = FamilyNames(
     image_entry=image_entry,
     hub_entries=HUB_ENTRIES,
     configuration=configuration,
+    origin=origin,
 )
