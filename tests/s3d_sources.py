@@ -1,4 +1,4 @@
-"""Inception networks of other programs, under their own names, with their own wiring: random tensors and plain 5-D outputs.
+"""Inception networks of other programs, under their own names, with their own wiring: random tensors, plain outputs.
 
 Written from what those programs do (their names of layers, their padding, their pools), without a look at this
 project's tables. `names` below are the places of conv_1a, conv_2b, conv_2c and of the six convolutions of a block.
@@ -35,9 +35,9 @@ def tensorflow_kernel(array):
 class Source:
     """place: (unit "1a" | "2b" | "2c" | ("3b", "b0")) -> start of its names. conv, norm, temporal, temporal_norm: what
     follows; temporal "": kernels over space and time. norm_tensors: scale ("": none), offset, mean, variance.
-    gate: unit -> name of a gate's matrix and bias. head: names of the classifier's matrix and bias, and its form: "conv" [K, C, 1, 1, 1],
-    "linear" [K, C] or "tensorflow" [1, 1, 1, C, K]. The rest is wiring: padding "same", "symmetric" or "even"
-    (as TensorFlow at even sizes, at any), head_window of the average pool, None: all, "time": 2 frames of it.
+    gate: unit -> name of a gate's matrix and bias. head: names of the classifier's matrix and bias, its form: "conv"
+    [K, C, 1, 1, 1], "linear" [K, C] or "tensorflow" [1, 1, 1, C, K]. The rest is wiring: padding "same", "symmetric" or
+    "even" (at any size as TensorFlow at even ones), head_window: of the average pool, "2": 2 frames of the whole map.
     """
 
     place: Callable
@@ -212,7 +212,11 @@ class Source:
             parts += [unit((block, "b2b"), unit((block, "b2a"), x))]
             parts += [unit((block, "b3b"), pool(x, (3, 3, 3), (1, 1, 1)))]
             x = paddle.concat(parts, 1)
-        window = {"2x7x7": (2, *(min(7, side) for side in x.shape[3:])), "all": tuple(x.shape[2:]), "2": (2, *x.shape[3:])}[self.head_window]
+        window = {
+            "2x7x7": (2, *(min(7, side) for side in x.shape[3:])),
+            "all": tuple(x.shape[2:]),
+            "2": (2, *x.shape[3:]),
+        }[self.head_window]
         x = F.avg_pool3d(x, list(window), 1).flatten(2)  # [N, C, P]
         weight, bias, form = self.head
         matrix = arrays[weight].reshape(arrays[weight].shape[-2:]) if form == "tensorflow" else None
@@ -221,7 +225,20 @@ class Source:
         return (logits + paddle.to_tensor(arrays[bias])).mean(1)
 
 
-NUMBERS = {"1a": 0, "2b": 2, "2c": 3, "3b": 5, "3c": 6, "4b": 8, "4c": 9, "4d": 10, "4e": 11, "4f": 12, "5b": 14, "5c": 15}
+NUMBERS = {
+    "1a": 0,
+    "2b": 2,
+    "2c": 3,
+    "3b": 5,
+    "3c": 6,
+    "4b": 8,
+    "4c": 9,
+    "4d": 10,
+    "4e": 11,
+    "4f": 12,
+    "5b": 14,
+    "5c": 15,
+}
 
 
 def by_number(start, ends):
@@ -299,7 +316,7 @@ HOWTO100M = Source(
     folded_stem=True,
     gate=lambda unit: (
         tuple(f"gating.fc.{t}" for t in ("weight", "bias"))
-        if isinstance(unit, str)
+        if unit == "2c"
         else tuple(f"mixed_{unit[0]}.gating_{unit[1][:2]}.fc.{t}" for t in ("weight", "bias"))
         if unit[1] in ("b0", "b1b", "b2b", "b3b")
         else ("", "")
@@ -323,7 +340,7 @@ TF_ENDS = dict(zip(BRANCHES, (*TF_ENDS, "Branch_3/{}_0b_1x1")))
 def tensorflow_place(prefix, kind, typo=True):
     def place(unit):
         if isinstance(unit, str):
-            return f"{prefix}{kind}_{unit}_{ {'1a': '7x7', '2b': '1x1', '2c': '3x3'}[unit]}"
+            return f"{prefix}{kind}_{unit}_{ {'1a': '7x7', '2b': '1x1', '2c': '3x3'}[unit] }"
         end = TF_ENDS[unit[1]].format(kind)
         if typo and unit == ("5b", "b2b"):  # so in all released files
             end = f"Branch_2/{kind}_0a_3x3"

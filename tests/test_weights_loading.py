@@ -24,6 +24,7 @@ from weights.convert import Renamed, fit
 from weights.download import fetch_weights, published_weights
 from weights.naming import all_families, recognise
 from weights.nonlocal_names import HUB_ENTRIES, NAMES, NAMINGS, WEIGHTS, all_our_names, network_kind, network_shapes
+from weights.s3d_names import WEIGHTS as INCEPTION_WEIGHTS
 
 TINY = [
     "RESNETS.stem_channels=4",
@@ -371,7 +372,7 @@ def test_the_hubs_entries_print_what_was_loaded_and_its_warning(tmp_path, capsys
 
 def test_no_two_families_share_an_entry_of_published_weights():
     entries = [name for family in all_families() for name in family.published]
-    assert len(entries) == len(set(entries)) and entries == list(WEIGHTS)
+    assert len(entries) == len(set(entries)) and entries == [*WEIGHTS, *INCEPTION_WEIGHTS]
 
 
 def test_the_table_in_the_documentation_has_every_entry():

@@ -69,7 +69,7 @@ def main() -> None:
 
 def _convert(arguments: argparse.Namespace) -> None:
     from models import build_model
-    from weights.convert import fit_to, read_renamed, shapes_of
+    from weights.convert import check_origin, fit_to, read_renamed, shapes_of
 
     target = Path(arguments.target)
     if target.suffix != ".pdparams":
@@ -85,6 +85,8 @@ def _convert(arguments: argparse.Namespace) -> None:
         section, _, key = name.partition(".")
         sections.setdefault(section.strip(), {})[key.strip()] = yaml.safe_load(value)
     model = build_model(config)
+    if origin:
+        check_origin(model, origin, renamed.family, arguments.source)
     fitted = fit_to(shapes_of(model.state_dict()), renamed, arguments.source, partial=arguments.partial)
     if not arguments.quiet:
         _print_table(renamed, fitted)

@@ -50,7 +50,8 @@ class Places:
 
     units: our unit -> its places there. parts: our part -> what follows the place, {tensor} filled in. norm: our norm
     tensor -> its name there. head: the place of the classifier, {tensor} filled in. separated: the units that have
-    halves, where the names do not tell; None: any. gate: our unit -> the place of its gate.
+    halves, where the names do not tell; None: any. gates: our unit -> the places of its
+    gate, {tensor} filled in.
     """
 
     units: Mapping[str, Sequence[str]]
@@ -59,7 +60,7 @@ class Places:
     norm: Mapping[str, str] = field(default_factory=lambda: TORCH_NORM)
     tensors: Mapping[str, str] = field(default_factory=lambda: {"weight": "weight", "bias": "bias"})
     separated: tuple[str, ...] | None = None
-    gates: Mapping[str, str] = field(default_factory=dict)
+    gates: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __call__(self, ours: str) -> Iterator[str]:
         """The program's spellings of the tensor that we call `ours`, the usual one first."""
@@ -77,8 +78,8 @@ class Places:
         if tensor is None:
             return
         if part == "gate":
-            if unit in self.gates:
-                yield self.gates[unit].format(tensor=tensor)
+            for place in self.gates.get(unit, ()):
+                yield place.format(tensor=tensor)
         elif part in self.parts:
             for place in self.units.get(unit, ()):
                 yield place + self.parts[part].format(tensor=tensor)
@@ -179,7 +180,7 @@ NAMINGS = {
             {part: f".{part}.{{tensor}}" for part in ("conv", "bn", *HALVES)},
             ["head.{tensor}"],
             OUR_NORM,
-            gates={unit: f"{unit}.gate.{{tensor}}" for unit in UNITS},
+            gates={unit: [f"{unit}.gate.{{tensor}}"] for unit in UNITS},
         ),
         dropped=PADDLE_EXTRAS,
         head_is_transposed=False,
@@ -252,8 +253,8 @@ NAMINGS = {
             ["fc.{tensor}"],
             separated=SEPARATED_BY_DESIGN,
             gates={
-                "conv_2c": "gating.fc.{tensor}",
-                **{f"{block}.{b}": f"{block}.gating_{b[:2]}.fc.{{tensor}}" for block in BLOCKS for b in GATED},
+                "conv_2c": ["gating.fc.{tensor}"],
+                **{f"{block}.{b}": [f"{block}.gating_{b[:2]}.fc.{{tensor}}"] for block in BLOCKS for b in GATED},
             },
         ),
         dropped=r".*\.num_batches_tracked|text_module\..*",
@@ -297,7 +298,7 @@ NAMINGS = {
             {**TF_NORM, "weight": "gamma"},
             {"weight": "weights", "bias": "biases"},
             SEPARATED_BY_DESIGN,
-            {u: f"{p[0]}/self_gating/transformer_W/{{tensor}}" for u, p in SLIM_UNITS.items()},
+            {u: [f"{p}/self_gating/transformer_W/{{tensor}}" for p in places] for u, places in SLIM_UNITS.items()},
         ),
         dropped=r"global_step|.*/(Momentum|RMSProp(_1)?|Adam(_1)?|ExponentialMovingAverage)",
         head_is_transposed=False,
@@ -484,6 +485,10 @@ class Source:
 WHOLE_MAP = {"head_pool_size": 0}
 WINDOW = {"head_pool_size": 7}
 I3D_NOTE = "network was tested on whole videos at 25 frames a second, a centre crop each"
+PADS_AS_EVEN = (
+    "it pads frames, heights and widths that are no multiples of 32 (frames: 8) as if they were, this network pads as "
+    "TensorFlow"
+)
 KINETICS_MEAN, KINETICS_STD = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -506,14 +511,14 @@ SOURCES = {
     "piergiaj": Source("same", model=WINDOW, note=I3D_NOTE),
     "hassony2": Source(
         "same", model=WINDOW,
-        note=f"{I3D_NOTE}; at odd heights and widths it pads as at even ones, this network as TensorFlow",
+        note=f"{I3D_NOTE}; {PADS_AS_EVEN}",
     ),
     "deepmind": Source("same", model=WINDOW, note=I3D_NOTE),
     "slim": Source("same", keep_aspect_ratio=False, model=WINDOW),
     "howto100m": Source(
         "same", (0.0,), (255.0,), None, 32, 1, 224, 224, {"bn_epsilon": 1e-5, **WHOLE_MAP},
-        note="512 outputs are an embedding of videos, not classes; its program tells no frame rate; maps of odd sides "
-        "(clips of 200 pixels) it pads as even ones, this network as TensorFlow",
+        note="512 outputs are an embedding of videos, not classes; its program tells no frame rate; "
+        f"{PADS_AS_EVEN}",
     ),
 }  # fmt: skip
 IMAGE_SOURCE = Source(

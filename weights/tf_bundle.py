@@ -119,6 +119,7 @@ def _table_entries(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     for _ in range(4):  # offset and size of the meta index block, then of the index block
         number, place = _varint(footer, place)
         handle.append(number)
+    _block(data, *handle[:2])  # has nothing of use, but is a part of the file
     before, count = None, 0
     for _, block in _block_pairs(_block(data, *handle[2:])):
         offset, place = _varint(block, 0)

@@ -27,9 +27,10 @@ sys.path.insert(0, str(HERE.parents[1]))
 
 from configs import load_config  # noqa: E402 - the script is started as a file
 from models import build_model  # noqa: E402
+from tests import s3d_sources  # noqa: E402
 from tests import source_networks as networks  # noqa: E402
 from tests.script_runs import make_videos, tiny_config, write_list  # noqa: E402
-from tests.weight_files import fluid_record, python2_pickle, write_tar, write_torch_zip  # noqa: E402
+from tests.weight_files import fluid_record, python2_pickle, write_bundle, write_tar, write_torch_zip  # noqa: E402
 
 TINY = {"stem_channels": 1, "res2_channels": 4, "width_per_group": 1, "blocks_per_stage": [2, 1, 1, 1]}
 KEYS = [f"RESNETS.{name}={value}" for name, value in TINY.items()]
@@ -47,13 +48,15 @@ def checksum(arrays: Mapping[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
-def loaded_arrays(path: Path, keys: Iterable[str], partial: bool) -> dict[str, np.ndarray]:
+def loaded_arrays(
+    path: Path, keys: Iterable[str], partial: bool, config: str = "configs/nonlocal.yaml"
+) -> dict[str, np.ndarray]:
     """What loading the file into a network of these keys sets; the tensors that keep the network's values are not in
     it.
     """
     from weights import load_weights
 
-    model = build_model(load_config("configs/nonlocal.yaml", list(keys)))
+    model = build_model(load_config(config, list(keys)))
     report = load_weights(model, path, partial=partial)
     kept = {name.split(" ")[0] for name in report.reinitialised}
     return {name: tensor.numpy() for name, tensor in model.state_dict().items() if name not in kept}
@@ -131,12 +134,43 @@ def own_files(folder: Path) -> dict[str, dict]:
     return entries
 
 
+def s3d_files(folder: Path) -> dict[str, dict]:
+    """A file of each program with networks of the S3D family; written by the first version that had it."""
+    entries: dict[str, dict] = {}
+    narrow = ["S3D.width=0.05", "MODEL.num_classes=3"]
+
+    def add(file: str, *keys: str, partial: bool = False) -> Path:
+        entries[file] = {"config": "configs/s3d.yaml", "keys": [*narrow, *keys], "partial": partial}
+        return folder / file
+
+    def tensors(source, **keys) -> dict[str, np.ndarray]:
+        arrays = source.tensors(0.05, 3, **keys)
+        return {name: np.float32(np.round(array * 8) / 8) for name, array in arrays.items()}
+
+    def write_archive(path: Path, arrays) -> None:  # a weight file in a tar.gz is read as it is
+        with tempfile.TemporaryDirectory() as temporary:
+            file = write_torch_zip(Path(temporary) / "w.pth", arrays)
+            write_tar(path, {file.name: file.read_bytes()})
+
+    symmetric, i3d = "S3D.padding=symmetric", "MODEL.arch=i3d_inception"
+    write_archive(add("torchvision_s3d.tar.gz", symmetric), tensors(s3d_sources.TORCHVISION))
+    write_archive(add("kylemin.tar.gz", symmetric), tensors(s3d_sources.KYLEMIN))
+    write_archive(add("piergiaj.tar.gz", i3d), tensors(s3d_sources.PIERGIAJ))
+    write_archive(add("hassony2.tar.gz", i3d), tensors(s3d_sources.HASSONY2))
+    write_archive(add("howto100m.tar.gz", "MODEL.arch=s3d_g_howto100m"), tensors(s3d_sources.HOWTO100M))
+    np.savez_compressed(add("gluoncv.npz", i3d, symmetric), **tensors(s3d_sources.GLUONCV))
+    write_bundle(add("deepmind.index", i3d).with_suffix(""), tensors(s3d_sources.deepmind()))
+    np.savez_compressed(add("slim.npz", "MODEL.arch=s3d_g_slim"), **tensors(s3d_sources.slim()))
+    write_archive(add("googlenet.tar.gz", partial=True), tensors(s3d_sources.GOOGLENET, is_image=True))
+    return entries
+
+
 def main() -> None:
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "weights"
     folder.mkdir(parents=True)
-    entries = {**own_files(folder), **foreign_files(folder)}
+    entries = {**own_files(folder), **foreign_files(folder), **s3d_files(folder)}
     for file, entry in entries.items():
-        arrays = loaded_arrays(folder / file, entry["keys"], entry["partial"])
+        arrays = loaded_arrays(folder / file, **entry)
         entry.update(tensors=len(arrays), sha256=checksum(arrays))
     rows = (f" {json.dumps(file)}: {json.dumps(entry)}" for file, entry in entries.items())
     with open(folder / "weights.json", "w", encoding="ascii") as stream:
