@@ -146,7 +146,7 @@ class FramesConv(Window):
     def forward(self, x, num_frames: int, frame_padding: tuple[int, int] | None = None):
         padding = self.frame_padding(num_frames) if frame_padding is None else frame_padding
         if self.kernel[0] == 1 and padding == (0, 0):
-            return self._convolve(take_frames(x, num_frames, self.stride[0]), self.flat_weight(), self.bias)
+            return self._convolve(take_frames(x, num_frames, self.stride[0]), *self.kernel_2d())
         if self.groups != 1:
             raise UserError("a convolution over several frames cannot have groups")
         return (self._project_then_add if self.adds_taps else self._stack_then_convolve)(x, num_frames, padding)
@@ -156,46 +156,37 @@ class FramesConv(Window):
         frames, *sides = self._out_shape(x, num_frames, frame_padding)
         return paddle.zeros([frames, self.out_channels, *sides])
 
-    def flat_weight(self):
-        """The 2-D convolution's weight: [kT * out, in, kH, kW] where taps are added, else [out, kT * in, kH, kW]."""
-        if self.kernel[0] == 1:
-            return self.weight.squeeze(2)
-        if self.adds_taps:
-            return self.weight.transpose([2, 0, 1, 3, 4]).flatten(0, 1)
-        return self.weight.transpose([0, 2, 1, 3, 4]).flatten(1, 2)
+    def kernel_2d(self, residue: int = 0):
+        """(weight, bias) of the 2-D convolution.
 
-    def tap_bias(self):
-        """The bias of `flat_weight`'s outputs [kT * out], in which one tap of a kernel over frames has it; or None."""
-        if self.bias is None or not self.adds_taps:
-            return self.bias
-        zeros = paddle.zeros_like(self.bias)
-        return paddle.concat([self.bias if k == self.kernel[0] // 2 else zeros for k in range(self.kernel[0])])
+        Where taps are added, of the taps k with k % stride[0] = residue: [taps * out, in, kH, kW], and one tap has the
+        bias; else [out, kT * in, kH, kW].
+        """
+        if self.kernel[0] == 1:
+            return self.weight.squeeze(2), self.bias
+        if not self.adds_taps:
+            return self.weight.transpose([0, 2, 1, 3, 4]).flatten(1, 2), self.bias
+        taps = range(self.kernel[0])[residue :: self.stride[0]]
+        weight = self.weight if self.stride[0] == 1 else self.weight[:, :, residue :: self.stride[0]]
+        bias = self.bias
+        if bias is not None:
+            bias = paddle.concat([bias if k == self.kernel[0] // 2 else paddle.zeros_like(bias) for k in taps])
+        return weight.transpose([2, 0, 1, 3, 4]).flatten(0, 1), bias
 
     def _convolve(self, x, weight, bias):
         padding = paddle_padding(self._space_padding(x))
         return F.conv2d(x, weight, bias, list(self.stride[1:]), padding, groups=self.groups)
 
-    def _taps(self, padding: tuple[int, int]) -> list[tuple[int, int]]:
-        """(phase, shift) of each tap: with the frames of a clip dealt out to stride[0] phases, its frames are those of
-        that phase, the one of output frame t at place t + shift."""
-        stride = self.stride[0]
-        return [((k - padding[0]) % stride, (k - padding[0]) // stride) for k in range(self.kernel[0])]
-
     def _project_then_add(self, x, num_frames: int, padding: tuple[int, int]):
         """Convolve each frame with all kernels that meet it at once, then add neighbours' results."""
-        out_frames, length = self.out_frames(num_frames, padding), -(-num_frames // self.stride[0])
-        weights, bias = self.flat_weight().split(self.kernel[0]), self.tap_bias()
-        biases = None if bias is None else bias.split(self.kernel[0])
-        shifted = []
-        for phase, frames in enumerate(phases(x, num_frames, self.stride[0])):
-            taps = [(k, shift) for k, (own, shift) in enumerate(self._taps(padding)) if own == phase]
-            taps = [(k, shift) for k, shift in taps if abs(shift) < length]
-            if taps:
-                weight, bias = (
-                    None if parts is None else paddle.concat([parts[k] for k, _ in taps]) for parts in (weights, biases)
-                )
-                projections = split_clips(self._convolve(frames, weight, bias), length).split(len(taps), 2)
-                for (_, shift), projection in zip(taps, projections):
+        out_frames, stride = self.out_frames(num_frames, padding), self.stride[0]
+        length, shifted = -(-num_frames // stride), []
+        for phase, frames in enumerate(phases(x, num_frames, stride)):
+            residue = (phase + padding[0]) % stride  # of the taps that meet these frames
+            shifts = [(k - padding[0]) // stride for k in range(self.kernel[0])[residue::stride]]
+            projections = split_clips(self._convolve(frames, *self.kernel_2d(residue)), length)
+            for shift, projection in zip(shifts, projections.split(len(shifts), 2)):
+                if abs(shift) < length:
                     shifted.append(first_frames(shift_frames(projection, shift, length), length, out_frames))
         return sum(shifted[1:], shifted[0]).flatten(0, 1)
 
@@ -203,13 +194,13 @@ class FramesConv(Window):
         """Put the kT frames of each output frame side by side in the channels, then convolve once."""
         out_frames, length = self.out_frames(num_frames, padding), -(-num_frames // self.stride[0])
         clips = [split_clips(phase, length) for phase in phases(x, num_frames, self.stride[0])]
-        parts = [
-            first_frames(shift_frames(clips[phase], shift, length), length, out_frames)
-            for phase, shift in self._taps(padding)
-        ]
+        parts = []
+        for k in range(self.kernel[0]):
+            shift, phase = divmod(k - padding[0], self.stride[0])
+            parts.append(first_frames(shift_frames(clips[phase], shift, length), length, out_frames))
         zero_channels = [paddle.zeros_like(parts[0][:, :, :1])] * self.num_zero_channels
         stacked = paddle.concat(parts + zero_channels, 2).flatten(0, 1)
-        return self._convolve(stacked, self.flat_weight(), self.bias)
+        return self._convolve(stacked, *self.kernel_2d())
 
 
 class ConvNorm(nn.Layer):
@@ -226,43 +217,6 @@ class ConvNorm(nn.Layer):
         return (VolumeConv if volumes else FoldedConv)(self.conv, *scale_and_shift(self.bn))
 
 
-class MaxOverFrames(nn.Layer):
-    """Temporal max pool without padding: the first `kernel` of every `stride` frames; kernel <= stride."""
-
-    def __init__(self, kernel: int, stride: int):
-        super().__init__()
-        self.kernel, self.stride = kernel, stride
-
-    def forward(self, x, num_frames: int):
-        if self.stride == 1:
-            return x
-        check_divides(num_frames, self.stride)
-        pooled, *others = split_clips(x, self.stride).unbind(1)[: self.kernel]
-        for other in others:
-            pooled = paddle.maximum(pooled, other)
-        return pooled
-
-    def folded(self, volumes: bool) -> nn.Layer:
-        return VolumePool([self.kernel, 1, 1], [self.stride, 1, 1]) if volumes else self
-
-
-class MaxOverSpace(nn.Layer):
-    """Spatial max pool of frames [N*T, C, H, W]; padding on each side."""
-
-    def __init__(self, kernel: int, stride: int, padding: int = 0):
-        super().__init__()
-        self.kernel, self.stride, self.padding = kernel, stride, padding
-
-    def forward(self, x, num_frames: int):
-        return F.max_pool2d(x, self.kernel, self.stride, self.padding)
-
-    def folded(self, volumes: bool) -> nn.Layer:
-        if not volumes:
-            return self
-        kernel, stride = [1, self.kernel, self.kernel], [1, self.stride, self.stride]
-        return VolumePool(kernel, stride, [0, self.padding, self.padding])
-
-
 class MaxPool(Window):
     """A 3-D max pool of frames whose padding never is the maximum.
 
@@ -276,17 +230,20 @@ class MaxPool(Window):
             x = F.max_pool2d(x, list(self.kernel[1:]), list(self.stride[1:]), padding)
         if self.kernel[0] == 1:
             return take_frames(x, num_frames, self.stride[0])
-        clips, (length, stride) = split_clips(x, num_frames), (num_frames + before + after, self.stride[0])
-        # the first and last frame once more change no maximum, whatever their sign
-        firsts, lasts = ([end] * count for end, count in zip(ends(clips, num_frames), (before, after)))
-        clips = paddle.concat([*firsts, clips, *lasts], 1) if before or after else clips
-        out_frames = (length - self.kernel[0]) // stride + 1
-        dealt = [split_clips(phase, -(-length // stride)) for phase in phases(clips.flatten(0, 1), length, stride)]
-        pooled = None
+        if before or after:  # the first and last frame once more change no maximum, whatever their sign
+            clips = split_clips(x, num_frames)
+            first, last = ends(clips, num_frames)
+            x = paddle.concat([*[first] * before, clips, *[last] * after], 1).flatten(0, 1)
+        length, stride = num_frames + before + after, self.stride[0]
+        out_frames, dealt_frames = (length - self.kernel[0]) // stride + 1, -(-length // stride)
+        dealt, pooled = phases(x, length, stride), None
         for k in range(self.kernel[0]):
-            tap = frames_between(dealt[k % stride], k // stride, k // stride + out_frames, -(-length // stride))
+            tap = dealt[k % stride]
+            if (k // stride, out_frames) != (0, dealt_frames):
+                clips = split_clips(tap, dealt_frames)
+                tap = frames_between(clips, k // stride, k // stride + out_frames, dealt_frames).flatten(0, 1)
             pooled = tap if pooled is None else paddle.maximum(pooled, tap)
-        return pooled.flatten(0, 1)
+        return pooled
 
     def output_like(self, x, num_frames: int, frame_padding: tuple[int, int] | None = None):
         """Zeros of the shape of `forward`'s output."""
@@ -426,9 +383,11 @@ def scale_and_shift(norm: nn.Layer) -> tuple[np.ndarray, np.ndarray]:
 
 
 class FoldedConv(FramesConv):
-    """A FramesConv whose weight [out, in, kH, kW] is stored as the 2-D convolution takes it, with a bias.
+    """A FramesConv whose weights [out, in, kH, kW] are stored as the 2-D convolutions take them, with biases.
 
-    Stacked frames get zero channels up to a multiple of VECTOR_WIDTH.
+    weight, bias: those of residue 0 (see `kernel_2d`); weight1, bias1 and so on: the others'. Stacked frames get zero
+    channels up to a multiple of VECTOR_WIDTH. Nothing is computed from weights when the network runs: oneDNN keeps
+    what it has made of a weight, and Paddle Inference then takes it for another one that lies in the same memory.
     """
 
     def __init__(self, conv: FramesConv, scale: np.ndarray, shift: np.ndarray):
@@ -436,20 +395,23 @@ class FoldedConv(FramesConv):
         self._set_window(conv.kernel, conv.stride, conv.padding)
         self.groups, self.adds_taps = conv.groups, conv.adds_taps
         self.in_channels, self.out_channels = conv.in_channels, conv.out_channels
-        flat = conv.flat_weight().numpy().astype(np.float64)
-        stacks = conv.kernel[0] > 1 and not conv.adds_taps
-        self.num_zero_channels = -flat.shape[1] % VECTOR_WIDTH if stacks else 0
-        flat = np.pad(flat, ((0, 0), (0, self.num_zero_channels), (0, 0), (0, 0)))
-        taps = len(flat) // len(scale)
-        self.weight = fixed_parameter(self, flat * np.tile(scale, taps)[:, None, None, None])
-        shifts = [shift if tap == taps // 2 else 0 * shift for tap in range(taps)]
-        self.bias = fixed_parameter(self, np.concatenate(shifts))
+        self.num_zero_channels = 0
+        for residue in range(conv.stride[0] if conv.adds_taps else 1):
+            flat = conv.kernel_2d(residue)[0].numpy().astype(np.float64)
+            taps = range(conv.kernel[0])[residue :: conv.stride[0]] if conv.adds_taps else [conv.kernel[0] // 2]
+            if conv.kernel[0] > 1 and not conv.adds_taps:
+                self.num_zero_channels = -flat.shape[1] % VECTOR_WIDTH
+                flat = np.pad(flat, ((0, 0), (0, self.num_zero_channels), (0, 0), (0, 0)))
+            shifts = [shift if k == conv.kernel[0] // 2 else 0 * shift for k in taps]
+            number = residue or ""
+            setattr(
+                self, f"weight{number}", fixed_parameter(self, flat * np.tile(scale, len(taps))[:, None, None, None])
+            )
+            setattr(self, f"bias{number}", fixed_parameter(self, np.concatenate(shifts)))
 
-    def flat_weight(self):
-        return self.weight
-
-    def tap_bias(self):
-        return self.bias
+    def kernel_2d(self, residue: int = 0):
+        number = residue or ""
+        return getattr(self, f"weight{number}"), getattr(self, f"bias{number}")
 
 
 class VolumeConv(Window):
@@ -465,18 +427,6 @@ class VolumeConv(Window):
     def forward(self, x, num_frames: int, frame_padding: tuple[int, int] | None = None):
         padding = paddle_padding(self._volume_padding(x, frame_padding))
         return F.conv3d(x, self.weight, self.bias, list(self.stride), padding, groups=self.groups)
-
-
-class VolumePool(nn.Layer):
-    """A max pool of volumes [N, C, T, H, W]; kernel, stride, padding: (frames, height, width)."""
-
-    def __init__(self, kernel: list[int], stride: list[int], padding: list[int] | int = 0):
-        super().__init__()
-        self.kernel, self.stride, self.padding = kernel, stride, padding
-
-    def forward(self, x, num_frames: int):
-        check_divides(num_frames, self.stride[0])
-        return x if self.kernel == self.stride == [1, 1, 1] else F.max_pool3d(x, self.kernel, self.stride, self.padding)
 
 
 def fixed_parameter(layer: nn.Layer, array: np.ndarray):

@@ -13,7 +13,7 @@ from datareader import build_view_loader, read_list
 from inference.classify import PredictOptions
 from inference.features import pooled_features, predict_features
 from models import build_model
-from models.layers import MaxOverFrames
+from models.layers import MaxPool
 from tests.script_runs import make_videos, tiny_config, write_list
 from utils.log import Progress
 
@@ -47,7 +47,7 @@ def stages_by_hand(model, clips):
         maps = x.numpy().reshape(num_clips, num_frames, *x.shape[1:])
         found[f"res{k}"] = maps.mean((1, 3, 4))
         if k == 2:
-            x, num_frames = MaxOverFrames(2, 2)(x, num_frames), num_frames // 2
+            x, num_frames = MaxPool((2, 1, 1), (2, 1, 1), ((0, 0),) * 3)(x, num_frames), num_frames // 2
     return found
 
 

@@ -16,8 +16,7 @@ from models.heads import ClassificationHead
 from models.layers import (
     ConvNorm,
     FramesConv,
-    MaxOverFrames,
-    MaxOverSpace,
+    MaxPool,
     build_norm,
     check_divides,
     merge_clips,
@@ -76,9 +75,9 @@ class ResNetVideo(nn.Layer):
         kernel = (5 if options.inflated else 1, 7, 7)
         conv1 = FramesConv(options.in_channels, options.stem_channels, kernel, (stem.temporal_stride, 2, 2))
         self.stem = conv_norm(conv1, norm)
-        self.pool1_frames = MaxOverFrames(stem.pool_temporal_kernel, stem.pool_temporal_stride)
-        self.pool1 = MaxOverSpace(3, 2, stem.pool_padding)
-        self.pool2 = MaxOverFrames(2, 2)
+        padding = ((0, 0), *[(stem.pool_padding, stem.pool_padding)] * 2)
+        self.pool1 = MaxPool((stem.pool_temporal_kernel, 3, 3), (stem.pool_temporal_stride, 2, 2), padding)
+        self.pool2 = MaxPool((2, 1, 1), (2, 1, 1), ((0, 0),) * 3)
         in_channels = options.stem_channels
         for row in options.stages:
             stage = nn.Layer()
@@ -115,9 +114,9 @@ class ResNetVideo(nn.Layer):
         check_divides(num_frames, stem.temporal_stride)
         x = F.relu(self.stem(x, num_frames))  # [N*8, 64, 112, 112]
         num_frames //= stem.temporal_stride
-        x = self.pool1_frames(x, num_frames)
-        num_frames //= stem.pool_temporal_stride
+        check_divides(num_frames, stem.pool_temporal_stride)
         x = self.pool1(x, num_frames)  # [N*8, 64, 55, 55]
+        num_frames //= stem.pool_temporal_stride
         names = list(self.stage_layers)
         for name in names[: max(names.index(stage) for stage in stages) + 1]:
             for block in getattr(self, self.stage_layers[name]).children():
@@ -125,6 +124,7 @@ class ResNetVideo(nn.Layer):
             if name in stages:
                 found[name] = (x, num_frames)
             if name == "res2" and stem.temporal_pool:
+                check_divides(num_frames, 2)
                 x = self.pool2(x, num_frames)  # [N*4, 256, 55, 55]
                 num_frames //= 2
         return found  # res5: [N*4, 2048, 7, 7]
