@@ -223,7 +223,7 @@ def test_one_finished_evaluation_is_not_enough():
 # Cost
 
 
-def test_heavy_forms_have_every_border_and_counts_alone_are_bars(tmp_path):
+def test_heavy_forms_have_every_border_and_counts_alone_are_drawn_too(tmp_path):
     flags = cost._parse(["--archs", "top_heavy_i3d", "bottom_heavy_s3d", "c2d_r50", "--num_frames=16"])
     names = [config.MODEL.arch + cost.border_of(config) for config in cost.all_forms(flags)]
     assert len(names) == len(set(names)) == 12 + 12 + 1 and names[-1] == "c2d_r50"

@@ -247,8 +247,8 @@ def draw_bars(
                     axes.plot(bounds, (place, place), color=INK, linewidth=1, marker="|", markersize=4)
                 if text:
                     axes.annotate(text, (end, place), (4, 0), textcoords="offset points", va="center", fontsize=9)
-        axes.set_yticks(range(len(labels)), [_text(label, 40) for label in labels])
-        axes.invert_yaxis()
+        axes.set_yticks(range(len(labels)), [_text(label, 60) for label in labels])
+        axes.set_ylim(len(labels) - 0.4, -0.6)
         axes.margins(x=0.1)
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x", color=GRID, linewidth=0.6)
@@ -354,8 +354,7 @@ def draw_boxes(
             axes.set_title(_text(name, 44), loc="left", fontsize=9, pad=14)
             axes.axhline(0, color=GRID, linewidth=0.8, zorder=0)
             axes.tick_params(labelsize=8)
-            axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
-            axes.yaxis.get_offset_text().set_fontsize(7)
+            axes.yaxis.set_major_formatter("{x:g}")
         figure.legend(
             handles.values(), handles, loc="outside lower center", ncols=4, frameon=False, title=_text(caption)
         )
@@ -407,7 +406,8 @@ def draw_trade_off(
     title: str = "",
     axis_labels: tuple[str, str] = ("", ""),
 ) -> None:
-    """Draw named points, those of a series joined in order of x; points without y are ticks on the lower edge.
+    """Draw named points, those of a series joined in order of x; points without y are ticks on the lower edge. A name
+    that would lie on other names is left out.
 
     Args:
         series: name -> points with x, y (None: not known), label and, where known, low and high, an interval of y.
@@ -423,37 +423,29 @@ def draw_trade_off(
         raise ValueError("there are no points to draw")
     markers = "os^Dv<>pP*Xh"
     with _figure(path_png, 9, 6) as figure:
-        axes = figure.subplots()
+        axes, labels = figure.subplots(), []
         for index, (name, points) in enumerate(series.items()):
             colour, marker = SERIES_COLOURS[index % 5], markers[index % len(markers)]
             known = sorted((point for point in points if point["y"] is not None), key=lambda point: point["x"])
             x, y = ([point[key] for point in known] for key in ("x", "y"))
             if len(known) > 1:
                 axes.plot(x, y, color=colour, linewidth=1, alpha=0.6)
-            errors = [[max(0.0, p["y"] - p.get("low", p["y"])) for p in known]]
-            errors.append([max(0.0, p.get("high", p["y"]) - p["y"]) for p in known])
+            below = [max(0.0, point["y"] - point.get("low", point["y"])) for point in known]
+            above = [max(0.0, point.get("high", point["y"]) - point["y"]) for point in known]
             if known:
                 axes.errorbar(
-                    x,
-                    y,
-                    errors,
-                    fmt=marker,
-                    color=colour,
-                    markersize=6,
-                    elinewidth=0.8,
-                    capsize=2,
-                    label=_text(name, 40),
-                )
+                    x, y, [below, above] if any(below + above) else None, fmt=marker, color=colour, markersize=6,
+                    elinewidth=0.8, capsize=2, label=_text(name, 40),
+                )  # fmt: skip
             for point in points:
                 if point["y"] is None:
                     axes.axvline(point["x"], 0, 0.03, color=colour, linewidth=1.2)
-                place = (point["x"], 0.035) if point["y"] is None else (point["x"], point["y"])
-                system = ("data", "axes fraction") if point["y"] is None else "data"
-                turned = {"rotation": 90, "ha": "center"} if point["y"] is None else {}
-                axes.annotate(
-                    _text(point["label"], 40), place, (4 if point["y"] is not None else 0, 4), system,
-                    textcoords="offset points", fontsize=7, color=colour, **turned,
-                )  # fmt: skip
+                    axes.annotate(
+                        _text(point["label"], 40), (point["x"], 0.035), (0, 4), ("data", "axes fraction"),
+                        textcoords="offset points", fontsize=7, color=colour, rotation=90, ha="center",
+                    )  # fmt: skip
+            labels += [(point["x"], point["y"], _text(point["label"], 40), colour) for point in known]
+        _label_points(axes, labels)
         axes.set_xlabel(axis_labels[0])
         axes.set_ylabel(axis_labels[1])
         axes.margins(x=0.08, y=0.12)
@@ -462,3 +454,27 @@ def draw_trade_off(
         axes.set_title(_text(title), loc="left")
         if axes.get_legend_handles_labels()[0]:
             axes.legend(frameon=False, fontsize=8)
+
+
+def _label_points(axes: Any, labels: Sequence[tuple[float, float, str, str]], font_size: float = 7) -> None:
+    """Write names (x, y, text, colour) beside points, on the first of four sides that is free; none: left out."""
+    if not labels:
+        return
+    x, y = (np.array([label[axis] for label in labels]) for axis in (0, 1))
+    width, height = axes.figure.get_size_inches() * 72 * 0.8  # points, about
+    x_px, y_px = ((v - v.min()) / (np.ptp(v) or 1) * size for v, size in ((x, width), (y, height)))
+    taken: list[tuple[float, float, float, float]] = []
+    for label, left, bottom in zip(labels, x_px, y_px):
+        text_width = 0.62 * font_size * len(label[2])
+        for right, above in ((True, True), (True, False), (False, True), (False, False)):
+            x0 = left + 4 if right else left - 4 - text_width
+            y0 = bottom + 3 if above else bottom - 3 - font_size
+            box = (x0, y0, x0 + text_width, y0 + font_size)
+            if all(box[0] > o[2] or box[2] < o[0] or box[1] > o[3] or box[3] < o[1] for o in taken):
+                taken.append(box)
+                axes.annotate(
+                    label[2], label[:2], (4 if right else -4, 3 if above else -3), textcoords="offset points",
+                    ha="left" if right else "right", va="bottom" if above else "top", fontsize=font_size,
+                    color=label[3],
+                )  # fmt: skip
+                break

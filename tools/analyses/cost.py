@@ -1,12 +1,12 @@
 """Accuracy against multiply-adds (axes of the S3D paper's figure 4): python tools/analyse.py cost [--runs FOLDER ...]
 
 --runs: folders of eval.py, whose configuration is counted and whose top-1 is read; several runs of one network are a
-point, the mean, and their range. --configs: configurations that are counted only. Neither: every form of the S3D family
-and the ResNets without blocks, counted only, at --num_frames and --crop_px.
+point, the mean, and their range. --configs: configurations that are counted only. Neither: every form of --archs,
+counted only, at --num_frames and --crop_px.
 
 Multiply-adds are those of one clip, as models/counts.py counts them; of a video, those times its views. Forms of one
-architecture that differ in their border are joined by a line. A network without accuracy is a tick on the lower edge,
-and where none has one, bars are drawn.
+architecture that differ in their border are joined by a line. A network without accuracy is a tick on the lower edge;
+where none has one, parameters take the place of accuracy.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def main(argv: list[str]) -> None:
     write_json(folder / "cost.json", {"unit": "multiply-adds of one clip, counted; top1 in percent", "rows": rows})
     texts = [
         (
-            row["network"], f"{row['parameters']:,}", f"{row['multiply_adds'] / 1e9:.2f}",
+            row["network"], f"{row['parameters']:,}", f"{row['multiply_adds'] / 1e9:.4g}",
             "-" if row["top1"] is None else f"{row['top1']:.1f} ({row['low']:.1f} .. {row['high']:.1f})",
         )
         for row in rows
@@ -67,8 +67,8 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--crop_px", type=positive_int, default=224, help="of all forms' clips (default: %(default)s)")
     parser.add_argument(
-        "--archs", nargs="+", default=[*PLAIN, *HEAVY, "c2d_r50", "i3d_r50", "c2d_r101", "i3d_r101"],
-        help="which of all forms (default: all)",
+        "--archs", nargs="+", default=[*PLAIN, *HEAVY],
+        help="which of all forms, such as i3d_r50 (default: the S3D family's)",
     )  # fmt: skip
     parser.add_argument("--save_dir", default="output/cost", help="output folder (default: %(default)s)")
     parser.add_argument("-o", "--override", action="append", default=[], metavar="SECTION.KEY=VALUE")
@@ -183,19 +183,24 @@ def joined(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
-    """Points where a network has an accuracy, else bars."""
-    from utils.plots import draw_bars, draw_trade_off
+    """Accuracy, or where no network has one parameters, against multiply-adds."""
+    from utils.plots import draw_trade_off
 
-    if all(row["top1"] is None for row in rows):
-        labels = [f"{row['network']}, {row['parameters'] / 1e6:.2f} M" for row in rows]
-        costs = {"10^9 multiply-adds": [row["multiply_adds"] / 1e9 for row in rows]}
-        draw_bars(labels, costs, path, "Multiply-adds of one clip, and parameters, counted", "10^9 multiply-adds")
-        return
+    x_label, with_accuracy = "10^9 multiply-adds of one clip", any(row["top1"] is not None for row in rows)
     series: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
-        point = {"x": row["multiply_adds"] / 1e9, "y": row["top1"], "label": row["network"]}
-        if row["top1"] is not None:
-            point.update(low=row["low"], high=row["high"])
+        point = {"x": row["multiply_adds"] / 1e9, "label": row["network"]}
+        if not with_accuracy:
+            border = row["network"].removeprefix(row["series"]).split("_")[-1].strip(", ")
+            point.update(y=row["parameters"] / 1e6, label=border or row["network"])
+        elif row["top1"] is None:
+            point["y"] = None
+        else:
+            point.update(y=row["top1"], low=row["low"], high=row["high"])
         series.setdefault(row["series"], []).append(point)
+    if not with_accuracy:
+        title = "Parameters and multiply-adds, counted; forms of one architecture are labelled by their border"
+        draw_trade_off(series, path, title, (x_label, "10^6 parameters"))
+        return
     kind = "range of several runs" if any(row.get("runs", 1) > 1 for row in rows) else "95 % Wilson interval"
-    draw_trade_off(series, path, "Accuracy against cost", ("10^9 multiply-adds of one clip", f"top-1, % ({kind})"))
+    draw_trade_off(series, path, "Accuracy against cost", (x_label, f"top-1, % ({kind})"))
