@@ -1028,4 +1028,35 @@ KEYS = {
     ),
 }
 
+# tools/analyse.py
+ERRORS.update(
+    {
+        "{path}: no kernel of {arch} spans several frames; choose a network that convolves time": (
+            "{path}：{arch} 没有跨多帧的卷积核；请选择在时间上做卷积的网络"
+        ),
+        't-SNE needs scikit-learn: pip install ".[analysis]"': 't-SNE 需要 scikit-learn：pip install ".[analysis]"',
+        "{path}: {number} videos of the groups; t-SNE needs {number_needed} or more": (
+            "{path}：所选分组只有 {number} 段视频；t-SNE 至少需要 {number_needed} 段"
+        ),
+        "{path}: all videos are of one class or group, {name}; there must be two or more": (
+            "{path}：所有视频都属于同一类别或分组 {name}；须有两个或更多"
+        ),
+        "{path}: no two videos are of one class or group; add videos, or --groups": (
+            "{path}：没有两段视频属于同一类别或分组；请增加视频，或使用 --groups"
+        ),
+        "--groups={groups}: no class name belongs to a group; are these Something-Something's labels?": (
+            "--groups={groups}：没有类别名属于任何分组；这些是 Something-Something 的标签吗？"
+        ),
+        "--stages={stage}: the network's stages are {stages}": "--stages={stage}：该网络的阶段为 {stages}",
+        "--forwards and --reversed go together: two folders of eval.py, the second of --reverse_frames": (
+            "--forwards 与 --reversed 须一起使用：eval.py 的两个目录，第二个用 --reverse_frames 评估"
+        ),
+        "frames reversed: the two evaluations are not of the same videos and labels": (
+            "帧顺序反转：两次评估的视频与标签不同"
+        ),
+        "{folder} holds no results.json of eval.py: {cause}": "{folder} 中没有 eval.py 的 results.json：{cause}",
+        "--archs={arch}: there are {archs}": "--archs={arch}：可用的有 {archs}",
+    }
+)
+
 MESSAGES = {**ARGPARSE, **HELP, **TOOLS, **ERRORS, **SYSTEM, **KEYS}
