@@ -211,7 +211,7 @@ def test_written_configuration_has_the_sources_clips(monkeypatch, tmp_path):
     np.testing.assert_allclose(config.INPUT.std, np.float64([0.22803, 0.22145, 0.216989]) * 255, rtol=1e-6)
     assert (config.TEST.video_length, config.TEST.sample_rate) == (128, 2)
     assert (config.TEST.jitter_scales, config.TEST.crop_size, config.INFER.crop_size) == ([256, 256], 224, 224)
-    assert getattr(config.INPUT, "keep_aspect_ratio", False) is False
+    assert config.INPUT.keep_aspect_ratio is False
     config = load_config(tmp_path / "howto100m.yaml")
     assert (config.INPUT.mean, config.INPUT.std) == ([0.0] * 3, [255.0] * 3)
     assert (config.MODEL.arch, config.TEST.video_length) == ("s3d_g_howto100m", 32)
@@ -265,12 +265,12 @@ def test_tool_refuses_another_padding_and_leaves_no_file(monkeypatch, tmp_path, 
 def test_warning_of_other_clips(monkeypatch, tmp_path):
     path = write_torch_zip(tmp_path / "w.pth", sources.TORCHVISION.tensors(WIDTH))
     convert(monkeypatch, path, tmp_path / "w.pdparams", "--quiet")
-    keys = ["S3D.padding=symmetric", f"S3D.width={WIDTH}", "MODEL.num_classes=5", "MODEL.head_pool_size=7"]
+    keys = ["S3D.padding=symmetric", f"S3D.width={WIDTH}", "MODEL.num_classes=5", "INPUT.keep_aspect_ratio=True"]
     other, own = load_config("configs/s3d.yaml", keys), load_config(tmp_path / "w.yaml")
     for file in (path, tmp_path / "w.pdparams"):
         report = load_weights(build_model(other), file)
         (warning,) = report.input_warnings(other)
-        assert "INPUT.mean: [110.2008" in warning and "INPUT.std: [58.14765" in warning
+        assert "INPUT.mean: [110.2008" in warning and "INPUT.keep_aspect_ratio: False" in warning
         assert report.input_warnings(own) == []
 
 

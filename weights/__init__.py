@@ -59,7 +59,7 @@ class LoadReport:
             has, wants = getattr(config.INPUT, name), list(getattr(origin, name))
             if wants and (len(has) != len(wants) or not np.allclose(has, wants, atol=0.01)):
                 wrong.append(f"INPUT.{name}: {wants}")
-        if origin.keep_aspect_ratio not in (None, getattr(config.INPUT, "keep_aspect_ratio", origin.keep_aspect_ratio)):
+        if origin.keep_aspect_ratio not in (None, config.INPUT.keep_aspect_ratio):
             wrong.append(f"INPUT.keep_aspect_ratio: {origin.keep_aspect_ratio}")
         return [f"WARNING: {origin.title} was trained with other clips; set {', '.join(wrong)}"] if wrong else []
 

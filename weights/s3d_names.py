@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from configs.schema import Input
 from models.s3d_model.options import ARCHS as ROWS
 from models.s3d_model.options import BLOCKS, NO_BORDER, NONLOCAL_LAYERS, TEMPORAL_LAYERS, network_options
 from utils.errors import UserError
@@ -604,7 +603,7 @@ def configuration(
             "mean": list(_per_channel(source.mean, kind)),
             "std": list(_per_channel(source.std, kind)),
         }
-        if source.keep_aspect_ratio is not None and hasattr(Input, "keep_aspect_ratio"):
+        if source.keep_aspect_ratio is not None:
             inputs["keep_aspect_ratio"] = source.keep_aspect_ratio
         sections = {phase: {"crop_size": source.crop} for phase in ("TEST", "INFER")}
     blocks = {"positions": {layer: [0] for layer in kind.nonlocal_after}} if kind.nonlocal_after else {}
