@@ -621,6 +621,29 @@ ERRORS = {
     "it is no regular file": "不是普通文件",
     "it is no weight file of a known kind": "不是已知格式的权重文件",
     "it holds no tensors by name": "其中没有按名称存放的张量",
+    "{path}: weights of {title} are for {padding} padding and the network has {other}; set S3D.padding: {wanted} "
+    "(of hubconf's entries: leave padding out)": (
+        "{path}：{title} 的权重使用 {padding} 填充，而网络使用 {other}；请设置 S3D.padding: {wanted}（hubconf 的入口请省略 padding）"
+    ),
+    "{name} cannot be downloaded by a program: {url}: {how}; then pass {flag}": (
+        "{name} 无法由程序下载：{url}：{how}；然后使用 {flag}"
+    ),
+    "it is MXNet's: load it there with mxnet.nd.load and save the arrays by numpy.savez under its names": (
+        "这是 MXNet 的文件：请在其中用 mxnet.nd.load 读取，再用 numpy.savez 以原名称保存各数组"
+    ),
+    "the folder has several checkpoints of TensorFlow; name one, such as {path}": (
+        "目录中有多个 TensorFlow 检查点；请指定其中一个，例如 {path}"
+    ),
+    "its index is no TensorFlow checkpoint of version 2, or cut off": "其索引不是第 2 版的 TensorFlow 检查点，或不完整",
+    "its index is cut off or damaged": "其索引不完整或已损坏",
+    "its index is damaged": "其索引已损坏",
+    "its index is damaged: the checksum of a block is another one": "其索引已损坏：某个块的校验和不符",
+    "its index is compressed with Snappy, which this program does not read; save it again uncompressed": (
+        "其索引用 Snappy 压缩，本程序不能读取；请不压缩地重新保存"
+    ),
+    "its data file {name} is missing; it belongs beside the index": "缺少数据文件 {name}；它应与索引放在一起",
+    "{file} is cut off: {name} ends at byte {end} of {total}": "{file} 不完整：{name} 到第 {end} 字节，文件共 {total} 字节",
+    "{file} is damaged: the checksum of {name} is another one": "{file} 已损坏：{name} 的校验和不符",
     "no published weights {name}; there are {names}": "没有名为 {name} 的已发布权重；可选的有 {names}",
     "nobody published weights for {name}; pass a file of your own": ("{name} 没有公开发布的权重；请指定自己的权重文件"),
     "no ImageNet weights are published for {kind}{widths}; pass --pretrain=FILE or leave it out": (
