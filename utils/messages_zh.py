@@ -621,9 +621,9 @@ ERRORS = {
     "it is no regular file": "不是普通文件",
     "it is no weight file of a known kind": "不是已知格式的权重文件",
     "it holds no tensors by name": "其中没有按名称存放的张量",
-    "{path}: weights of {title} are for {padding} padding and the network has {other}; set S3D.padding: {wanted} "
+    "weights of {title} are for {padding} padding and the network has {other}; set S3D.padding: {wanted} "
     "(of hubconf's entries: leave padding out)": (
-        "{path}：{title} 的权重使用 {padding} 填充，而网络使用 {other}；请设置 S3D.padding: {wanted}（hubconf 的入口请省略 padding）"
+        "{title} 的权重使用 {padding} 填充，而网络使用 {other}；请设置 S3D.padding: {wanted}（hubconf 的入口请省略 padding）"
     ),
     "{name} cannot be downloaded by a program: {url}: {how}; then pass {flag}": (
         "{name} 无法由程序下载：{url}：{how}；然后使用 {flag}"
