@@ -9,6 +9,7 @@ import numpy as np
 import paddle
 import pytest
 
+import hubconf
 from configs import load_config
 from models import S3DModel, build_model
 from tests import s3d_sources as sources
@@ -287,6 +288,20 @@ def test_hub_follows_the_file_and_padding_overrides(tmp_path):
     model = S3DModel("i2d", 5, width=WIDTH)
     save_weights(tmp_path / "own.pdparams", {name: t.numpy() for name, t in model.state_dict().items()})
     assert hub_options(tmp_path / "own.pdparams", "i2d", {"width": 0.2}) == ("i2d", {"width": 0.2}, "")
+
+
+def test_hubs_entries_take_a_foreign_file(tmp_path, capsys):
+    source = sources.TORCHVISION
+    arrays, clips = source.tensors(WIDTH), random_clips(14, 64, 64)
+    path = write_torch_zip(tmp_path / "w.pth", arrays)
+    model = hubconf.s3d(pretrained=str(path), num_classes=5, width=WIDTH)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert "loaded 387 tensors" in line and "symmetric padding" in line and "WARNING" in line
+    np.testing.assert_allclose(log_scores(model, clips), source.log_probabilities(arrays, clips), atol=1e-4)
+    model = hubconf.s3d(pretrained=str(path), num_classes=5, width=WIDTH, padding="same")
+    assert model.options.padding == "same" and "same padding" in capsys.readouterr().out
+    with pytest.raises(UserError, match="another network"):
+        hubconf.i3d_inception(pretrained=str(path), num_classes=5, width=WIDTH)
 
 
 def test_what_a_file_says_of_its_origin_is_checked(monkeypatch, tmp_path):

@@ -191,3 +191,5 @@ def test_paths_that_name_no_bundle(tmp_path):
     assert stored_files(tmp_path / "nothing.ckpt") == [tmp_path / "nothing.ckpt"]
     (tmp_path / "w.params").write_bytes(struct.pack("<QQQ", 0x112, 0, 1) + bytes(40))
     assert "MXNet" in refusal(tmp_path / "w.params")
+    (tmp_path / "inception_v1.ckpt").write_bytes(bundle_index_bytes([HEADER]))  # one file: of version 1
+    assert "of version 1" in refusal(tmp_path / "inception_v1.ckpt")

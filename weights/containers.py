@@ -23,6 +23,7 @@ from utils.errors import UserError
 from utils.files import file_sha256
 from weights import ORIGIN_KEY
 from weights.safe_pickle import Refused, read_pickle
+from weights.tf_bundle import MAGIC as TABLE_MAGIC
 from weights.tf_bundle import bundle_files, bundle_index, read_bundle
 from weights.torch_file import LEGACY_START, Tensor, read_torch_legacy, read_torch_zip
 
@@ -116,6 +117,9 @@ def _read_stream(stream: BinaryIO) -> Stored:
         return Stored("a safetensors file", _read_safetensors(stream))
     if not start:
         raise Refused("it is empty")
+    stream.seek(-min(8, len(start)), os.SEEK_END)
+    if stream.read(8) == struct.pack("<Q", TABLE_MAGIC):
+        raise Refused("it is a TensorFlow checkpoint of version 1; save it there again by tf.compat.v1.train.Saver")
     raise Refused("it is no weight file of a known kind")
 
 
