@@ -21,7 +21,7 @@ from utils.errors import UserError
 from weights import ORIGIN_KEY, load_weights, save_weights
 from weights.containers import read_stored
 from weights.crc32c import masked_crc32c
-from weights.s3d_names import SOURCES, WEIGHTS, hub_options
+from weights.s3d_names import SOURCES, WEIGHTS, all_our_names, configuration, hub_options, trunk_kind
 from weights.safe_pickle import load_pickle
 
 WIDTH = 0.1
@@ -405,3 +405,32 @@ def test_converted_file_is_a_plain_pickle_of_our_names(monkeypatch, tmp_path):
     stored = load_pickle(tmp_path / "w.pdparams")
     assert stored.pop(ORIGIN_KEY)["padding"] == "symmetric"
     assert stored.keys() == S3DModel("s3d", 5, width=WIDTH).state_dict().keys()
+
+
+# --- our own files
+
+
+FORMS = [
+    {"arch": "i2d"}, {"arch": "i3d_inception"}, {"arch": "s3d"}, {"arch": "s3d_g"}, {"arch": "s3d_g_slim"},
+    {"arch": "s3d_g_howto100m"}, {"arch": "fast_s3d"}, {"arch": "top_heavy_i3d", "temporal_from": "mixed_4b"},
+    {"arch": "bottom_heavy_s3d", "temporal_to": "mixed_3c"}, {"arch": "s3d", "gates": "temporal"},
+    {"arch": "s3d", "temporal_branches": 4}, {"arch": "s3d_g", "gate_bias": True}, {"arch": "s3d", "in_channels": 2},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: " ".join(map(str, form.values())))
+def test_network_is_told_by_the_tensors_of_our_files(form):
+    """A file of ours gives the configuration of its own form, and every tensor has a name in the table."""
+    keys = dict(form)
+    state = S3DModel(keys.pop("arch"), 3, width=0.05, nonlocal_after=("mixed_4f",), **keys).state_dict()
+    assert set(state) <= set(all_our_names())
+    kind = trunk_kind({name: tuple(tensor.shape) for name, tensor in state.items()})
+    _, _, sections = configuration("own", kind)
+    found = {"arch": sections["MODEL"]["arch"], **sections.get("S3D", {})}
+    if kind.in_channels != 3:
+        found["in_channels"] = kind.in_channels
+    if form.get("gates") == "temporal":  # S3D-G with gates elsewhere is the same network
+        assert found == {"arch": "s3d_g", "gates": "temporal"}
+    else:
+        assert found == form
+    assert sections["NONLOCAL"] == {"positions": {"mixed_4f": [0]}} and sections["MODEL"]["num_classes"] == 3
