@@ -2,6 +2,7 @@
 # bash run.sh train|eval|predict NONLOCAL ./configs/nonlocal.yaml [flags]    the zoo's three scripts
 # bash run.sh export NONLOCAL ./configs/nonlocal.yaml [flags]                 a static network; `inference` in the zoo
 # bash run.sh demo                                                           everything once, on videos drawn here
+# bash run.sh study                                                          the S3D paper's findings, tried on such videos
 # bash run.sh predict [flags]                                                the example network on a clip of this repository
 # bash run.sh test                                                           linter, types and tests, of the optional backends too
 # bash run.sh setup                                                          the environment in .venv only
@@ -126,6 +127,10 @@ demo)
     find_python "$everything"
     exec "$python" tools/demo.py "$@"
     ;;
+study)
+    find_python "$everything"
+    exec "$python" tools/study.py "$@"
+    ;;
 test)
     find_python "$everything pytest pytest_timeout xdist sklearn imageio_ffmpeg ruff mypy" test,fast
     "$python" -m ruff check .
@@ -138,6 +143,6 @@ setup)
     echo "the environment is in .venv: source .venv/bin/activate"
     ;;
 *)
-    fail "usage: bash run.sh train|eval|predict|export NONLOCAL CONFIG.yaml [flags] | demo | test | setup"
+    fail "usage: bash run.sh train|eval|predict|export NONLOCAL CONFIG.yaml [flags] | demo | study | test | setup"
     ;;
 esac

@@ -194,6 +194,21 @@ TOOLS = {
     "held-out videos a class (%(default)s)": "每类留出视频数（%(default)s）",
     "test videos a class (%(default)s)": "每类测试视频数（%(default)s）",
     "passed on to train.py": "传给 train.py",
+    # tools/study.py
+    "The S3D paper's findings, tried on videos drawn here: bash run.sh study": (
+        "在自己绘制的视频上检验 S3D 论文的结论：bash run.sh study"
+    ),
+    "Trains seven networks of the S3D family from scratch with one recipe (configs/study.yaml) and several seeds, "
+    "evaluates held-out videos with their frames forwards and reversed, and writes table.md, runs.csv, results.json and "
+    "pictures. Runs go side by side, one thread each. The same command goes on where it was stopped; a finished run is "
+    "not trained again.": (
+        "用同一方案（configs/study.yaml）和若干随机种子从零训练 S3D 系列的七个网络，对留出的视频按正放与倒放各评估一次，\n"
+        "写出 table.md、runs.csv、results.json 和图。各次训练并行，每个一个线程。中断后用同一命令继续；已完成的不会重新训练。"
+    ),
+    "default: all": "默认：全部",
+    "runs of each network (%(default)s)": "每个网络训练的次数（%(default)s）",
+    "runs side by side (default: one a core)": "并行的训练数（默认：每个核心一个）",
+    "for all networks": "用于所有网络",
     "folder of the data set": "数据集目录",
     "other seeds give other videos (%(default)s)": "随机种子，不同的种子得到不同的视频（%(default)s）",
     "processes (default: one a core)": "进程数（默认：每个核心一个）",
@@ -597,6 +612,14 @@ ERRORS = {
         "当前的 PyAV 不能写 H.264（{reason}）；PyPI 上的 wheel 可以：pip install av"
     ),
     "{script} ended with status {number}; its message stands above": "{script} 以退出码 {number} 结束；原因见上文",
+    "{run} ended with status {status}; its message is in {path}": "{run} 以退出码 {status} 结束；原因见 {path}",
+    "{folder} was begun with other settings ({section}.{key}: {value}); choose another --output_dir or delete that folder": (
+        "{folder} 是以其他设置开始的（{section}.{key}：{value}）；请换一个 --output_dir 或删除该目录"
+    ),
+    "{one} and {two} are not of the same videos; delete their folders and run again": (
+        "{one} 与 {two} 不是同一组视频的结果；请删除这两个目录后重新运行"
+    ),
+    "{path} cannot be read ({cause}); delete it and run again": "无法读取 {path}（{cause}）；请删除后重新运行",
     "expected X,Y with both from 0 to 1, found {value}": "应为 X,Y，两者都在 0 与 1 之间，实际为 {value}",
     "--frame={number}: a clip has frames 0 to {last}": "--frame={number}：片段的帧号为 0 到 {last}",
     "no non-local block {name} in this network; there are: {names}": "该网络中没有 non-local 模块 {name}；可选的有：{names}",
