@@ -209,10 +209,13 @@ def test_a_network_is_tested_in_both_orders_in_one_command(network, tmp_path, ca
     reversal.main([*finished, f"--save_dir={tmp_path / 'again'}"])
     again = json.loads((tmp_path / "again/reversed.json").read_text())
     assert again == found
-    cost.main(["--runs", str(tmp_path / "forwards"), str(tmp_path / "reversed"), f"--save_dir={tmp_path / 'cost'}"])
-    (row,) = rows_of(tmp_path / "cost/cost.csv")
-    mean = sum(result["top1"] for result in results) / 2
-    assert (row["runs"], row["views"], row["videos"]) == ("2", "1", "7") and float(row["top1"]) == pytest.approx(mean)
+    runs = [str(tmp_path / order) for order in ("forwards", "reversed", "forwards")]
+    cost.main(["--runs", *runs, "--configs", flags[0].split("=")[1], f"--save_dir={tmp_path / 'cost'}"])
+    rows = rows_of(tmp_path / "cost/cost.csv")
+    assert [(row["network"], row["runs"], row["views"], row["videos"]) for row in rows] == [
+        ("i3d_r50 2 blocks", "2", "1", "7"), ("i3d_r50 2 blocks, frames reversed", "1", "1", "7"),
+    ]  # fmt: skip
+    assert [float(row["top1"]) for row in rows] == pytest.approx([r["top1"] for r in results])
     assert is_picture(tmp_path / "cost/cost.png")
 
 

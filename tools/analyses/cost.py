@@ -1,8 +1,8 @@
 """Accuracy against multiply-adds (axes of the S3D paper's figure 4): python tools/analyse.py cost [--runs FOLDER ...]
 
---runs: folders of eval.py, whose configuration is counted and whose top-1 is read; several runs of one network are a
-point, the mean, and their range. --configs: configurations that are counted only. Neither: every form of --archs,
-counted only, at --num_frames and --crop_px.
+--runs: folders of eval.py, whose configuration is counted and whose top-1 is read. Several runs of one network are a
+point, the mean, and their range; those with reversed frames are another network. --configs: configurations that are
+counted only. Neither: every form of --archs, counted only, at --num_frames and --crop_px.
 
 Multiply-adds are those of one clip, as models/counts.py counts them; of a video, those times its views. Forms of one
 architecture that differ in their border are joined by a line. A network without accuracy is a tick on the lower edge;
@@ -85,6 +85,8 @@ def point_of_run(folder: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError):
         raise UserError(f"{folder}/results.json is no result of eval.py with a top1; evaluate anew") from None
     point = counted_point(str(folder / "config.yaml"), [], views)
+    if result.get("reverse_frames"):
+        point.update({name: f"{point[name]}, frames reversed" for name in ("series", "network")})
     low, high = (100 * bound for bound in wilson_interval(top1 / 100 * videos, videos)) if videos else (0.0, 100.0)
     return {**point, "top1": top1, "low": low, "high": high, "videos": videos, "runs": 1}
 
@@ -169,13 +171,12 @@ def joined(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
     of one. In order of series, then cost."""
     together: dict[tuple, list[dict[str, Any]]] = {}
     for point in points:
-        key = (point["series"], point["network"], point["multiply_adds"], point["top1"] is None)
-        together.setdefault(key, []).append(point)
+        together.setdefault((point["series"], point["network"], point["multiply_adds"]), []).append(point)
     rows = []
     for same in together.values():
-        row = dict(same[0])
-        if len(same) > 1 and row["top1"] is not None:
-            values = [point["top1"] for point in same]
+        same.sort(key=lambda point: point["top1"] is None)
+        row, values = dict(same[0]), [point["top1"] for point in same if point["top1"] is not None]
+        if len(values) > 1:
             row.update(top1=sum(values) / len(values), low=min(values), high=max(values), runs=len(values))
         rows.append(row)
     series = list(dict.fromkeys(row["series"] for row in rows))
@@ -202,5 +203,10 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         title = "Parameters and multiply-adds, counted; forms of one architecture are labelled by their border"
         draw_trade_off(series, path, title, (x_label, "10^6 parameters"))
         return
-    kind = "range of several runs" if any(row.get("runs", 1) > 1 for row in rows) else "95 % Wilson interval"
+    kinds = {
+        "range of several runs" if row["runs"] > 1 else "95 % Wilson interval of one run"
+        for row in rows
+        if row["top1"] is not None
+    }
+    kind = " or ".join(sorted(kinds, reverse=True))
     draw_trade_off(series, path, "Accuracy against cost", (x_label, f"top-1, % ({kind})"))
