@@ -262,6 +262,96 @@ TOOLS = {
     ),
     "frames shown (default: %(default)s)": "显示的帧数（默认：%(default)s）",
     "classes shown (default: %(default)s)": "显示前几个类别（默认：%(default)s）",
+    # tools/analyse.py
+    "YAML file of the network": "网络的 YAML 配置文件",
+    "file of weights (default: as eval.py)": "权重文件（默认：与 eval.py 相同）",
+    "Kernel values by offset in time (the S3D paper's figure 5): python tools/analyse.py offsets --config=C --weights=W": (
+        "各时间偏移上的卷积核取值（S3D 论文图 5）：python tools/analyse.py offsets --config=C --weights=W"
+    ),
+    "A panel a layer, a box an offset: quartiles, whiskers at the last value within 1.5 interquartile ranges. Under each "
+    "offset stands its energy fraction E_t = sum W_t^2 / sum W^2. A separated temporal kernel starts as the identity, "
+    "which a box of W hides among the zeros beside the diagonal, so that W minus the identity is drawn beside W.": (
+        "每层一幅，每个偏移一个箱形：四分位数，须线到 1.5 倍四分位距以内的最后一个值；并标出各偏移的能量占比\n"
+        "E_t = sum W_t^2 / sum W^2。分离的时间卷积核从单位矩阵开始训练，在 W 的箱形图中被对角线以外的零淹没，\n"
+        "因此在 W 旁边还画出 W 减单位矩阵。"
+    ),
+    "Inception trunks: conv_1a, conv_2c and b1b of each block; ResNets: the stem and the first convolution of each block.": (
+        "Inception 主干：conv_1a、conv_2c 和每个块的 b1b；ResNet：stem 和每个块的第一个卷积。"
+    ),
+    "every layer that convolves time, of all branches": "所有分支中每个在时间上卷积的层",
+    "Videos in the plane by their features (the S3D paper's figure 7): python tools/analyse.py tsne --config=C "
+    "--weights=W": "按特征把视频画在平面上（S3D 论文图 7）：python tools/analyse.py tsne --config=C --weights=W",
+    "A panel a stage: t-SNE of the stage's output, averaged over frames, height and width, coloured by class or by group "
+    "of classes. Under each panel, of the features themselves and not of the plane: the silhouette (-1..1) and the "
+    "accuracy of the nearest other video's label, with that of a random one. Distances are Euclidean.": (
+        "每个阶段一幅：该阶段的输出在帧、高、宽上取平均后的 t-SNE，按类别或类别组着色。每幅图附有直接由特征\n"
+        "（而不是由平面图）计算的两个数：轮廓系数（-1..1），以及取最近的另一段视频的标签时的准确率，并给出随机取\n"
+        "一段时的准确率。距离为欧氏距离。"
+    ),
+    "--groups=something: the ten groups of Something-Something's labels that the paper draws, by the texts of the labels. "
+    '--groups=FILE: JSON, {{"group": ["class name", ...], ...}}. Videos outside all groups are left out.': (
+        "--groups=something：论文所画的 Something-Something 十个标签组，由标签文字判断。\n"
+        '--groups=FILE：JSON，{{"group": ["class name", ...], ...}}。不属于任何组的视频不参与。'
+    ),
+    "something, or a JSON file (default: each class for itself)": "something 或一个 JSON 文件（默认：每个类别自成一组）",
+    "stages of the network (default: all)": "网络的阶段（默认：全部）",
+    "clips x crops averaged for a video (default: %(default)s)": "每段视频取平均的片段数 x 裁剪数（默认：%(default)s）",
+    "no more than the first so many": "最多取列表开头的这么多段视频",
+    "at most a third of the videos (default: %(default)s)": "不超过视频数的三分之一（默认：%(default)s）",
+    "of t-SNE (default: %(default)s)": "t-SNE 的随机种子（默认：%(default)s）",
+    "Accuracy with frames reversed (the S3D paper's table 1): python tools/analyse.py reversed --config=C --weights=W": (
+        "帧顺序反转后的准确率（S3D 论文表 1）：python tools/analyse.py reversed --config=C --weights=W"
+    ),
+    "Evaluates TEST.filelist twice as eval.py does, with the same frames and crops; the second time the frames of each "
+    "clip are reversed after they were chosen. Prints both accuracies of each class and of all videos with their 95 % "
+    "Wilson intervals, and how many answers stay the same. A network that does not use the order of frames loses nothing.": (
+        "与 eval.py 一样对 TEST.filelist 评估两次，所用的帧与裁剪相同；第二次在选定帧之后把每个片段的帧顺序反转。\n"
+        "打印每个类别与全部视频的两个准确率及其 95 % Wilson 区间，以及有多少个答案不变。不利用帧顺序的网络不会降低。"
+    ),
+    "The evaluations themselves are in SAVE_DIR/forwards and SAVE_DIR/reversed. --forwards and --reversed take two "
+    "finished ones in place of a network.": (
+        "两次评估的结果在 SAVE_DIR/forwards 与 SAVE_DIR/reversed 中。--forwards 与 --reversed 可代替网络，使用两次已完成\n"
+        "的评估。"
+    ),
+    "clips x crops of a video, such as 10x3 (default: as eval.py)": (
+        "每段视频的片段数 x 裁剪数，例如 10x3（默认：与 eval.py 相同）"
+    ),
+    "a finished evaluation": "一次已完成的评估",
+    "a finished evaluation with --reverse_frames": "一次已完成的、带 --reverse_frames 的评估",
+    "videos between two lines (default: %(default)s)": "每隔多少段视频打印一行（默认：%(default)s）",
+    "Accuracy against multiply-adds (axes of the S3D paper's figure 4): python tools/analyse.py cost [--runs FOLDER ...]": (
+        "准确率与乘加次数（S3D 论文图 4 的坐标轴）：python tools/analyse.py cost [--runs FOLDER ...]"
+    ),
+    "--runs: folders of eval.py, whose configuration is counted and whose top-1 is read. Several runs of one network are "
+    "a point, the mean, and their range; those with reversed frames are another network. --configs: configurations that "
+    "are counted only. Neither: every form of --archs, counted only, at --num_frames and --crop_px.": (
+        "--runs：eval.py 的目录，对其配置计数并读取 top-1。同一网络的多次训练合为一点（均值）并给出范围，帧顺序反转的\n"
+        "评估另成一点。--configs：只计数的配置文件。两者都不给：对 --archs 的所有形式按 --num_frames 与 --crop_px 计数。"
+    ),
+    "Multiply-adds are those of one clip, as models/counts.py counts them; of a video, those times its views. Forms of "
+    "one architecture that differ in their border are joined by a line. A network without accuracy is a tick on the "
+    "lower edge; where none has one, parameters take the place of accuracy.": (
+        "乘加次数是一个片段的，由 models/counts.py 计数；一段视频的要再乘以视图数。只有分界不同的同一结构用线相连。\n"
+        "没有准确率的网络是下边缘的一道刻度；都没有准确率时，以参数量代替。"
+    ),
+    "folders of eval.py": "eval.py 的目录",
+    "configurations, counted only": "只计数的配置文件",
+    "of all forms' clips (default: %(default)s)": "各形式的片段的大小（默认：%(default)s）",
+    "which of all forms, such as i3d_r50 (default: the S3D family's)": "哪些形式，例如 i3d_r50（默认：S3D 家族的全部）",
+    "The S3D paper's tables beside what was measured here: python tools/analyse.py tables [NAME ...]": (
+        "S3D 论文的表格与此处测得的数值：python tools/analyse.py tables [NAME ...]"
+    ),
+    "For each row: the accuracy as published, who published it and how that is known here, and the accuracy measured here "
+    "where RUNS/<run>/results.json of eval.py exists (for reversed frames RUNS/<run>/reversed.json of `analyse.py "
+    "reversed`), else a dash. The table `cost` has published parameters and FLOPs beside those counted here at 64 x 224 x "
+    "224, 400 classes. The published ones could not be reproduced by any reading of the paper; neither stands for the "
+    "other.": (
+        "每一行：公布的准确率、公布者、此处如何得知，以及此处测得的准确率：有 eval.py 的 RUNS/<run>/results.json 时\n"
+        "（反转帧顺序：`analyse.py reversed` 的 RUNS/<run>/reversed.json）才有，否则为短横线。表 `cost` 并列公布的参数量、\n"
+        "FLOPs 与此处在 64 x 224 x 224、400 类下的计数。无论怎样理解论文都未能重现公布的数值；两者不可互相代替。"
+    ),
+    "{names}; none: all": "{names}；不给：全部",
+    "evaluated runs (default: %(default)s)": "已评估的训练结果（默认：%(default)s）",
     # data/dataset: lists and videos
     "Lists for Kinetics. The csv files are those of ActivityNet's crawler (label, youtube_id, time_start, time_end, "
     "split). A video is found as <youtube_id>_<start, 6 digits>_<end, 6 digits> with any video suffix, in class "

@@ -71,7 +71,10 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         help="which of all forms, such as i3d_r50 (default: the S3D family's)",
     )  # fmt: skip
     parser.add_argument("--save_dir", default="output/cost", help="output folder (default: %(default)s)")
-    parser.add_argument("-o", "--override", action="append", default=[], metavar="SECTION.KEY=VALUE")
+    parser.add_argument(
+        "-o", "--override", action="append", default=[], metavar="SECTION.KEY=VALUE",
+        help="override a key of the configuration; may be repeated",
+    )  # fmt: skip
     return parser.parse_args(argv)
 
 

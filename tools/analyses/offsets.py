@@ -75,7 +75,10 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--weights", help="file of weights (default: as eval.py)")
     parser.add_argument("--all_layers", action="store_true", help="every layer that convolves time, of all branches")
     parser.add_argument("--save_dir", default="output/offsets", help="output folder (default: %(default)s)")
-    parser.add_argument("-o", "--override", action="append", default=[], metavar="SECTION.KEY=VALUE")
+    parser.add_argument(
+        "-o", "--override", action="append", default=[], metavar="SECTION.KEY=VALUE",
+        help="override a key of the configuration; may be repeated",
+    )  # fmt: skip
     return parser.parse_args(argv)
 
 

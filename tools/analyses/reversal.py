@@ -89,7 +89,10 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--use_gpu", type=parse_switch, help="True or False; auto-detected when omitted")
     parser.add_argument("--log_interval", type=int, default=20, help="videos between two lines (default: %(default)s)")
     parser.add_argument("--save_dir", default="output/reversed", help="output folder (default: %(default)s)")
-    parser.add_argument("-o", "--override", action="append", default=[], metavar="SECTION.KEY=VALUE")
+    parser.add_argument(
+        "-o", "--override", action="append", default=[], metavar="SECTION.KEY=VALUE",
+        help="override a key of the configuration; may be repeated",
+    )  # fmt: skip
     add_backend_flags(parser)
     return parser.parse_args(argv)
 

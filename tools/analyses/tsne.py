@@ -81,11 +81,16 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--stages", nargs="+", help="stages of the network (default: all)")
     parser.add_argument("--views", default="1x1", help="clips x crops averaged for a video (default: %(default)s)")
     parser.add_argument("--max_videos", type=positive_int, help="no more than the first so many")
-    parser.add_argument("--perplexity", type=float, default=30.0, help="at most a third of the videos (%(default)s)")
+    parser.add_argument(
+        "--perplexity", type=float, default=30.0, help="at most a third of the videos (default: %(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of t-SNE (default: %(default)s)")
-    parser.add_argument("--use_gpu", type=parse_switch, help="auto-detected when omitted")
+    parser.add_argument("--use_gpu", type=parse_switch, help="True or False; auto-detected when omitted")
     parser.add_argument("--save_dir", default="output/tsne", help="output folder (default: %(default)s)")
-    parser.add_argument("-o", "--override", action="append", default=[], metavar="SECTION.KEY=VALUE")
+    parser.add_argument(
+        "-o", "--override", action="append", default=[], metavar="SECTION.KEY=VALUE",
+        help="override a key of the configuration; may be repeated",
+    )  # fmt: skip
     return parser.parse_args(argv)
 
 
