@@ -282,6 +282,7 @@ class Reader:
 
     decoder: str = key("pyav", "decoder; pyav is the exact one", choices=("pyav", "decord", "opencv"))
     seconds_per_video: float = key(60.0, "time limit for reading a video, after which it counts as broken", low=0.1)
+    folder_fps: float = key(12.0, "frames a second of folders of JPEG frames, which do not say it", low=0.01, high=1000)
     max_broken_share: float = key(0.05, "a larger fraction of broken videos stops training", low=0.0, high=1.0)
 
 

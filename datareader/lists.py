@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from datareader.decoding import can_be_video, printable
+from datareader.decoding import can_be_video, is_frame_folder, printable
 from utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -242,12 +242,17 @@ def class_names_of(config: Config, section: str = "TEST") -> list[str]:
 
 def list_folder(folder: str, skipped: list[str] | None = None) -> list[VideoItem]:
     """The videos of a folder and its sub-folders in order of name: every file that has a video's suffix or begins as a
-    video does (`can_be_video`), hidden ones left out. A broken one among them is named when it is read.
+    video does (`can_be_video`), and every folder of frames (`is_frame_folder`), which may be `folder` itself; hidden
+    ones are left out. A broken one among them is named when it is read.
 
     skipped: receives the paths of the other files. Raises UserError for a folder without a video.
     """
     paths, others = [], []
     for parent, folders, files in os.walk(folder):
+        if is_frame_folder(parent):
+            paths.append(os.path.normpath(parent))
+            folders.clear()
+            continue
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for path in (os.path.join(parent, name) for name in sorted(files) if not name.startswith(".")):
             (paths if can_be_video(path) else others).append(path)

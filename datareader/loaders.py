@@ -94,7 +94,8 @@ class Loader:
             raise UserError("the list holds no video")
         self.items, self.source = list(items), source
         self.mean, self.std = config.INPUT.mean, config.INPUT.std
-        self.reader = ReaderSettings(config.READER.decoder, Limits(seconds=config.READER.seconds_per_video))
+        reader = config.READER
+        self.reader = ReaderSettings(reader.decoder, Limits(seconds=reader.seconds_per_video), reader.folder_fps)
         if num_workers is None:
             num_workers = min(section.num_reader_threads, available_cores())
         self.pool = ReaderPool(num_workers)

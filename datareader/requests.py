@@ -26,10 +26,11 @@ NO_FRAMES = np.empty(0, np.uint8)
 
 @dataclass(frozen=True)
 class ReaderSettings:
-    """The decoder and the limits of one video."""
+    """The decoder and the limits of one video; the frames a second of folders of frames."""
 
     decoder: str = "pyav"
     limits: Limits = field(default_factory=Limits)
+    folder_fps: float = decoding.FOLDER_FPS
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class VideoFrames:
-    """The frames of a video file, RGB."""
+    """The frames of a video file, or of a folder of frames, RGB."""
 
     name: ClassVar[str] = "rgb"
 
@@ -207,7 +208,7 @@ class ReadTimeline:
 
     def read(self) -> tuple[np.ndarray, Timeline | int]:
         """No frames, and the timeline."""
-        return NO_FRAMES, decoding.timeline(self.path, self.reader.limits, self.may_decode)
+        return NO_FRAMES, decoding.timeline(self.path, self.reader.limits, self.may_decode, self.reader.folder_fps)
 
 
 @dataclass(frozen=True)
@@ -257,4 +258,4 @@ class InspectVideo:
 
     def read(self) -> tuple[np.ndarray, Inspection]:
         """No frames, and the inspection."""
-        return NO_FRAMES, decoding.inspect(self.path, self.reader.limits)
+        return NO_FRAMES, decoding.inspect(self.path, self.reader.limits, self.reader.folder_fps)

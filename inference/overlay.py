@@ -7,6 +7,7 @@ sample aspect ratio show the right shape, and the label is not stretched.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from functools import lru_cache
@@ -163,6 +164,8 @@ class AudioTrack:
 
     def __enter__(self) -> AudioTrack:
         path, limits = self.windows.path, self.windows.loader.reader.limits
+        if os.path.isdir(path):  # frames have no sound
+            return self
         try:
             source = open_video(path, limits, Budget(path, limits.seconds), strict=False)
             self.container, _ = self.opened.enter_context(source)

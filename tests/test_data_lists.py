@@ -246,6 +246,70 @@ def test_something_lists(tmp_path, prefix):
     refuses(generate("something/make_lists.py", *arguments, cwd=tmp_path), "train.json", "id and template")
 
 
+def test_something_v1_lists(tmp_path):
+    """Made-up files in the official form: `id;label text`, a label a line, folders of JPEG frames."""
+    names = ["Holding something", "Pouring something, or pretending to", "Moving something up"]
+    prefix = "a/something-something-v1-"
+    touch(tmp_path, f"{prefix}labels.csv", content="\n".join(names) + "\n")
+    touch(
+        tmp_path, f"{prefix}train.csv", content="100218;Moving something up\n5;Holding something\n6;Holding something\n"
+    )
+    touch(
+        tmp_path, f"{prefix}validation.csv", content="7;Pouring something, or pretending to\r\n8;Holding something\r\n"
+    )
+    touch(tmp_path, *(f"v/{video}/{i:05d}.jpg" for video in (100218, 5, 7) for i in (1, 2)), "v/6/notes.txt")
+    arguments = ("--video_dir", "v", "--annotation_dir", "a", "--output_dir", "lists")
+    script = "something_v1/make_lists.py"
+    done = generate(script, *arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "2 annotated videos have no file" in done.stdout and "3 classes" in done.stdout
+    train = read_list(tmp_path / "lists/trainlist.txt", 3)
+    assert [(Path(item.path).name, item.label) for item in train] == [("100218", 2), ("5", 0)]
+    assert [item.label for item in read_list(tmp_path / "lists/vallist.txt", 3)] == [1]
+    assert read_class_names(tmp_path / "lists/class_names.txt") == names
+    assert lines(tmp_path / "lists/missing.txt") == ["6", "8"]
+    for line, words in (("9 Holding", "id;label text"), ("9;Eating", "unknown class 'Eating'"), ("../9;x", "id;label")):
+        touch(tmp_path, f"{prefix}train.csv", content=f"5;Holding something\n{line}\n")
+        refuses(generate(script, *arguments, cwd=tmp_path), "v1-train.csv:2", words)
+    (tmp_path / f"{prefix}labels.csv").unlink()
+    refuses(
+        generate(script, *arguments, cwd=tmp_path), "holds neither labels.csv nor something-something-v1-labels.csv"
+    )
+    refuses(generate(script, "--video_dir", "no", *arguments[2:], cwd=tmp_path), "no folder no")
+
+
+def kinetics_csv(folder, name, rows):
+    header = "label,youtube_id,time_start,time_end,split\n"
+    touch(folder, name, content=header + "".join(f"{label},{video},1,11,x\n" for label, video in rows))
+
+
+def test_mini_kinetics_lists(tmp_path):
+    """200 of the 400 classes under their own labels; without the authors' ids, with them, with unknown ones."""
+    mini = read_class_names(ROOT / "data/dataset/mini_kinetics/mini_kinetics200_labels.txt", 200)
+    kinetics = read_class_names(ROOT / "data/dataset/nonlocal/kinetics400_labels.txt", 400)
+    assert [name for name in kinetics if name in set(mini)] == mini  # all of them, in Kinetics' order
+    outside = next(name for name in kinetics if name not in mini)
+    rows = [(mini[0], "aaaaaaaaaaa"), (outside, "bbbbbbbbbbb"), (mini[199], "-cccccccccc"), (mini[7], "ddddddddddd")]
+    kinetics_csv(tmp_path, "t.csv", rows)
+    kinetics_csv(tmp_path, "v.csv", [(mini[3], "eeeeeeeeeee")])
+    touch(tmp_path, *(f"t/{video}_000001_000011.mp4" for _, video in rows[:3]), "v/eeeeeeeeeee.webm")
+    script = "mini_kinetics/make_lists.py"
+    arguments = ("--train_csv=t.csv", "--train_dir=t", "--valid_csv=v.csv", "--valid_dir=v", "--output_dir=lists")
+    done = generate(script, *arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [item.label for item in read_list(tmp_path / "lists/trainlist.txt", 200)] == [0, 199]
+    assert [item.label for item in read_list(tmp_path / "lists/vallist.txt", 200)] == [3]
+    assert read_class_names(tmp_path / "lists/class_names.txt") == mini
+    assert "1 annotated videos have no file" in done.stdout and "2 of 200 classes have training videos" in done.stdout
+    touch(tmp_path, "ids.txt", content="-cccccccccc\nfffffffffff\nbbbbbbbbbbb\n")
+    done = generate(script, *arguments, "--train_ids=ids.txt", cwd=tmp_path)
+    assert done.returncode == 0 and "2 of 3 ids of ids.txt are in no row of t.csv" in done.stdout
+    assert [item.label for item in read_list(tmp_path / "lists/trainlist.txt", 200)] == [199]
+    refuses(generate(script, *arguments, "--train_ids=no.txt", cwd=tmp_path), "cannot read no.txt")
+    kinetics_csv(tmp_path, "t.csv", [("no class of Kinetics", "aaaaaaaaaaa")])
+    refuses(generate(script, *arguments, cwd=tmp_path), "t.csv:2", "unknown class")
+
+
 def test_paths_that_would_be_misread(tmp_path):
     touch(tmp_path, "#1.mp4", " x.mp4", "a 1 2.mp4", "ok.mp4")
     found = find_videos(tmp_path)

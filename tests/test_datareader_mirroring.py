@@ -200,3 +200,27 @@ def test_the_paper_s_input_is_in_the_family_s_configuration():
     assert load_config("configs/nonlocal.yaml").INPUT.keep_aspect_ratio is True
     with pytest.raises(UserError, match="keep_aspect_ratio"):
         load_config("configs/s3d.yaml", ["INPUT.keep_aspect_ratio=256"])
+
+
+def test_the_data_sets_configurations_have_the_paper_s_recipe():
+    for name, num_classes, mirror in (
+        ("something_v1", 174, "swap"),
+        ("something_v2", 174, "swap"),
+        ("mini_kinetics", 200, True),
+    ):
+        config = load_config(f"configs/{name}.yaml")
+        train, folder = config.TRAIN, config.TRAIN.filelist.rpartition("/")[0]
+        assert config.MODEL.name == "S3D" and config.MODEL.num_classes == num_classes and train.mirror == mirror
+        assert not config.INPUT.keep_aspect_ratio and config.MODEL.class_names.startswith(folder + "/")
+        for section in (train, config.VALID, config.TEST):
+            assert (section.jitter_scales, section.crop_size) == ([256, 256], 224)
+            assert (section.video_length, section.sample_rate) == (64, 1) and section.filelist.startswith(folder + "/")
+        assert (train.momentum, train.weight_decay, train.learning_rate, train.learning_rate_decay) == (
+            0.9,
+            1e-7,
+            0.1,
+            0.1,
+        )
+        assert np.cumsum(train.step_sizes).tolist() == [60000, 70000, 80000] and train.max_iter == 80000
+        videos = {"something_v1": 86017, "something_v2": 168913, "mini_kinetics": 80000}[name]
+        assert train.epoch * (-(-videos // train.batch_size)) >= train.max_iter  # else training ends early

@@ -21,7 +21,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from datareader import Limits, VideoError, VideoItem, read_class_names, read_list  # noqa: E402 - started as a file
-from datareader.decoding import VIDEO_SUFFIXES  # noqa: E402
+from datareader.decoding import VIDEO_SUFFIXES, is_frame_folder  # noqa: E402
 from datareader.requests import InspectVideo, ReaderSettings  # noqa: E402
 from datareader.video import printable  # noqa: E402
 from datareader.workers import ReaderPool  # noqa: E402
@@ -103,11 +103,16 @@ def _of_item(item: VideoItem, names: list[str] | None) -> Verdict:
 
 
 def _of_folder(source: Path) -> Iterator[Verdict]:
-    paths = sorted(Path(folder) / name for folder, _, files in os.walk(source) for name in files)
-    paths = [path for path in paths if path.suffix.lower() in VIDEO_SUFFIXES]
+    paths = []
+    for parent, folders, files in os.walk(source):
+        if is_frame_folder(parent):
+            paths.append(Path(parent))
+            folders.clear()
+        else:
+            paths += [Path(parent) / name for name in files if Path(name).suffix.lower() in VIDEO_SUFFIXES]
     if not paths:
-        raise UserError(f"no video in {source}; looked for {' '.join(VIDEO_SUFFIXES)}")
-    for number, path in enumerate(paths, 1):
+        raise UserError(f"no video in {source}; looked for {' '.join(VIDEO_SUFFIXES)} and folders of JPEG frames")
+    for number, path in enumerate(sorted(paths), 1):
         parts = path.relative_to(source).parts
         yield Verdict(str(path), -1, number, parts[0] if len(parts) > 1 else "")
 
@@ -164,7 +169,13 @@ def apply(verdict: Verdict, found: dict, min_frames: int) -> None:
     if "error" in found:
         reason = found["error"]
         absent = reason.startswith(("no such file", "the link leads nowhere"))
-        kind = "missing" if absent else "empty" if reason == "the file is empty" else "broken"
+        kind = (
+            "missing"
+            if absent
+            else "empty"
+            if reason.startswith(("the file is empty", "an empty folder"))
+            else "broken"
+        )
         verdict.faults[kind] = reason
         return
     info = found["info"]
@@ -247,9 +258,14 @@ def write_clean_list(verdicts: list[Verdict], path: str) -> None:
 
 
 def _identity(path: str) -> str:
-    """Name, size and time of a file, so that a changed one is looked at again."""
+    """Name, size and time of a file, or of the files of a folder, so that a changed one is looked at again."""
     try:
         status = os.stat(path)
+        if os.path.isdir(path):
+            with os.scandir(path) as entries:
+                files = [entry.stat() for entry in entries]
+            newest = max((file.st_mtime_ns for file in files), default=status.st_mtime_ns)
+            return f"{path} {len(files)} {sum(file.st_size for file in files)} {newest}"
     except (OSError, ValueError):
         return f"{path} absent"
     return f"{path} {status.st_size} {status.st_mtime_ns}"

@@ -640,6 +640,8 @@ ERRORS = {
         "{path} 是该类唯一的视频；每类至少需要两段，或用 --valid_dir 指定验证集"
     ),
     "cannot read {path}: {cause}": "无法读取 {path}：{cause}",
+    "{where}: expected `id;label text`, found {value}": "{where}：应为 `id;label text`，实际为 {value}",
+    "{folder} holds neither {name} nor {other}": "{folder} 中既没有 {name} 也没有 {other}",
     "{path} is not UTF-8 text": "{path} 不是 UTF-8 文本",
     "{path} is empty": "{path} 是空文件",
     # reading
@@ -653,6 +655,18 @@ ERRORS = {
     "the link leads nowhere": "链接指向的文件不存在",
     "{cause}, not a video file": "{cause}，不是视频文件",
     "a directory": "是目录",
+    "a directory without numbered JPEG frames (00001.jpg)": "目录中没有编号的 JPEG 帧（00001.jpg）",
+    "an empty folder": "是空目录",
+    "{name} and {other} are the same frame; remove one of them": "{name} 与 {other} 是同一帧；请删除其中一个",
+    "holds {number} frames, the limit is {limit}": "含有 {number} 帧，上限为 {limit}",
+    "holds {number} frames now, and held {other_number} before": "现有 {number} 帧，之前有 {other_number} 帧",
+    "frame {number} is missing: {count} files are numbered up to {last}": (
+        "缺少第 {number} 帧：{count} 个文件的编号最大为 {last}"
+    ),
+    "is {width}x{height} px, the first is {first_width}x{first_height} px": (
+        "为 {width}x{height} 像素，而第一帧为 {first_width}x{first_height} 像素"
+    ),
+    "a broken JPEG ({reason})": "JPEG 已损坏（{reason}）",
     "a FIFO": "是 FIFO",
     "a socket": "是套接字",
     "a device": "是设备文件",
@@ -720,7 +734,9 @@ ERRORS = {
     "{number} of {total} videos could not be predicted; they are named above": (
         "{total} 段视频中有 {number} 段无法预测，名称见上文"
     ),
-    "no video in {path}; looked for {suffixes}": "{path} 中没有视频；查找的扩展名：{suffixes}",
+    "no video in {path}; looked for {suffixes} and folders of JPEG frames": (
+        "{path} 中没有视频；查找的扩展名：{suffixes}，以及 JPEG 帧目录"
+    ),
     # weights
     "pass --weights=FILE: {cause} and nobody published weights for this network": (
         "请用 --weights=FILE 指定权重：{cause}，且该网络没有公开发布的权重"
@@ -1148,6 +1164,7 @@ KEYS = {
     ),
     "decoder; pyav is the exact one": "解码器；pyav 是精确的",
     "time limit for reading a video, after which it counts as broken": "读取一段视频的时限，超时按损坏处理",
+    "frames a second of folders of JPEG frames, which do not say it": "JPEG 帧目录的帧率（目录本身不含此信息），帧/秒",
     "a larger fraction of broken videos stops training": "损坏视频的比例超过此值时停止训练",
     # old keys, keys without effect
     "1 to 4: {names}": "1 至 4：{names}",

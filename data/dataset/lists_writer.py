@@ -129,6 +129,15 @@ def read_table(path: str | Path, columns: Sequence[str]) -> Iterator[tuple[str, 
             raise UserError(f"{path}:{reader.line_num}: no csv: {error}") from error
 
 
+def published_file(folder: str | Path, name: str, prefix: str) -> Path:
+    """Return the path of an annotation file, with `prefix` before its name or without; UserError for neither."""
+    long_name = f"{prefix}{name}"
+    for candidate in (Path(folder) / name, Path(folder) / long_name):
+        if candidate.is_file():
+            return candidate
+    raise UserError(f"{folder} holds neither {name} nor {long_name}")
+
+
 def build_parser(description: str | None, output_dir: Path) -> argparse.ArgumentParser:
     """Return a parser with the argument that all generators have, --output_dir, and its default."""
     parser = Parser(description=description, allow_abbrev=False)

@@ -1,8 +1,9 @@
-"""The one door to everything that opens a video file.
+"""The one door to everything that opens a video: a file, or a folder of numbered JPEG frames.
 
 Three back ends read frames: pyav (the default, exact), decord and opencv (docs/data.md says where those two are not
 exact). Times, streams, pixel shapes and inspections come from PyAV. The packages of the back ends are imported on first
-use. Users import datareader.video; nobody outside this folder imports its files.
+use. Folders of frames have a reader of their own, whatever the decoder. Users import datareader.video; nobody outside
+this folder imports its files.
 """
 
 from __future__ import annotations
@@ -31,11 +32,12 @@ from datareader.decoding.base import (
     display_size,
     printable,
 )
-from datareader.decoding.containers import VIDEO_SUFFIXES, can_be_video, open_video
+from datareader.decoding.containers import VIDEO_SUFFIXES, can_be_video, is_frame_folder, open_video
 from utils.errors import UserError
 
 __all__ = [
     "DECODERS",
+    "FOLDER_FPS",
     "MIN_DECODED_RATIO",
     "SQUARE_PIXELS",
     "VIDEO_SUFFIXES",
@@ -54,6 +56,7 @@ __all__ = [
     "check_file",
     "display_size",
     "inspect",
+    "is_frame_folder",
     "next_frames",
     "open_video",
     "pixel_aspect",
@@ -63,6 +66,7 @@ __all__ = [
     "timeline",
 ]
 DECODERS = ("pyav", "decord", "opencv")
+FOLDER_FPS = 12.0  # of folders of frames, which do not say it: that of Something-Something V1
 
 
 def read(
@@ -78,31 +82,39 @@ def read(
     proves wrong, so it must depend on nothing else. prepare: applied to each frame as soon as it is decoded (a resize),
     so that memory follows the frames that are kept.
     """
-    check_file(path)
-    return _backend(decoder).read(os.fspath(path), choose_indices, limits or Limits(), prepare or _unchanged)
+    return _reader_of(path, decoder).read(os.fspath(path), choose_indices, limits or Limits(), prepare or _unchanged)
 
 
-def probe(path: str | os.PathLike, limits: Limits | None = None) -> VideoInfo:
-    """The true properties of a video; the header is not trusted. Raises VideoError."""
+def probe(path: str | os.PathLike, limits: Limits | None = None, folder_fps: float = FOLDER_FPS) -> VideoInfo:
+    """The true properties of a video; the header is not trusted. folder_fps: frames a second of a folder of frames.
+
+    Raises VideoError.
+    """
+    if os.path.isdir(path):
+        return _folder_reader().probe(os.fspath(path), limits or Limits(), folder_fps)
     check_file(path)
     return _backend("pyav").probe(os.fspath(path), limits or Limits())
 
 
-def inspect(path: str, limits: Limits | None = None) -> Inspection:
-    """Decode the whole video and keep nothing. Raises VideoError when less than a tenth of it decodes."""
+def inspect(path: str, limits: Limits | None = None, folder_fps: float = FOLDER_FPS) -> Inspection:
+    """Decode the whole video and keep nothing. Raises VideoError when less than a tenth of it decodes, and for any
+    frame of a folder that does not."""
+    if os.path.isdir(path):
+        return _folder_reader().inspect(path, limits or Limits(), folder_fps)
     check_file(path)
     return _backend("pyav").inspect(path, limits or Limits())
 
 
 def pixel_aspect(path: str, limits: Limits | None = None) -> tuple[int, int]:
     """The sample aspect ratio of the upright frames, as `VideoInfo` has it. Raises VideoError."""
-    check_file(path)
-    return _backend("pyav").pixel_aspect(path, limits or Limits())
+    return _reader_of(path).pixel_aspect(path, limits or Limits())
 
 
-def timeline(path: str, limits: Limits, may_decode: bool) -> Timeline | int:
+def timeline(path: str, limits: Limits, may_decode: bool, folder_fps: float = FOLDER_FPS) -> Timeline | int:
     """When the frames are shown; an int, the number of packets, where the frames must be decoded to be counted and
     `may_decode` is False. Raises VideoError."""
+    if os.path.isdir(path):
+        return _folder_reader().timeline(path, limits, folder_fps)
     check_file(path)
     return _backend("pyav").timeline(path, limits, may_decode)
 
@@ -122,12 +134,23 @@ def next_frames(
     `read`; it is compared with the last call's, so it must have an equality. size: (height, width) of the result, None:
     that of the first frame. Raises VideoError.
     """
-    check_file(path)
-    return _backend("pyav").next_frames(path, limits, selection, first, count, prepare, size)
+    return _reader_of(path).next_frames(path, limits, selection, first, count, prepare, size)
 
 
 def _unchanged(frame: np.ndarray) -> np.ndarray:
     return frame
+
+
+def _reader_of(path: str | os.PathLike, decoder: str = "pyav") -> ModuleType:
+    """The module that reads this path. Raises VideoError where it cannot be a video."""
+    if os.path.isdir(path):
+        return _folder_reader()
+    check_file(path)
+    return _backend(decoder)
+
+
+def _folder_reader() -> ModuleType:
+    return import_module("datareader.decoding.frame_folder")
 
 
 def _backend(decoder: str) -> ModuleType:

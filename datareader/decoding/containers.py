@@ -7,6 +7,7 @@ first use.
 from __future__ import annotations
 
 import os
+import re
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ VIDEO_SUFFIXES = (
     ".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".flv", ".wmv", ".asf",
     ".3gp", ".ogv", ".gif",
 )  # fmt: skip
+_FRAME_NAME = re.compile(r"(?:img|image|frame)?[_-]?([0-9]{1,9})\.jpe?g", re.IGNORECASE)
 _HEAD_BYTES = 1 << 16
 # How containers of video begin, and what must follow in the head where they hold audio alone just as often.
 _SIGNATURES: tuple[tuple[bytes, tuple[bytes, ...]], ...] = (
@@ -174,6 +176,30 @@ def can_be_video(path: str | os.PathLike) -> bool:
         head.startswith(signature) and (not marks or any(mark in head for mark in marks))
         for signature, marks in _SIGNATURES
     )
+
+
+def frame_number(name: str) -> int | None:
+    """The number in the name of a frame's file: 7 of 00007.jpg, img_00007.jpg or frame7.jpeg; None for other names."""
+    match = _FRAME_NAME.fullmatch(name)
+    return int(match[1]) if match else None
+
+
+def is_frame_folder(path: str | os.PathLike) -> bool:
+    """Whether a folder is a video whose frames are files: it holds numbered JPEG files, and neither videos nor folders.
+    Hidden entries do not count."""
+    has_frames = False
+    try:
+        with os.scandir(path) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if frame_number(entry.name) is not None:
+                    has_frames = True
+                elif entry.is_dir() or can_be_video(entry.path):
+                    return False
+    except OSError:
+        return False
+    return has_frames
 
 
 def count_samples(path: str) -> int:

@@ -12,20 +12,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-from data.dataset.lists_writer import Entry, VideoIndex, build_parser, write_lists
+from data.dataset.lists_writer import Entry, VideoIndex, build_parser, published_file, write_lists
 from datareader.lists import class_key, read_class_names
 from utils.cli import run
 from utils.errors import UserError
 
 PREFIX = "something-something-v2-"
-
-
-def published_file(folder: str, name: str) -> Path:
-    """Return the path of an annotation file under either of its two names."""
-    for candidate in (Path(folder) / name, Path(folder) / f"{PREFIX}{name}"):
-        if candidate.is_file():
-            return candidate
-    raise UserError(f"{folder} holds neither {name} nor {PREFIX}{name}")
 
 
 def read_annotations(path: Path, labels: dict[str, int]) -> list[Entry]:
@@ -47,13 +39,14 @@ def main() -> None:
     parser.add_argument("--video_dir", required=True, help="folder with the .webm files")
     parser.add_argument("--annotation_dir", required=True, help="folder with the json files")
     options = parser.parse_args()
-    class_names = read_class_names(published_file(options.annotation_dir, "labels.json"))
+    class_names = read_class_names(published_file(options.annotation_dir, "labels.json", PREFIX))
     labels = {class_key(name): label for label, name in enumerate(class_names)}
     names = ("train.json", "validation.json")
-    parts = [read_annotations(published_file(options.annotation_dir, name), labels) for name in names]
+    parts = [read_annotations(published_file(options.annotation_dir, name, PREFIX), labels) for name in names]
     index, missing = VideoIndex(options.video_dir), []
     samples = [index.match(entries, missing) for entries in parts]
     write_lists(options.output_dir, *samples, class_names, missing)
+    print(f"{len(class_names)} classes")
 
 
 if __name__ == "__main__":
