@@ -322,6 +322,16 @@ def test_paths_that_would_be_misread(tmp_path):
         write_lists(tmp_path, [], samples, None)
 
 
+def test_folders_of_frames_count_as_videos(tmp_path):
+    touch(
+        tmp_path, *(f"set/{name}/{video}/0000{i}.jpg" for name in "ab" for video in "xy" for i in (1, 2)), "set/a/z.mp4"
+    )
+    found = [os.path.relpath(path, tmp_path / "set") for path in find_videos(tmp_path / "set")]
+    assert found == ["a/x", "a/y", "a/z.mp4", "b/x", "b/y"]
+    done = generate("nonlocal/make_folder_lists.py", "--video_dir=set", "--output_dir=lists", cwd=tmp_path)
+    assert done.returncode == 0 and len(read_list(tmp_path / "lists/trainlist.txt", 2)) == 3, done.stderr
+
+
 def test_linked_folders_are_followed_once(tmp_path):
     touch(tmp_path, "real/a/1.mp4")
     os.symlink(tmp_path / "real", tmp_path / "real/a/loop", target_is_directory=True)

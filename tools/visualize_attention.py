@@ -93,7 +93,7 @@ def _point(text: str) -> tuple[float, float]:
 def _read_clip(config, arguments: argparse.Namespace) -> tuple[np.ndarray, np.ndarray, float]:
     """The centre crop of the clip: float32 [1, 3, T, S, S] for the network and uint8 [T, S, S, 3] for
     drawing, and width / height of a pixel."""
-    from datareader import NO_LABEL, Failure, VideoItem, build_view_loader
+    from datareader import NO_LABEL, Failure, VideoItem, build_view_loader, probe
     from datareader.windows import read_pixel_aspect
 
     if not 0 <= arguments.clip < 10:
@@ -108,7 +108,11 @@ def _read_clip(config, arguments: argparse.Namespace) -> tuple[np.ndarray, np.nd
     clip = views.clips(np.array([arguments.clip]))
     shown = clip[0].transpose(1, 2, 3, 0) * np.array(config.INPUT.std) + np.array(config.INPUT.mean)
     across, down = read_pixel_aspect(loader.pool, arguments.video_path, loader.reader)
-    return clip, np.clip(np.rint(shown), 0, 255).astype(np.uint8), across / down
+    aspect = across / down
+    if not config.INPUT.keep_aspect_ratio:  # drawn in the video's shape
+        info = probe(arguments.video_path)
+        aspect *= info.width / info.height
+    return clip, np.clip(np.rint(shown), 0, 255).astype(np.uint8), aspect
 
 
 def find_looks(model, clip: np.ndarray, arguments: argparse.Namespace) -> tuple[str, list[Look], np.ndarray]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from datareader.decoding import VIDEO_SUFFIXES
+from datareader.decoding import VIDEO_SUFFIXES, is_frame_folder
 from utils.cli import Parser
 from utils.errors import UserError
 from utils.files import write_text
@@ -25,7 +25,8 @@ class Sample(NamedTuple):
 
 
 def find_videos(folder: str | Path) -> list[str]:
-    """Return the absolute paths of all video files below a folder, sorted; empty files and hidden ones are left out.
+    """Return the absolute paths of all video files and folders of JPEG frames below a folder, sorted; empty files and
+    hidden ones are left out.
 
     Links to folders are followed, each folder is visited once. Raises UserError for a folder that is not there.
     """
@@ -39,6 +40,10 @@ def find_videos(folder: str | Path) -> list[str]:
             continue
         visited.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        if is_frame_folder(parent):
+            found.append(parent)
+            folders.clear()
+            continue
         for name in files:
             path = os.path.join(parent, name)
             is_video = os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES and not name.startswith(".")
