@@ -141,6 +141,13 @@ def test_a_finished_run_counts_and_one_of_other_settings_is_refused(tmp_path):
         study.is_finished(job)
 
 
+def test_a_report_without_a_finished_run_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["study.py", f"--output_dir={tmp_path}", "--report_only"])
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    with pytest.raises(UserError, match="holds no finished run"):
+        study.main()
+
+
 def test_runs_go_seed_by_seed():
     jobs = study.planned_jobs(study.Path("x"), ["i2d", "s3d"], 2, [])
     assert [(job.network, job.seed) for job in jobs] == [("i2d", 0), ("s3d", 0), ("i2d", 1), ("s3d", 1)]

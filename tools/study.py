@@ -69,6 +69,7 @@ def main() -> None:
     parser.add_argument("--num_train", type=positive_int, default=60, help="training videos a class (%(default)s)")
     parser.add_argument("--num_test", type=positive_int, default=40, help="held-out videos a class (%(default)s)")
     parser.add_argument("--processes", type=positive_int, help="runs side by side (default: one a core)")
+    parser.add_argument("--report_only", action="store_true", help="train nothing; report the runs that are finished")
     parser.add_argument(
         "-o", "--override", action="append", default=[], metavar="SECTION.KEY=VALUE", help="for all networks"
     )
@@ -76,9 +77,14 @@ def main() -> None:
     output = Path(args.output_dir)
     num_processes = args.processes or available_cores()
     os.environ["OMP_NUM_THREADS"] = "1"  # of the runs, and of this process, which only waits
-    draw_videos(output / "videos", args.num_train, args.num_test, num_processes)
     jobs = planned_jobs(output, args.networks, args.seeds, args.override)
-    run_jobs(jobs, num_processes)
+    if args.report_only:
+        jobs = [job for job in jobs if is_finished(job)]
+        if not jobs:
+            raise UserError(f"{output} holds no finished run; leave --report_only out")
+    else:
+        draw_videos(output / "videos", args.num_train, args.num_test, num_processes)
+        run_jobs(jobs, num_processes)
     prepare_environment()
     draw_offsets(output, jobs)
     write_report(output, [result_of(job) for job in jobs], energy_by_offset(jobs))
@@ -282,13 +288,13 @@ def result_of(job: Job) -> dict[str, Any]:
 # ---------------------------------------------------------------------------------------------------------- the report
 
 COLUMNS = {
-    "top1": "top-1",
+    "top1": "top-1 %",
     "reversed_top1": "reversed",
     "motion_top1": "motion",
-    "direction_top1": "directions",
-    "reversed_direction_top1": "directions reversed",
+    "direction_top1": "direction classes",
+    "reversed_direction_top1": "reversed",
     "direction_choice": "which direction",
-    "reversed_direction_choice": "which, reversed",
+    "reversed_direction_choice": "reversed",
 }
 
 
@@ -374,16 +380,15 @@ def summary(results: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
 
 def table_of(networks: Mapping[str, Mapping[str, Any]]) -> str:
     """A table in Markdown: mean and (smallest - largest) over seeds, percent."""
-    from tabulate import tabulate
 
-    rows = []
+    def cell(value: Mapping[str, float], seeds: int) -> str:
+        return f"{value['mean']:.1f}" + (f" ({value['min']:.1f} - {value['max']:.1f})" if seeds > 1 else "")
+
+    rows = [("", "10^3 parameters", "10^6 multiply-adds", "seeds", *COLUMNS.values()), ("---",) * (4 + len(COLUMNS))]
     for entry in networks.values():
-        cells = [f"{entry[key]['mean']:.1f} ({entry[key]['min']:.1f} - {entry[key]['max']:.1f})" for key in COLUMNS]
-        change = entry["largest_change"]["max"]
-        costs = (f"{entry['parameters'] / 1e3:.0f}", f"{entry['multiply_adds'] / 1e6:.1f}")
-        rows.append((entry["title"], *costs, *cells, f"{change:.1e}"))
-    headers = ("", "10^3 parameters", "10^6 multiply-adds", *COLUMNS.values(), "largest change of a score")
-    return tabulate(rows, headers, tablefmt="pipe", disable_numparse=True)
+        costs = (f"{entry['parameters'] / 1e3:.0f}", f"{entry['multiply_adds'] / 1e6:.1f}", str(entry["seeds"]))
+        rows.append((entry["title"], *costs, *(cell(entry[key], entry["seeds"]) for key in COLUMNS)))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 if __name__ == "__main__":

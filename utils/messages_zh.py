@@ -209,6 +209,7 @@ TOOLS = {
     "runs of each network (%(default)s)": "每个网络训练的次数（%(default)s）",
     "runs side by side (default: one a core)": "并行的训练数（默认：每个核心一个）",
     "for all networks": "用于所有网络",
+    "train nothing; report the runs that are finished": "不训练，只汇总已完成的训练",
     "folder of the data set": "数据集目录",
     "other seeds give other videos (%(default)s)": "随机种子，不同的种子得到不同的视频（%(default)s）",
     "processes (default: one a core)": "进程数（默认：每个核心一个）",
@@ -716,6 +717,7 @@ ERRORS = {
         "当前的 PyAV 不能写 H.264（{reason}）；PyPI 上的 wheel 可以：pip install av"
     ),
     "{script} ended with status {number}; its message stands above": "{script} 以退出码 {number} 结束；原因见上文",
+    "{folder} holds no finished run; leave --report_only out": "{folder} 中没有已完成的训练；请去掉 --report_only",
     "{run} ended with status {status}; its message is in {path}": "{run} 以退出码 {status} 结束；原因见 {path}",
     "{folder} was begun with other settings ({section}.{key}: {value}); choose another --output_dir or delete that folder": (
         "{folder} 是以其他设置开始的（{section}.{key}：{value}）；请换一个 --output_dir 或删除该目录"
