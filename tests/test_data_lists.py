@@ -5,8 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from video_factory import draw_video, frame_numbers
 
 from data.dataset.lists_writer import Sample, find_videos, write_lists
+from datareader import read_frames
 from datareader.lists import read_class_names, read_list
 from utils.errors import UserError
 
@@ -244,6 +246,19 @@ def test_something_lists(tmp_path, prefix):
     refuses(generate("something/make_lists.py", *arguments, cwd=tmp_path), "unknown class 'Eating something'")
     touch(tmp_path, f"a/{prefix}train.json", content='[{"id": 7}]')
     refuses(generate("something/make_lists.py", *arguments, cwd=tmp_path), "train.json", "id and template")
+
+
+def test_a_something_v2_list_leads_to_the_frames_of_its_webm_files(tmp_path):
+    names = ["Holding [something]", "Moving [something] up"]
+    touch(tmp_path, "a/labels.json", content=json.dumps({"Holding something": "0", "Moving something up": "1"}))
+    for place, name in enumerate(("train", "validation")):
+        touch(tmp_path, f"a/{name}.json", content=json.dumps([{"id": str(place), "template": names[place]}]))
+        draw_video(tmp_path / f"v/{place}.webm", 12, fps=12, codec="libvpx-vp9", options={"deadline": "realtime"})
+    arguments = ("--video_dir", "v", "--annotation_dir", "a", "--output_dir", "lists")
+    assert generate("something/make_lists.py", *arguments, cwd=tmp_path).returncode == 0
+    for place, name in enumerate(("trainlist.txt", "vallist.txt")):
+        (item,) = read_list(tmp_path / "lists" / name, 2)
+        assert item.label == place and frame_numbers(read_frames(item.path, [1, 7, 11])) == [1, 7, 11]
 
 
 def test_something_v1_lists(tmp_path):
