@@ -20,7 +20,11 @@ from weights import save_weights
 
 # Stands for a Python that has PyTorch and runs torch_networks.py.
 TORCH_PYTHON = """#!/bin/sh
-case "$*" in *"torch_networks.py infer"*--size*) echo '{"seconds_per_clip": 0.25}' ;; *) exit 9 ;; esac
+case "$*" in
+  *"torch_networks.py infer"*--agree*) echo '{"difference": 1e-6}' ;;
+  *"torch_networks.py infer"*--size*) echo '{"seconds_per_clip": 0.25}' ;;
+  *) exit 9 ;;
+esac
 """
 
 

@@ -12,9 +12,12 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+import numpy as np
 
 from utils.errors import RunError
 from utils.files import write_json
@@ -89,16 +92,34 @@ class TorchNetwork:
     def __init__(self, python: str, what: str, processor_time: bool = False):
         self.python, self.what, self.processor_time = python, what, processor_time
 
-    def seconds(self, arc: str, size: int, precision: str = "float32", batch: int = 1) -> float:
+    def seconds(self, arc: str, size: int, precision: str = "float32", batch: int = 1, num_frames: int = 8) -> float:
         """Seconds a clip: what it says, or its processor seconds for more runs."""
+        numbers = {"arc": arc, "frames": num_frames, "size": size, "batch": batch}
         if not self.processor_time:
-            return self._call(arc, size, precision, batch, self.runs)[0]
-        few, many = (self._call(arc, size, precision, batch, runs)[1] for runs in (1, 1 + self.runs))
+            return self._call(numbers, precision, self.runs)[0]
+        few, many = (self._call(numbers, precision, runs)[1] for runs in (1, 1 + self.runs))
         return (many - few) / self.runs / batch
 
-    def _call(self, arc: str, size: int, precision: str, batch: int, runs: int) -> tuple[float, float]:
+    def difference(self, arc: str, model, clips: np.ndarray) -> float:
+        """The largest difference of its logits from a network's, by the largest, with the network's weights.
+
+        model: our network in evaluation mode. clips: float32 [N, C, T, H, W].
+        """
+        from inference.export import eager_outputs
+
+        arrays = {"clips": clips, "logits": eager_outputs(model, clips)[1]}
+        for name, tensor in model.state_dict().items():
+            is_linear = name.endswith(("head.weight", "gate.weight"))
+            theirs = name.replace("._mean", ".running_mean").replace("._variance", ".running_var")
+            arrays[theirs] = tensor.numpy().T if is_linear else tensor.numpy()
+        with tempfile.TemporaryDirectory() as folder:
+            np.savez(f"{folder}/agree.npz", **arrays)
+            command = [self.python, TORCH_NETWORKS, "infer", "--arc", arc, "--agree", f"{folder}/agree.npz"]
+            return float(call_other(command)[0]["difference"])
+
+    def _call(self, numbers: dict[str, object], precision: str, runs: int) -> tuple[float, float]:
         threads = os.environ.get("OMP_NUM_THREADS", str(available_cores()))
-        numbers = {"arc": arc, "size": size, "batch": batch, "runs": runs, "threads": threads}
+        numbers = {**numbers, "runs": runs, "threads": threads}
         command = [self.python, TORCH_NETWORKS, self.what]
         command += [str(word) for name, value in numbers.items() for word in (f"--{name}", value)]
         command += {"float32": [], "bfloat16": ["--precision", "bf16", "--channels-last"]}[precision]
