@@ -37,7 +37,7 @@ from inference.export import (
     one_line,
     quiet,
 )
-from models import needs_fixed_sizes
+from models import FAMILIES, needs_fixed_sizes
 from utils.cli import add_hidden_alias
 from utils.errors import RunError, UserError
 from utils.runtime import available_cores
@@ -55,7 +55,6 @@ PRECISIONS = ("float32", "bfloat16", "float16")
 FASTEST_FIRST = ("openvino", "onnxruntime", "paddle_inference", "paddle")  # on CPUs, as measured: docs/backends.md
 BFLOAT16_UNITS = {"avx512_bf16", "amx_bf16", "bf16"}  # the last is ARM's name
 INSTALL_HINT = 'pip install ".[fast]"'
-VOLUME_BACKENDS = ("openvino",)  # its 3-D convolutions are as fast as 2-D ones, and I3D needs no copies of frames
 CPU_VALUES_PER_CALL = 400_000  # T * H * W of the clips given to a CPU at once; bounds memory
 GPU_MEMORY_MB = 1024  # Paddle Inference's initial pool; it grows
 
@@ -154,6 +153,17 @@ def candidates(backend: str, precision: str, device: str) -> list[str]:
     if not fitting:
         raise next((error for error in refusals if "instructions" in str(error)), refusals[-1])
     return fitting
+
+
+def computes_volumes(config: Config, backend: str, device: str) -> bool:
+    """Whether a backend's export computes with 3-D convolutions: where that was faster, as `models.Family` says.
+
+    On GPUs, where nothing was measured, it does not. Nor in Paddle Inference 2.6, whose 3-D convolutions are inexact.
+    """
+    import paddle
+
+    inexact = backend == "paddle_inference" and paddle.__version__.startswith("2.")
+    return device == "cpu" and not inexact and backend in FAMILIES[config.MODEL.name].volume_backends
 
 
 def processor_has_bfloat16() -> bool:
@@ -318,7 +328,7 @@ class ExportedBackend:
         return self._sessions[key]
 
     def _open(self, num_frames: int, height: int, width: int, fixed: bool) -> Session:
-        volumes = self.name in VOLUME_BACKENDS
+        volumes = computes_volumes(self._network.config, self.name, self.device)
         origin: dict[str, Any] = {
             **self._origin,
             "num_frames": num_frames,

@@ -14,7 +14,7 @@ import numpy as np
 from configs.schema import Config
 from datareader import NO_LABEL, Failure, VideoItem, build_view_loader
 from datareader.lists import class_names_of, list_folder
-from inference.backends import check_backend, open_session
+from inference.backends import check_backend, computes_volumes, open_session
 from inference.export import (
     LOGIT_TOLERANCES,
     ONNX_FILE,
@@ -66,7 +66,8 @@ def export_network(config: Config, options: ExportOptions) -> None:
     clips = {"random": random_clips(config, options.batch_size or NUM_RANDOM_CLIPS), **real_clips(config, options)}
     with tempfile.TemporaryDirectory(prefix=".export.", dir=_made_folder(options.folder)) as name:
         folder = Path(name)
-        export_paddle(model, folder, num_frames, options.crop_px, options.crop_px, options.batch_size)
+        sizes = (options.crop_px, options.crop_px, options.batch_size)
+        export_paddle(model, folder, num_frames, *sizes, volumes=computes_volumes(config, backend, "cpu"))
         if options.format == "onnx":
             convert_to_onnx(folder, folder / ONNX_FILE)
         differences = compare_all(model, folder, backend, clips)

@@ -28,6 +28,8 @@ class Family:
     sections: the family's own sections of the configuration -> their dataclasses, written as those of configs.schema.
     shared_sections: those of configs.schema.NETWORK_SECTIONS that it reads, too.
     defaults: "SECTION.key" -> its default, where that of configs.schema is not the family's.
+    volume_backends: backends whose exports compute with 3-D convolutions, not 2-D ones over frames: those where that
+        form was measured to be faster on CPUs (docs/backends.md).
     weight_names: the module of weights/ with the family's tables of tensor names; "": only our own names.
     """
 
@@ -37,6 +39,7 @@ class Family:
     sections: Mapping[str, str] = field(default_factory=dict)
     shared_sections: tuple[str, ...] = ()
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    volume_backends: tuple[str, ...] = ("openvino",)
     weight_names: str = ""
 
     def configuration_sections(self) -> dict[str, type]:
@@ -76,6 +79,7 @@ FAMILIES: dict[str, Family] = {
         builder="models.s3d_model.trunk:build",
         sections={"S3D": "models.s3d_model.options:S3D"},
         shared_sections=("NONLOCAL",),
+        volume_backends=("openvino", "onnxruntime", "paddle_inference"),
         defaults={
             "MODEL.bn_momentum": 0.999,
             "MODEL.bn_epsilon": 1e-3,

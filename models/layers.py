@@ -226,8 +226,7 @@ class MaxPool(Window):
     def forward(self, x, num_frames: int, frame_padding: tuple[int, int] | None = None):
         before, after = self.frame_padding(num_frames) if frame_padding is None else frame_padding
         if self.kernel[1:] != (1, 1) or self.stride[1:] != (1, 1):
-            padding = paddle_padding(self._space_padding(x))
-            x = F.max_pool2d(x, list(self.kernel[1:]), list(self.stride[1:]), padding)
+            x = F.max_pool2d(x, *pool_window(self.kernel[1:], self.stride[1:], self._space_padding(x), x.shape[2:]))
         if self.kernel[0] == 1:
             return take_frames(x, num_frames, self.stride[0])
         if before or after:  # the first and last frame once more change no maximum, whatever their sign
@@ -258,8 +257,22 @@ class VolumeMaxPool(Window):
     """A MaxPool of volumes [N, C, T, H, W]."""
 
     def forward(self, x, num_frames: int, frame_padding: tuple[int, int] | None = None):
-        padding = paddle_padding(self._volume_padding(x, frame_padding))
-        return F.max_pool3d(x, list(self.kernel), list(self.stride), padding)
+        padding = self._volume_padding(x, frame_padding)
+        return F.max_pool3d(x, *pool_window(self.kernel, self.stride, padding, x.shape[2:]))
+
+
+def pool_window(kernel: tuple, stride: tuple, padding: list[tuple[int, int]], sizes: list[int]) -> tuple:
+    """Kernel, stride and padding as Paddle's functions take them, of a max pool over axes of these sizes.
+
+    On an axis of one position every window is that position: paddle2onnx 2.1 writes a wider one wrongly.
+    """
+    single = [
+        size == 1 and before + after < side + step - 1  # one output
+        for side, step, (before, after), size in zip(kernel, stride, padding, sizes)
+    ]
+    padding = [(0, 0) if one else pair for one, pair in zip(single, padding)]
+    kernel, stride = ([1 if one else size for one, size in zip(single, sizes)] for sizes in (kernel, stride))
+    return kernel, stride, paddle_padding(padding)
 
 
 class HalveSpace(nn.Layer):

@@ -85,8 +85,8 @@ class Recognizer(nn.Layer):
     def prepare_for_export(self, num_frames: int, volumes: bool = False) -> ExportedNetwork:
         """A copy in evaluation mode with norms folded, whose forward takes frames. This network stays as it is.
 
-        num_frames: T of the clips. volumes: computed by 3-D convolutions, which OpenVINO has fast, where the family
-        can; else by 2-D ones over frames.
+        num_frames: T of the clips. volumes: computed by 3-D convolutions where the family can; else by 2-D ones over
+        frames. `models.Family` says which is faster in which backend.
         """
         return ExportedNetwork(self, num_frames, volumes)
 

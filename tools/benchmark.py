@@ -19,6 +19,7 @@ JOBS = {
     "infer": "tools.benchmarks.infer",
     "backends": "tools.benchmarks.backends",
     "predict": "tools.benchmarks.predict",
+    "memory": "tools.benchmarks.memory",
     "reader": "tools.benchmarks.reader",
     "nonlocal": "tools.benchmarks.block",
     "train": "tools.benchmarks.train",

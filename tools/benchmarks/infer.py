@@ -113,7 +113,9 @@ def agreement(python: str, arc: str, model) -> float:
     return difference
 
 
-def sides_of(args: argparse.Namespace, arc: str, num_frames: int, size: int, network: tuple) -> tuple[dict, dict[str, str]]:
+def sides_of(
+    args: argparse.Namespace, arc: str, num_frames: int, size: int, network: tuple
+) -> tuple[dict, dict[str, str]]:
     """The timed sides: name -> seconds of a view; and the backends that cannot run here: name -> reason."""
     from inference.backends import EagerBackend, ExportedBackend, check_backend
     from inference.export import NetworkSource
@@ -205,7 +207,5 @@ def draw(results: dict[str, dict[str, list[float]]], path: str) -> None:
 
     sides = [side for side in next(iter(results.values())) if side != MATRIX]
     series = {side: [statistics.median(case[side]) for case in results.values()] for side in sides}
-    draw_bars(
-        list(results), series, path, "One view", "seconds a view (less is better)"
-    )
+    draw_bars(list(results), series, path, "One view", "seconds a view (less is better)")
     print(f"drawn in {path}")
