@@ -128,6 +128,7 @@ def test_the_export_over_groups_of_frames_is_the_network(arch, options, volumes,
     with paddle.no_grad():
         expected = model(clips)
         monkeypatch.setattr(trunk, "GROUP_FRAMES", 4)
+        monkeypatch.setattr(trunk, "BRANCH_GROUP_FRAMES", 3)
         grouped = model(clips)
         frames = clips.transpose([0, 2, 1, 3, 4]).flatten(0, 1)
         scores, logits = model.prepare_for_export(29, volumes)(frames)

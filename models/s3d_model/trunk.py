@@ -33,7 +33,10 @@ from models.nonlocal_model.nonlocal_block import NonLocalBlock
 from models.recognizer import Recognizer
 from models.s3d_model.options import BLOCKS, LAYERS, POOLS, STAGES, STEM_CHANNELS, TrunkOptions, network_options
 
-GROUP_FRAMES = 32  # frames of conv_1a's output that are computed at once: 100 MB each of its two halves at 224 pixels
+# Frames of an output that are computed at once, which bounds memory: of conv_1a and conv_2c, where 8 frames are 26 MB
+# in each of two halves at 224 pixels, and of the blocks' branches, whose maps are a quarter of that or less.
+GROUP_FRAMES = 8
+BRANCH_GROUP_FRAMES = 32
 
 
 class Gate(nn.Layer):
@@ -97,6 +100,16 @@ class ConvNormRelu:
         return F.relu(x if self.norm is None else self.norm(x))
 
 
+class PoolStep:
+    """A max pool as a step in front of a `Unit`'s."""
+
+    def __init__(self, pool: MaxPool):
+        self.conv = pool
+
+    def __call__(self, x, num_frames: int, frame_padding: tuple[int, int] | None = None):
+        return self.conv(x, num_frames, frame_padding)
+
+
 class Unit(nn.Layer):
     """A convolution of the trunk with its norm and ReLU, and a gate where it has one.
 
@@ -142,14 +155,17 @@ class Unit(nn.Layer):
             num_frames = step.conv.out_frames(num_frames)
         return num_frames
 
-    def convolve(self, x, num_frames: int):
-        """All but the gate."""
-        for step in self.steps():
+    def convolve(self, x, num_frames: int, pool: MaxPool | None = None):
+        """All but the gate. pool: in front of it."""
+        steps = self.steps() if pool is None else [PoolStep(pool), *self.steps()]
+        if not self.training and any(step.conv.kernel[0] > 1 for step in steps):
+            return in_groups(steps, x, num_frames, BRANCH_GROUP_FRAMES)
+        for step in steps:
             x, num_frames = step(x, num_frames), step.conv.out_frames(num_frames)
         return x
 
-    def forward(self, x, num_frames: int):
-        x = self.convolve(x, num_frames)
+    def forward(self, x, num_frames: int, pool: MaxPool | None = None):
+        x = self.convolve(x, num_frames, pool)
         return x if self.gate is None else self.gate(x, self.out_frames(num_frames))
 
     def folded(self, volumes: bool) -> Unit:
@@ -201,7 +217,7 @@ class InceptionBlock(nn.Layer):
                     self.b0(x, num_frames),
                     self.b1b(self.b1a(x, num_frames), num_frames),
                     self.b2b(self.b2a(x, num_frames), num_frames),
-                    self.b3b(self.pool(x, num_frames), num_frames),
+                    self.b3b(x, num_frames, self.pool),
                 ],
                 1,
             )
@@ -210,7 +226,7 @@ class InceptionBlock(nn.Layer):
             ConvNormRelu(self.b0.temporal, None)(firsts[0], num_frames) if self.b0.separated else firsts[0],
             self.b1b.convolve(firsts[1], num_frames),
             self.b2b.convolve(firsts[2], num_frames),
-            self.b3b.convolve(self.pool(x, num_frames), num_frames),
+            self.b3b.convolve(x, num_frames, self.pool),
         ]
         y = paddle.concat(outputs, 1)
         units = (self.b0, self.b1b, self.b2b, self.b3b)
@@ -328,18 +344,36 @@ class InceptionTrunk(nn.Layer):
 
 
 def convolve_and_pool(unit: Unit, pool: MaxPool, x, num_frames: int):
-    """pool(unit(x)) and its frames, GROUP_FRAMES of the output at once, which bounds memory; in evaluation mode.
+    """pool(unit(x)) and its frames, GROUP_FRAMES of the output at once; in evaluation mode.
 
     pool: over space only. The gate's mean is over the whole clip; its factors are positive, so that they are the same
     before and behind a max pool.
     """
-    steps, lengths = unit.steps(), [num_frames]
+    out_frames, sums = unit.out_frames(num_frames), []
+
+    def finish(y, count: int):
+        if unit.gate is not None:
+            sums.append(means(y, count) * count)
+        return pool(y, count)
+
+    y = in_groups(unit.steps(), x, num_frames, GROUP_FRAMES, finish)
+    if unit.gate is not None:
+        y = times(y, unit.gate.factors(sum(sums[1:], sums[0]) / out_frames), out_frames)
+    return y, out_frames
+
+
+def in_groups(steps: Sequence, x, num_frames: int, group_frames: int, finish: Callable | None = None):
+    """The steps one after the other, `group_frames` frames of the output at once; neighbours share input frames.
+
+    steps: `ConvNormRelu`s and `PoolStep`s. x: [N*T, C, H, W] or [N, C, T, H, W]. finish: function (y, frames) -> y of
+    as many frames, of each group's output.
+    """
+    lengths = [num_frames]
     for step in steps:
         lengths.append(step.conv.out_frames(lengths[-1]))
-    out_frames, parts, sums = lengths[-1], [], []
-    for start in range(0, out_frames, GROUP_FRAMES):
-        stop = min(start + GROUP_FRAMES, out_frames)
-        count = stop - start
+    out_frames, parts = lengths[-1], []
+    for start in range(0, out_frames, group_frames):
+        stop = min(start + group_frames, out_frames)
         ranges, padding = (start, stop), []
         for step, length in zip(reversed(steps), reversed(lengths[:-1])):
             (kernel, _, _), (stride, _, _) = step.conv.kernel, step.conv.stride
@@ -350,17 +384,11 @@ def convolve_and_pool(unit: Unit, pool: MaxPool, x, num_frames: int):
         y, length = clip_between(x, num_frames, *ranges), ranges[1] - ranges[0]
         for step, frame_padding in zip(steps, padding):
             y, length = step(y, length, frame_padding), step.conv.out_frames(length, frame_padding)
-        if unit.gate is not None:
-            sums.append(means(y, count) * count)
-        y = pool(y, count)
-        parts.append(y if y.ndim == 5 else split_clips(y, count))
+        y = y if finish is None else finish(y, stop - start)
+        parts.append(y if y.ndim == 5 else split_clips(y, stop - start))
     if len(parts) == 1:
-        y = parts[0] if x.ndim == 5 else parts[0].flatten(0, 1)
-    else:
-        y = paddle.concat(parts, 2) if x.ndim == 5 else paddle.concat(parts, 1).flatten(0, 1)
-    if unit.gate is not None:
-        y = times(y, unit.gate.factors(sum(sums[1:], sums[0]) / out_frames), out_frames)
-    return y, out_frames
+        return parts[0] if x.ndim == 5 else parts[0].flatten(0, 1)
+    return paddle.concat(parts, 2) if x.ndim == 5 else paddle.concat(parts, 1).flatten(0, 1)
 
 
 def clip_between(x, num_frames: int, start: int, stop: int):
