@@ -310,14 +310,16 @@ class ExportedBackend:
         num_clips, _, num_frames, height, width = clips.shape
         session = self._session(num_frames, height, width)
         frames = clips_to_frames(clips)
-        step = num_clips
-        if self.device == "cpu":
-            step = max(1, CPU_VALUES_PER_CALL // (num_frames * height * width))
+        step = self._clips_per_call(num_frames, height, width) or num_clips
         parts = [frames[i * num_frames : (i + step) * num_frames] for i in range(0, num_clips, step)]
         try:
             return np.concatenate([session(part)[0] for part in parts])
         except Exception as error:  # onnxruntime's errors share no class of their own
             raise RunError(f"--backend={self.name} failed: {one_line(error)}; choose --backend=paddle") from error
+
+    def _clips_per_call(self, num_frames: int, height: int, width: int) -> int | None:
+        """How many clips of that size are given to the session at once; None: all."""
+        return max(1, CPU_VALUES_PER_CALL // (num_frames * height * width)) if self.device == "cpu" else None
 
     def _session(self, num_frames: int, height: int, width: int) -> Session:
         """The session for clips of a size; one serves all sizes that an export may leave free."""
@@ -329,14 +331,17 @@ class ExportedBackend:
 
     def _open(self, num_frames: int, height: int, width: int, fixed: bool) -> Session:
         volumes = computes_volumes(self._network.config, self.name, self.device)
+        # one clip at a time, of one size: OpenVINO shares memory among activations whose sizes it knows beforehand
+        batch = 1 if fixed and self._clips_per_call(num_frames, height, width) == 1 else None
         origin: dict[str, Any] = {
             **self._origin,
             "num_frames": num_frames,
             "sizes": (height, width) if fixed else (None, None),
             "check": (height, width),
+            "batch": batch,
             "volumes": volumes,
         }
-        exporter = PaddleExporter(self._network, num_frames, height, width, fixed, volumes)
+        exporter = PaddleExporter(self._network, num_frames, height, width, fixed, volumes, batch)
         folder, facts = cache.fetch(cache.key_of(origin), exporter)
         if self.name != "paddle_inference":
             version = importlib.metadata.version("paddle2onnx")
@@ -436,7 +441,7 @@ class OpenVinoSession:
         self.request = self.compiled.create_infer_request()
 
     def __call__(self, frames: np.ndarray) -> list[np.ndarray]:
-        results = self.request.infer({0: frames})
+        results = self.request.infer({0: frames}, share_inputs=True)  # not copied
         return [np.array(results[output], np.float32) for output in self.compiled.outputs]
 
 

@@ -139,7 +139,7 @@ def graph_file(folder: Path) -> Path:
 class PaddleExporter:
     """Makes a cache entry of a network in Paddle's format, and of its results for one clip of the given size.
 
-    fixed: the export serves clips of this size only.
+    fixed: the export serves clips of this size only. batch: the only number of clips in a call; None: any.
     """
 
     network: NetworkSource
@@ -148,11 +148,12 @@ class PaddleExporter:
     width: int
     fixed: bool
     volumes: bool
+    batch: int | None = None
 
     def write(self, folder: Path) -> dict[str, Any]:
         model = self.network.load()  # not kept: only exporting needs it, and its memory is needed afterwards
         sizes = (self.height, self.width) if self.fixed else (None, None)
-        export_paddle(model, folder, self.num_frames, *sizes, volumes=self.volumes)
+        export_paddle(model, folder, self.num_frames, *sizes, self.batch, self.volumes)
         clips = check_clips(self.network.config, self.num_frames, self.height, self.width)
         facts = {"expected": [array.tolist() for array in eager_outputs(model, clips)]}
         del model

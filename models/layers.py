@@ -178,17 +178,29 @@ class FramesConv(Window):
         return F.conv2d(x, weight, bias, list(self.stride[1:]), padding, groups=self.groups)
 
     def _project_then_add(self, x, num_frames: int, padding: tuple[int, int]):
-        """Convolve each frame with all kernels that meet it at once, then add neighbours' results."""
+        """Convolve each frame with the kernels that meet it, then add neighbours' results.
+
+        All kernels at once; but one after another in eager evaluation with many output channels, where the copies of
+        their results cost more than reading the frames again: faster, and without the memory of all results.
+        """
+        at_once = self.out_channels < self.in_channels or not paddle.in_dynamic_mode() or paddle.is_grad_enabled()
         out_frames, stride = self.out_frames(num_frames, padding), self.stride[0]
-        length, shifted = -(-num_frames // stride), []
+        length, total = -(-num_frames // stride), None
         for phase, frames in enumerate(phases(x, num_frames, stride)):
             residue = (phase + padding[0]) % stride  # of the taps that meet these frames
             shifts = [(k - padding[0]) // stride for k in range(self.kernel[0])[residue::stride]]
-            projections = split_clips(self._convolve(frames, *self.kernel_2d(residue)), length)
-            for shift, projection in zip(shifts, projections.split(len(shifts), 2)):
+            weight, bias = self.kernel_2d(residue)
+            if at_once:
+                results = iter(split_clips(self._convolve(frames, weight, bias), length).split(len(shifts), 2))
+            else:
+                biases = [None] * len(shifts) if bias is None else bias.split(len(shifts))
+                kernels = zip(weight.split(len(shifts)), biases)
+                results = (split_clips(self._convolve(frames, *kernel), length) for kernel in kernels)
+            for shift, projection in zip(shifts, results):
                 if abs(shift) < length:
-                    shifted.append(first_frames(shift_frames(projection, shift, length), length, out_frames))
-        return sum(shifted[1:], shifted[0]).flatten(0, 1)
+                    shifted = first_frames(shift_frames(projection, shift, length), length, out_frames)
+                    total = shifted if total is None else total + shifted
+        return total.flatten(0, 1)
 
     def _stack_then_convolve(self, x, num_frames: int, padding: tuple[int, int]):
         """Put the kT frames of each output frame side by side in the channels, then convolve once."""

@@ -153,7 +153,7 @@ def test_the_crop_that_sets_the_head_s_pool_has_an_export_of_its_own(network, tm
 def test_an_export_of_volumes_does_not_serve_a_backend_of_frames(network, monkeypatch, empty_cache):
     made, export = [], exporting.export_paddle
     monkeypatch.setattr(
-        exporting, "export_paddle", lambda *args, **more: made.append(more["volumes"]) or export(*args, **more)
+        exporting, "export_paddle", lambda *args, **more: made.append(args[-1]) or export(*args, **more)
     )
     clips = random_clips(2)
     for backends_of_volumes in ((), ("paddle_inference",), ()):

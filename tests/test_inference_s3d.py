@@ -7,7 +7,8 @@ import paddle
 import pytest
 
 from configs import load_config
-from inference import build_backend
+from inference import backends, build_backend
+from inference import export as exporting
 from inference.backends import PACKAGES, computes_volumes, missing_packages, processor_has_bfloat16
 from models import build_model
 from tests.plain_s3d import randomized_trunk
@@ -61,6 +62,21 @@ def test_bfloat16_keeps_to_its_tolerance(networks, name):
     config, file, clips, expected = networks("gates and a block")
     backend = build_backend(config, file, "", backend=name, precision="bfloat16")
     np.testing.assert_allclose(backend.scores(clips), expected, atol=0.05)
+
+
+@pytest.mark.parametrize(("values_per_call", "batch"), [(400_000, None), (1000, 1)])
+def test_an_export_that_gets_one_clip_at_a_time_is_made_for_one(
+    networks, tmp_path, monkeypatch, values_per_call, batch
+):
+    made, export = [], exporting.export_paddle
+    monkeypatch.setattr(exporting, "export_paddle", lambda *args: made.append(args[5]) or export(*args))
+    monkeypatch.setattr(backends, "CPU_VALUES_PER_CALL", limit)
+    monkeypatch.setenv("PADDLE_NONLOCAL_HOME", str(tmp_path))
+    config, file, clips, expected = networks("symmetric")
+    np.testing.assert_allclose(
+        build_backend(config, file, "", backend="paddle_inference").scores(clips), expected, atol=2e-5
+    )
+    assert made == [batch]
 
 
 def test_each_family_has_the_form_that_is_faster_in_a_backend():

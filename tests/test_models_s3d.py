@@ -12,6 +12,7 @@ import pytest
 from configs import load_config, save_config
 from inference import build_backend
 from models import S3DModel, build_model
+from models.layers import FramesConv
 from models.s3d_model import trunk
 from models.s3d_model.options import ARCHS, BLOCKS, LAYERS, STAGES, TEMPORAL_LAYERS, network_options
 from tests.plain_s3d import plain_s3d_logits, randomized_trunk
@@ -335,3 +336,28 @@ def test_an_export_is_right_for_batches_that_change(tmp_path):
         with paddle.no_grad():
             expected = model.class_scores(model(clips)).numpy()
         np.testing.assert_allclose(backend.scores(clips.numpy()), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("padding", ["same", "symmetric"])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_taps_are_convolved_one_after_another_in_evaluation_and_add_to_the_same(padding, stride, monkeypatch):
+    conv = FramesConv(8, 8, (7, 1, 1), (stride, 1, 1), padding=padding, has_bias=True)
+    conv.bias.set_value(paddle.randn([8]))
+    clip, convolve, outputs = clips_of(1, 8, 10, 2, 3), FramesConv._convolve, []
+    before = 2 if (padding, stride) == ("same", 2) else 3  # 10 frames become 5
+    padded = np.pad(clip.numpy()[0], ((0, 0), (before, 7), (0, 0), (0, 0)))
+    weight = conv.weight.numpy()[..., 0, 0]
+    expected = np.stack(
+        [np.einsum("oik,ikhw->ohw", weight, padded[:, t : t + 7]) for t in range(0, 10, stride)]
+    ) + conv.bias.numpy().reshape(-1, 1, 1)
+    frames = clip[0].transpose([1, 0, 2, 3])
+    monkeypatch.setattr(
+        FramesConv, "_convolve", lambda self, x, *w: outputs.append(w[0].shape[0]) or convolve(self, x, *w)
+    )
+    at_once = conv(frames, 10)
+    most, outputs[:] = max(outputs), []
+    with paddle.no_grad():
+        found = conv(frames, 10)
+    assert most > 8 and outputs == [8] * 7  # memory of one tap's results
+    for values in (at_once, found):
+        np.testing.assert_allclose(values.numpy(), expected, atol=1e-5)
