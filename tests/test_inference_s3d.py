@@ -64,10 +64,8 @@ def test_bfloat16_keeps_to_its_tolerance(networks, name):
     np.testing.assert_allclose(backend.scores(clips), expected, atol=0.05)
 
 
-@pytest.mark.parametrize(("values_per_call", "batch"), [(400_000, None), (1000, 1)])
-def test_an_export_that_gets_one_clip_at_a_time_is_made_for_one(
-    networks, tmp_path, monkeypatch, values_per_call, batch
-):
+@pytest.mark.parametrize(("limit", "batch"), [(400_000, None), (1000, 1)])
+def test_an_export_that_gets_one_clip_at_a_time_is_made_for_one(networks, tmp_path, monkeypatch, limit, batch):
     made, export = [], exporting.export_paddle
     monkeypatch.setattr(exporting, "export_paddle", lambda *args: made.append(args[5]) or export(*args))
     monkeypatch.setattr(backends, "CPU_VALUES_PER_CALL", limit)
