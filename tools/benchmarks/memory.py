@@ -2,7 +2,7 @@
 
 S3D and S3D-G, 250 frames of 224 pixels, random weights; or other networks of `benchmark.py infer`. A process imports,
 builds the network, exports it for the backend (nothing comes from a cache), opens it and computes the clip twice; its
-peak is the largest resident set since its start, and that of a conversion to ONNX, a process of its own, if larger.
+peak is the largest resident set since its start. The conversion to ONNX, a process of its own, is not counted.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
 
 
 def measured(arc: str, backend: str, precision: str, args: argparse.Namespace) -> dict[str, float]:
-    """What `peaks_mb` finds in a process of its own, or {"refused": the reason}."""
+    """What `peaks_mb` finds in a process of its own. Raises RunError with what it said when it fails."""
     command = [sys.executable, str(BENCHMARK), "memory", "--alone", "--arcs", arc, "--backends", backend]
     command += ["--precisions", precision, "--frames", str(args.frames), "--size", str(args.size)]
     with tempfile.TemporaryDirectory() as home:
@@ -79,32 +79,26 @@ def measured(arc: str, backend: str, precision: str, args: argparse.Namespace) -
 
 
 def peaks_mb(arc: str, backend: str, precision: str, num_frames: int, size: int) -> dict[str, float]:
-    """Largest resident sets in 1e6 bytes: of this process before the export, at the end, and of its conversion."""
+    """Largest resident sets of this process so far, in 1e6 bytes: before the export, behind it, at the end."""
     prepare_environment()
     from inference.backends import EagerBackend, ExportedBackend
     from inference.export import NetworkSource
 
     with tempfile.TemporaryDirectory() as folder:
         config, model, weights = infer.random_network(arc, folder)
-        before = _peak_mb(resource.RUSAGE_SELF)
+        before = _peak_mb()
         clips = np.random.default_rng(0).standard_normal((1, 3, num_frames, size, size), np.float32)
         if backend == "paddle":
             built = EagerBackend(model, precision)
         else:
             del model
             built = ExportedBackend(backend, precision, NetworkSource(config, weights), num_frames, size)
-        exported = _peak_mb(resource.RUSAGE_SELF)
+        exported = _peak_mb()
         for _ in range(2):
             built.scores(clips)
-    whole, conversion = _peak_mb(resource.RUSAGE_SELF), _peak_mb(resource.RUSAGE_CHILDREN)
-    return {
-        "before MB": before,
-        "with export MB": exported,
-        "conversion MB": conversion,
-        "peak MB": max(whole, conversion),
-    }
+    return {"before MB": before, "with export MB": exported, "peak MB": _peak_mb()}
 
 
-def _peak_mb(whose: int) -> float:
-    """The largest resident set; macOS counts bytes, Linux 1024 of them."""
-    return resource.getrusage(whose).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
+def _peak_mb() -> float:
+    """macOS counts bytes, Linux 1024 of them."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
