@@ -40,7 +40,7 @@ from inference.export import (
 from models import FAMILIES, needs_fixed_sizes
 from utils.cli import add_hidden_alias
 from utils.errors import RunError, UserError
-from utils.runtime import available_cores
+from utils.runtime import available_cores, tensor_of
 
 # backend -> packages that it needs beside Paddle
 PACKAGES: dict[str, tuple[str, ...]] = {
@@ -277,7 +277,7 @@ class EagerBackend:
         dtype: Any = self.precision if narrow else "float16"  # auto_cast demands a type even when disabled
         # O1, by Paddle's own lists: conv2d, matmul and linear in the narrow type; softmax and means in float32
         with paddle.no_grad(), paddle.amp.auto_cast(enable=narrow, dtype=dtype, level="O1"):
-            logits = self.model(paddle.to_tensor(clips))
+            logits = self.model(tensor_of(clips))
         with paddle.no_grad():
             return self.model.class_scores(logits.astype("float32")).numpy()
 
@@ -310,6 +310,7 @@ class ExportedBackend:
         num_clips, _, num_frames, height, width = clips.shape
         session = self._session(num_frames, height, width)
         frames = clips_to_frames(clips)
+        del clips  # the caller's only ones, often
         step = self._clips_per_call(num_frames, height, width) or num_clips
         parts = [frames[i * num_frames : (i + step) * num_frames] for i in range(0, num_clips, step)]
         try:

@@ -16,6 +16,7 @@ from inference.classify import PredictOptions, failure_record, output_names, pro
 from utils.errors import UserError
 from utils.files import write_atomically
 from utils.log import Progress
+from utils.runtime import tensor_of
 
 if TYPE_CHECKING:
     from models.recognizer import Recognizer
@@ -110,5 +111,5 @@ def pooled_stages(model: Recognizer, clips: np.ndarray, stages: Sequence[str]) -
     import paddle
 
     with paddle.no_grad():
-        features = model.forward_features(paddle.to_tensor(clips), stages)  # [N, c, t, h, w] each
+        features = model.forward_features(tensor_of(clips), stages)  # [N, c, t, h, w] each
         return {stage: features[stage].mean([3, 4]).mean(2).numpy() for stage in stages}

@@ -4,12 +4,13 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import paddle
 import pytest
 
 from tests.script_runs import ROOT
 from utils.errors import RunError, UserError
-from utils.runtime import available_cores, choose_device
+from utils.runtime import available_cores, choose_device, tensor_of
 
 SAY = """
 import os
@@ -66,3 +67,18 @@ def test_an_ending_is_one_line_and_a_status(error, status, capsys):
     assert ending.value.code == status
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1 and lines[0].startswith(("error: a b", "error: stopped"))
+
+
+def test_a_tensor_of_an_array_has_its_values_and_on_cpus_its_memory():
+    array = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    frozen = array.copy()
+    frozen.setflags(write=False)
+    for source in (array, array[:, :2], array.transpose(0, 2, 1), frozen):
+        np.testing.assert_array_equal(tensor_of(source).numpy(), source)
+    tensor = tensor_of(array)
+    array[0, 0, 0] = 7
+    shares = paddle.get_device() == "cpu" and not paddle.__version__.startswith("2.")
+    assert (float(tensor[0, 0, 0]) == 7) == shares
+    values = array.copy()
+    del array
+    np.testing.assert_array_equal(tensor.numpy()[1], values[1])  # the tensor keeps the memory alive
