@@ -183,7 +183,7 @@ class FramesConv(Window):
         All kernels at once; but one after another in eager evaluation with many output channels, where the copies of
         their results cost more than reading the frames again: faster, and without the memory of all results.
         """
-        at_once = self.out_channels < self.in_channels or not paddle.in_dynamic_mode() or paddle.is_grad_enabled()
+        at_once = self.out_channels < self.in_channels or not paddle.in_dynamic_mode() or self.training
         out_frames, stride = self.out_frames(num_frames, padding), self.stride[0]
         length, total = -(-num_frames // stride), None
         for phase, frames in enumerate(phases(x, num_frames, stride)):
