@@ -73,7 +73,7 @@ def multiply_adds_by_layer(model: Recognizer, num_frames: int, height: int, widt
             hooks.append(child.register_forward_post_hook(add))
 
     was_training = model.training
-    model.eval()
+    model.train()  # in which no neighbouring groups of frames compute the same
     watch(model, "")
     for layer, _ in replaced:
         layer._parameters = {}  # which a trace would take up one by one
@@ -107,9 +107,7 @@ def _same(x):
     return x
 
 
-class _AllStages(nn.Layer):
-    """The network with every stage's output kept, so that no layers are computed together in parts that overlap."""
-
+class _Traced(nn.Layer):
     def __init__(self, model: Recognizer):
         super().__init__()
         self.model = model
@@ -119,16 +117,13 @@ class _AllStages(nn.Layer):
 
     @paddle.jit.not_to_static  # shapes are known, so that what is called is what happens
     def _traced(self, clips):
-        features = self.model.forward_features(clips)
-        return self.model.head(features[self.model.stage_names[-1]])
+        return self.model(clips)
 
 
 def _trace(model: Recognizer, shape: list[int]) -> None:
     """Infer the shapes of everything that a forward pass calls, without computing it."""
-    network = _AllStages(model)
-    network.eval()
     spec = paddle.static.InputSpec(shape, "float32")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Paddle warns of its own code
-        traced = paddle.jit.to_static(network, input_spec=[spec], full_graph=True)
+        traced = paddle.jit.to_static(_Traced(model), input_spec=[spec], full_graph=True)
         traced.forward.concrete_program  # noqa: B018 - building it traces

@@ -158,9 +158,7 @@ class Unit(nn.Layer):
     def convolve(self, x, num_frames: int, pool: MaxPool | None = None):
         """All but the gate. pool: in front of it."""
         steps = self.steps() if pool is None else [PoolStep(pool), *self.steps()]
-        # not in a trace of the network itself, where `models.counts` would count what neighbouring groups both compute
-        is_used = paddle.in_dynamic_mode() or isinstance(self.steps()[0].conv, (FoldedConv, VolumeConv))
-        if is_used and not self.training and any(step.conv.kernel[0] > 1 for step in steps):
+        if not self.training and any(step.conv.kernel[0] > 1 for step in steps):
             return in_groups(steps, x, num_frames, BRANCH_GROUP_FRAMES)
         for step in steps:
             x, num_frames = step(x, num_frames), step.conv.out_frames(num_frames)
