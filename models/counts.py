@@ -108,6 +108,8 @@ def _same(x):
 
 
 class _Traced(nn.Layer):
+    """A network as Paddle traces it."""
+
     def __init__(self, model: Recognizer):
         super().__init__()
         self.model = model

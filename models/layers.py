@@ -20,6 +20,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
+from models.options import padding_of
 from utils.errors import UserError
 
 
@@ -53,19 +54,6 @@ def build_norm(kind: str, num_channels: int, momentum: float, epsilon: float, in
         raise UserError(f"unknown norm {kind!r}; there are batch_norm and frozen_affine")
     scale = paddle.ParamAttr(initializer=nn.initializer.Constant(init_scale))
     return nn.BatchNorm2D(num_channels, momentum=momentum, epsilon=epsilon, weight_attr=scale)
-
-
-def padding_of(padding: str | tuple, axis: int, kernel: int, stride: int, size: int) -> tuple[int, int]:
-    """(before, after): positions of padding on an axis (0 frames, 1 height, 2 width) of `size` positions.
-
-    size may be -1, open in an exported network, where the padding does not depend on it.
-    """
-    if padding == "symmetric":
-        return kernel // 2, kernel // 2
-    if padding == "same":
-        total = kernel - 1 if stride == 1 else max((-(-size // stride) - 1) * stride + kernel - size, 0)
-        return total // 2, total - total // 2
-    return padding[axis]
 
 
 class Window(nn.Layer):

@@ -50,3 +50,16 @@ def head_options(config: Config, pool_size: int, pool_frames: int = 0) -> HeadOp
         multi_label=model.multi_label,
         pool_frames=pool_frames,
     )
+
+
+def padding_of(padding: str | tuple, axis: int, kernel: int, stride: int, size: int) -> tuple[int, int]:
+    """(before, after): positions of padding on an axis (0 frames, 1 height, 2 width) of `size` positions.
+
+    size may be -1, open in an exported network, where the padding does not depend on it.
+    """
+    if isinstance(padding, tuple):
+        return padding[axis]
+    if padding == "symmetric":
+        return kernel // 2, kernel // 2
+    total = kernel - 1 if stride == 1 else max((-(-size // stride) - 1) * stride + kernel - size, 0)
+    return total // 2, total - total // 2

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from configs.schema import key
 from models.nonlocal_model.options import BlockOptions, block_options
-from models.options import HeadOptions, Norm, head_options
+from models.options import HeadOptions, Norm, head_options, padding_of
 from utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -202,10 +202,7 @@ def out_size(size: int, kernel: int, stride: int, padding: str | tuple, axis: in
     """Positions of an output axis."""
     if size < 1:
         return 0
-    if padding == "same":
-        return -(-size // stride)
-    before, after = (kernel // 2, kernel // 2) if padding == "symmetric" else padding[axis]
-    return max((size + before + after - kernel) // stride + 1, 0)
+    return max((size + sum(padding_of(padding, axis, kernel, stride, size)) - kernel) // stride + 1, 0)
 
 
 def network_options(

@@ -24,12 +24,12 @@ from models.layers import (
     fixed_parameter,
     fold,
     merge_clips,
-    padding_of,
     scale_and_shift,
     split_clips,
     to_volumes,
 )
 from models.nonlocal_model.nonlocal_block import NonLocalBlock
+from models.options import padding_of
 from models.recognizer import Recognizer
 from models.s3d_model.options import BLOCKS, LAYERS, POOLS, STAGES, STEM_CHANNELS, TrunkOptions, network_options
 
