@@ -96,12 +96,12 @@ def test_the_cores_of_a_machine_are_shared_by_its_processes(monkeypatch):
 
 ORPHAN = """
 import os, signal, sys, time
-from utils.parallel import _end_with_launcher
+from utils.parallel import end_with_parent
 def told(*_):
     os.write(1, b"told\\n")
     os._exit(0)
 signal.signal(signal.SIGTERM, told)
-_end_with_launcher()
+end_with_parent()
 print("ready", flush=True)
 time.sleep(60)
 """

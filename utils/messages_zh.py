@@ -656,7 +656,7 @@ ERRORS = {
     "the link leads nowhere": "链接指向的文件不存在",
     "{cause}, not a video file": "{cause}，不是视频文件",
     "a directory": "是目录",
-    "a directory without numbered JPEG frames (00001.jpg)": "目录中没有编号的 JPEG 帧（00001.jpg）",
+    "a directory without numbered JPEG frames ({example})": "目录中没有编号的 JPEG 帧（{example}）",
     "an empty folder": "是空目录",
     "{name} and {other} are the same frame; remove one of them": "{name} 与 {other} 是同一帧；请删除其中一个",
     "holds {number} frames, the limit is {limit}": "含有 {number} 帧，上限为 {limit}",

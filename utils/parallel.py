@@ -163,7 +163,7 @@ def join_ranks(device: str) -> Ranks:
     """
     if num_launched() == 1:
         return Ranks()
-    _end_with_launcher()
+    end_with_parent()
     if device == "cpu":
         os.environ.setdefault("PADDLE_DISTRI_BACKEND", "gloo")
     import paddle
@@ -179,8 +179,8 @@ def join_ranks(device: str) -> Ranks:
     return ranks
 
 
-def _end_with_launcher() -> None:
-    """Have the kernel send SIGTERM to this process when the launcher dies, which tells its processes nothing itself."""
+def end_with_parent() -> None:
+    """Have the kernel send SIGTERM to this process when the one that started it dies, as Paddle's launcher may."""
     if sys.platform == "linux":
         pr_set_pdeathsig = 1
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)

@@ -32,7 +32,7 @@ from datareader.decoding.base import (
     display_size,
     printable,
 )
-from datareader.decoding.containers import VIDEO_SUFFIXES, can_be_video, is_frame_folder, open_video
+from datareader.decoding.containers import VIDEO_SUFFIXES, can_be_video, is_frame_folder, is_pair_folder, open_video
 from utils.errors import UserError
 
 __all__ = [
@@ -57,12 +57,15 @@ __all__ = [
     "display_size",
     "inspect",
     "is_frame_folder",
+    "is_pair_folder",
     "next_frames",
     "open_video",
     "pixel_aspect",
     "printable",
     "probe",
     "read",
+    "read_luma",
+    "read_luma_pairs",
     "timeline",
 ]
 DECODERS = ("pyav", "decord", "opencv")
@@ -83,6 +86,23 @@ def read(
     so that memory follows the frames that are kept.
     """
     return _reader_of(path, decoder).read(os.fspath(path), choose_indices, limits or Limits(), prepare or _unchanged)
+
+
+def read_luma(
+    path: str, choose_indices: ChooseIndices, limits: Limits | None = None, prepare: Prepare | None = None
+) -> Reading:
+    """Like `read`, but the luma planes as they are stored, uint8 [H, W]: the bytes of a lossless grey video."""
+    check_file(path)
+    luma = import_module("datareader.decoding.colours").LumaPlane
+    return _backend("pyav").read(path, choose_indices, limits or Limits(), prepare or _unchanged, luma)
+
+
+def read_luma_pairs(
+    path: str, choose_indices: ChooseIndices, limits: Limits | None = None, prepare: Prepare | None = None
+) -> Reading:
+    """Like `read_luma`, of a folder of JPEG pairs x_00001.jpg and y_00001.jpg (or flow_x_..., flow_y_...): uint8
+    [H, W, 2]. Other files of the folder are ignored; a plane that is missing or broken raises VideoError."""
+    return _folder_reader().read_luma_pairs(path, choose_indices, limits or Limits(), prepare or _unchanged)
 
 
 def probe(path: str | os.PathLike, limits: Limits | None = None, folder_fps: float = FOLDER_FPS) -> VideoInfo:

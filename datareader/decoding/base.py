@@ -188,7 +188,7 @@ class FrameKeeper:
                 size = f"{len(self.numbers)} frames of {prepared.shape[1]}x{prepared.shape[0]} px"
                 limit = self.limits.max_bytes >> 20
                 raise VideoError(self.path, f"{size} take {total >> 20} MiB, the limit is {limit} MiB")
-            self.frames = np.empty((len(self.numbers), *prepared.shape), np.uint8)
+            self.frames = np.empty((len(self.numbers), *prepared.shape), prepared.dtype)
             self.source_shape = frame.shape
         self.frames[self.place[number]] = prepared
         self.missing.discard(number)

@@ -1,6 +1,8 @@
-"""Decoded frames -> uint8 RGB, upright, pixel for pixel as the ffmpeg program converts them."""
+"""Decoded frames -> uint8 RGB, upright, pixel for pixel as the ffmpeg program converts them; or the luma as stored."""
 
 from __future__ import annotations
+
+from typing import Protocol
 
 import av
 import av.filter
@@ -12,6 +14,37 @@ MAX_PLAIN_BITS = 8
 SCALER_OPTIONS = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
 
 _UNKNOWN = object()
+
+
+class Converter(Protocol):
+    """Makes arrays of the frames of one stream. size: (width, height) of the first frame, once one was seen."""
+
+    size: tuple[int, int] | None
+
+    def __init__(self, time_base): ...
+
+    def see(self, frame: av.VideoFrame) -> None: ...
+
+    def __call__(self, frame: av.VideoFrame) -> np.ndarray: ...
+
+
+class LumaPlane:
+    """The luma of each frame as it is stored, of 8 bits: no colour range is applied, nothing is turned upright.
+
+    PyAV's own conversion to grey scales the values from the range that the file names to another one.
+    """
+
+    def __init__(self, time_base=None):
+        self.size: tuple[int, int] | None = None
+
+    def see(self, frame: av.VideoFrame) -> None:
+        """Take note of the size of the first picture."""
+        self.size = self.size or (frame.width, frame.height)
+
+    def __call__(self, frame: av.VideoFrame) -> np.ndarray:
+        """uint8 [H, W]: a view of the frame's memory with padded rows, which lives as long as it does."""
+        self.see(frame)
+        return _as_array(frame, 1)[:, :, 0]
 
 
 class RgbConverter:
@@ -46,7 +79,7 @@ class RgbConverter:
             rgb = self._filtered(frame, filters)
         else:
             rgb = self.reformatter.reformat(frame, format="rgb24", **SCALER_OPTIONS)
-        return _turn(_as_array(rgb), angle, matrix)
+        return _turn(_as_array(rgb, 3), angle, matrix)
 
     def _matrix_of(self, frame: av.VideoFrame) -> np.ndarray | None:
         """The frame's display matrix, looked up again when its angle is another one."""
@@ -78,10 +111,12 @@ class RgbConverter:
         return graph
 
 
-def _as_array(frame: av.VideoFrame) -> np.ndarray:
+def _as_array(frame: av.VideoFrame, num_channels: int) -> np.ndarray:
     plane = frame.planes[0]
     rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: frame.height]
-    return rows[:, : frame.width * 3].reshape(frame.height, frame.width, 3) if frame.width else rows[:, :, None]
+    if not frame.width:
+        return rows[:, :, None]
+    return rows[:, : frame.width * num_channels].reshape(frame.height, frame.width, num_channels)
 
 
 def display_matrix(frame: av.VideoFrame) -> np.ndarray | None:

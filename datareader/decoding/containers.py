@@ -23,6 +23,7 @@ VIDEO_SUFFIXES = (
     ".3gp", ".ogv", ".gif",
 )  # fmt: skip
 _FRAME_NAME = re.compile(r"(?:img|image|frame)?[_-]?([0-9]{1,9})\.jpe?g", re.IGNORECASE)
+_PLANE_NAME = re.compile(r"(?:flow_)?([xy])_([0-9]{1,9})\.jpe?g", re.IGNORECASE)
 _HEAD_BYTES = 1 << 16
 # How containers of video begin, and what must follow in the head where they hold audio alone just as often.
 _SIGNATURES: tuple[tuple[bytes, tuple[bytes, ...]], ...] = (
@@ -184,6 +185,12 @@ def frame_number(name: str) -> int | None:
     return int(match[1]) if match else None
 
 
+def plane_number(name: str, plane: str) -> int | None:
+    """The number in the name of a file of flow's plane "x" or "y": 7 of x_00007.jpg or flow_x_00007.jpg for "x"."""
+    match = _PLANE_NAME.fullmatch(name)
+    return int(match[2]) if match and match[1].lower() == plane else None
+
+
 def is_frame_folder(path: str | os.PathLike) -> bool:
     """Whether a folder is a video whose frames are files: it holds numbered JPEG files, and neither videos nor folders.
     Hidden entries do not count."""
@@ -200,6 +207,15 @@ def is_frame_folder(path: str | os.PathLike) -> bool:
     except OSError:
         return False
     return has_frames
+
+
+def is_pair_folder(path: str | os.PathLike) -> bool:
+    """Whether a folder holds the JPEG planes of flow (`plane_number`), whatever else it holds."""
+    try:
+        with os.scandir(path) as entries:
+            return any(plane_number(entry.name, "x") is not None for entry in entries)
+    except OSError:
+        return False
 
 
 def count_samples(path: str) -> int:

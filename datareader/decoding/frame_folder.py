@@ -1,4 +1,5 @@
-"""A folder of numbered JPEG files (00001.jpg, 00002.jpg ...), read as a video with one picture a file.
+"""A folder of numbered JPEG files (00001.jpg, 00002.jpg ...), read as a video with one picture a file; or of pairs of
+such files (x_00001.jpg and y_00001.jpg), the two planes of optical flow.
 
 The pictures are those that the ffmpeg program decodes. What is missing, broken or of another size is an error of the
 video, never another picture in its place.
@@ -29,8 +30,8 @@ from datareader.decoding.base import (
     VideoInfo,
     check_file,
 )
-from datareader.decoding.colours import RgbConverter
-from datareader.decoding.containers import frame_number
+from datareader.decoding.colours import Converter, LumaPlane, RgbConverter
+from datareader.decoding.containers import frame_number, plane_number
 
 MAX_FILE_BYTES = 1 << 26
 DECODE_ERRORS = (av.FFmpegError, ValueError, IndexError, OSError)
@@ -43,6 +44,20 @@ def read(path: str, choose: ChooseIndices, limits: Limits, prepare: Prepare) -> 
     for number, (_, rgb) in zip(keeper.numbers.tolist(), frames.decode(keeper.numbers)):
         keeper.keep(number, rgb)
     return keeper.reading(len(frames.names))
+
+
+def read_luma_pairs(path: str, choose: ChooseIndices, limits: Limits, prepare: Prepare) -> Reading:
+    """See datareader.decoding.read_luma_pairs."""
+    x, y = (_FrameFiles(path, limits, plane) for plane in "xy")
+    if len(x.names) != len(y.names):
+        raise VideoError(path, f"{len(x.names)} files of the x plane, {len(y.names)} of the y plane")
+    keeper = FrameKeeper(path, choose(len(x.names)), limits, prepare)
+    planes = zip(x.decode(keeper.numbers), y.decode(keeper.numbers))
+    for number, ((_, first), (_, second)) in zip(keeper.numbers.tolist(), planes):
+        if first.shape != second.shape:
+            raise VideoError(path, f"{x.names[number]} and {y.names[number]} are of different sizes")
+        keeper.keep(number, np.stack([first, second], -1))
+    return keeper.reading(len(x.names))
 
 
 def probe(path: str, limits: Limits, fps: float) -> VideoInfo:
@@ -98,16 +113,17 @@ def _info(num_frames: int, shape: Sequence[int], fps: float) -> VideoInfo:
 class _FrameFiles:
     """The frame files of a folder, in the order of their numbers. Raises VideoError for none, gaps and doubles.
 
-    names: of the files; frame i is names[i].
+    plane: "x" or "y" for those of a plane of flow, "" for the pictures; names: of the files; frame i is names[i].
     """
 
-    def __init__(self, path: str, limits: Limits):
-        self.path, self.limits, self.budget = path, limits, Budget(path, limits.seconds)
+    def __init__(self, path: str, limits: Limits, plane: str = ""):
+        self.path, self.limits, self.budget, self.plane = path, limits, Budget(path, limits.seconds), plane
         found: dict[int, str] = {}
         is_empty = True
         try:
             for name in sorted(os.listdir(path)):
-                number, is_empty = frame_number(name), False
+                number = plane_number(name, plane) if plane else frame_number(name)
+                is_empty = False
                 if number is None:
                     continue
                 if number in found:
@@ -116,7 +132,8 @@ class _FrameFiles:
         except OSError as error:
             raise VideoError(path, (error.strerror or str(error)).lower()) from error
         if not found:
-            kind = "an empty folder" if is_empty else "a directory without numbered JPEG frames (00001.jpg)"
+            example = f"{plane}_00001.jpg" if plane else "00001.jpg"
+            kind = "an empty folder" if is_empty else f"a directory without numbered JPEG frames ({example})"
             raise VideoError(path, f"{kind}, not a video file")
         if len(found) > limits.max_packets:
             raise VideoError(path, f"holds {len(found)} frames, the limit is {limits.max_packets}")
@@ -128,14 +145,15 @@ class _FrameFiles:
         self.names = [found[number] for number in numbers]
 
     def decode(self, numbers: Sequence[int] | np.ndarray) -> Iterator[tuple[av.VideoFrame, np.ndarray]]:
-        """Each of the frames, as decoded and as uint8 RGB [H, W, 3] (a view of memory that the frame owns).
+        """Each of the frames, as decoded and as uint8 RGB [H, W, 3], or [H, W] for a plane of flow (a view of memory
+        that the frame owns).
 
         Raises VideoError for one that cannot be decoded, or is of another size than the folder's first one.
         """
         context = av.CodecContext.create("mjpeg", "r")
         context.thread_count, context.thread_type = 1, "NONE"
         context.options = {"max_pixels": str(self.limits.max_pixels), "flags": "+unaligned", "err_detect": "explode"}
-        convert = RgbConverter(None)
+        convert: Converter = LumaPlane(None) if self.plane else RgbConverter(None)
         first = self._decoded(context, convert, 0)
         shape = first[1].shape
         for number in numbers:
@@ -144,7 +162,7 @@ class _FrameFiles:
                 raise self._error(number, f"is {rgb.shape[1]}x{rgb.shape[0]} px, the first is {shape[1]}x{shape[0]} px")
             yield frame, rgb
 
-    def _decoded(self, context, convert: RgbConverter, number: int) -> tuple[av.VideoFrame, np.ndarray]:
+    def _decoded(self, context, convert: Converter, number: int) -> tuple[av.VideoFrame, np.ndarray]:
         self.budget.check()
         file = os.path.join(self.path, self.names[number])
         try:

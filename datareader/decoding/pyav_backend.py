@@ -33,7 +33,7 @@ from datareader.decoding.base import (
     VideoError,
     VideoInfo,
 )
-from datareader.decoding.colours import RgbConverter, clockwise_degrees, display_matrix
+from datareader.decoding.colours import Converter, RgbConverter, clockwise_degrees, display_matrix
 from datareader.decoding.containers import Demuxer, missing_bytes, open_video
 from datareader.decoding.packet_index import PacketIndex, Span, plan, scan
 
@@ -52,14 +52,16 @@ class NotSelective(Exception):
     """The requested frames cannot be decoded exactly without the others."""
 
 
-def read(path: str, choose: ChooseIndices, limits: Limits, prepare: Prepare) -> Reading:
-    """See datareader.decoding.read."""
+def read(
+    path: str, choose: ChooseIndices, limits: Limits, prepare: Prepare, converter: type[Converter] = RgbConverter
+) -> Reading:
+    """See datareader.decoding.read. converter: what makes arrays of decoded frames."""
     budget = Budget(path, limits.seconds)
     identity = _identity_of(path)
     if identity in _COUNTED:
         count, warning = _COUNTED[identity]
         keeper = FrameKeeper(path, choose(count), limits, prepare)
-        _decode_into(keeper, path, limits, budget, to_the_end=False)
+        _decode_into(keeper, path, limits, budget, converter, to_the_end=False)
         if not keeper.missing:
             return keeper.reading(count, warning)
     with open_video(path, limits, budget, strict=True) as (container, stream):
@@ -67,11 +69,11 @@ def read(path: str, choose: ChooseIndices, limits: Limits, prepare: Prepare) -> 
         if not index.sequential_reason:
             keeper = FrameKeeper(path, choose(index.num_frames), limits, prepare)
             try:
-                _read_selected(path, stream, index, keeper, limits, budget)
+                _read_selected(path, stream, index, keeper, limits, budget, converter)
                 return keeper.reading(index.num_frames)
             except NotSelective:
                 pass
-    reading = _read_all(path, choose, limits, prepare, index, budget)
+    reading = _read_all(path, choose, limits, prepare, index, budget, converter)
     if index.sequential_reason:  # later readings are sequential too, and may stop at the last requested frame
         if len(_COUNTED) >= MAX_COUNTED:
             _COUNTED.clear()
@@ -79,7 +81,15 @@ def read(path: str, choose: ChooseIndices, limits: Limits, prepare: Prepare) -> 
     return reading
 
 
-def _read_selected(path: str, stream, index: PacketIndex, keeper: FrameKeeper, limits: Limits, budget: Budget) -> None:
+def _read_selected(
+    path: str,
+    stream,
+    index: PacketIndex,
+    keeper: FrameKeeper,
+    limits: Limits,
+    budget: Budget,
+    converter: type[Converter],
+) -> None:
     """Decode the spans that hold wanted frames. Raises NotSelective when the stream contradicts the index."""
     spans = plan(index, keeper.numbers)
     if spans is None:
@@ -88,11 +98,11 @@ def _read_selected(path: str, stream, index: PacketIndex, keeper: FrameKeeper, l
     context = stream.codec_context
     first_size = context.width, context.height
     skips = context.codec.canonical_name in SKIPPING_CODECS
-    converter = RgbConverter(stream.time_base)
+    convert = converter(stream.time_base)
     try:
         for span, packets in _packets_of(path, index, spans, limits, budget):
-            _decode_span(context, span, packets, skips, numbers, keeper, converter, budget)
-            if converter.size != first_size:  # the size may have changed before
+            _decode_span(context, span, packets, skips, numbers, keeper, convert, budget)
+            if convert.size != first_size:  # the size may have changed before
                 raise NotSelective
             context.flush_buffers()
     except DECODE_ERRORS as error:
@@ -101,9 +111,9 @@ def _read_selected(path: str, stream, index: PacketIndex, keeper: FrameKeeper, l
         raise NotSelective
 
 
-def _decode_span(context, span: Span, packets, skips: bool, numbers: dict, keeper, converter, budget: Budget) -> None:
+def _decode_span(context, span: Span, packets, skips: bool, numbers: dict, keeper, convert, budget: Budget) -> None:
     for frame in _wanted_frames(context, span, packets, skips, budget):
-        keeper.keep(numbers[frame.pts], converter(frame))
+        keeper.keep(numbers[frame.pts], convert(frame))
 
 
 def _wanted_frames(context, span: Span, packets, skips: bool, budget: Budget) -> Iterator[av.VideoFrame]:
@@ -146,13 +156,21 @@ def _until(numbered: Iterator[tuple], last: int) -> Iterator[tuple]:
             return
 
 
-def _read_all(path: str, choose: ChooseIndices, limits: Limits, prepare: Prepare, index: PacketIndex, budget: Budget):
+def _read_all(
+    path: str,
+    choose: ChooseIndices,
+    limits: Limits,
+    prepare: Prepare,
+    index: PacketIndex,
+    budget: Budget,
+    converter: type[Converter],
+) -> Reading:
     """Decode everything in order and count what comes; when there are more or fewer frames than was assumed, choose
     again and decode once more."""
     assumed = index.num_frames
     for _ in range(2):
         keeper = FrameKeeper(path, choose(assumed), limits, prepare)
-        count, errors = _decode_into(keeper, path, limits, budget, to_the_end=True)
+        count, errors = _decode_into(keeper, path, limits, budget, converter, to_the_end=True)
         _check_ratio(path, count, index)
         if not keeper.missing and count == assumed:
             break
@@ -181,11 +199,16 @@ class Tally:
 
 
 def _decode_in_order(
-    path: str, limits: Limits, budget: Budget, tally: Tally, strict: bool = False
-) -> Iterator[tuple[int, av.VideoFrame, RgbConverter]]:
+    path: str,
+    limits: Limits,
+    budget: Budget,
+    tally: Tally,
+    strict: bool = False,
+    converter: type[Converter] = RgbConverter,
+) -> Iterator[tuple[int, av.VideoFrame, Converter]]:
     """(number, frame, converter) of every frame that decodes; packets that fail are skipped and counted as errors."""
     with open_video(path, limits, budget, strict=strict) as (container, stream):
-        convert = RgbConverter(stream.time_base)
+        convert = converter(stream.time_base)
         demuxer = Demuxer(container, stream, budget)
         context = stream.codec_context
         failed = 0
@@ -203,10 +226,12 @@ def _decode_in_order(
                 yield tally.frames - 1, frame, convert
 
 
-def _decode_into(keeper: FrameKeeper, path: str, limits: Limits, budget: Budget, to_the_end: bool) -> tuple[int, int]:
+def _decode_into(
+    keeper: FrameKeeper, path: str, limits: Limits, budget: Budget, converter: type[Converter], to_the_end: bool
+) -> tuple[int, int]:
     """Decode up to the last requested frame, or to the end, and keep the requested ones; (frames decoded, errors)."""
     tally = Tally()
-    for number, frame, convert in _decode_in_order(path, limits, budget, tally):
+    for number, frame, convert in _decode_in_order(path, limits, budget, tally, converter=converter):
         if number in keeper.missing:
             keeper.keep(number, convert(frame))
         if not to_the_end and not keeper.missing:
