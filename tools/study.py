@@ -313,9 +313,9 @@ def write_report(output: Path, results: Sequence[Mapping[str, Any]], offsets: Ma
     write_text(output / "table.md", table + "\n")
     points = {
         entry["title"]: [
-            {"x": entry["multiply_adds"] / 1e6, "y": entry[key]["mean"], "label": label}
+            {"x": entry["multiply_adds"] / 1e6, "y": entry[key]["mean"], "label": ""}
             | {"low": entry[key]["min"], "high": entry[key]["max"]}
-            for key, label in (("top1", entry["title"]), ("reversed_top1", ""))
+            for key in ("top1", "reversed_top1")
         ]
         for entry in networks.values()
     }

@@ -1,6 +1,7 @@
 """A training step against a peer's, its parts, and the time spent in waiting for data: python tools/benchmark.py train
 
-steps   seconds a clip of forward, backward and optimiser of C2D-R50 and I3D-R50 with five blocks, 8 frames, float32
+steps   seconds a clip of forward, backward and optimiser, float32, of C2D-R50 and I3D-R50 with five blocks, 8 frames,
+        or of networks of the S3D family (--arcs s3d s3d_g), 16 frames
 parts   the same step taken apart
 wait    fraction of an epoch that a step waits for its clips, with 1, 2 and 4 reading processes (--filelist)
 
@@ -21,11 +22,11 @@ import numpy as np
 
 from configs import load_config
 from tools.benchmarks.harness import TorchNetwork, add_torch_flag, alternate, report
+from tools.benchmarks.infer import ARCS, RESNETS
 from utils.cli import positive_int
 from utils.errors import RunError
 from utils.runtime import prepare_environment
 
-ARCS = {"c2d": 1, "i3d": 2}
 RUNS = 3
 
 
@@ -35,20 +36,22 @@ def main(argv: list[str]) -> None:
     results: dict[str, dict[str, list[float]]] = {}
     for arc in args.arcs:
         for size in args.sizes:
-            name = f"{arc} {size} px, batch {args.batch}"
+            num_frames = args.frames or ARCS[arc][2][0]
+            name = f"{arc} {num_frames} x {size} px, batch {args.batch}"
             if "steps" in args.cases:
                 sides: dict[str, Callable[[], object]] = {}
                 if args.torch_python:
                     other = TorchNetwork(args.torch_python, "train", args.processor_time)
-                    sides["PyTorch"] = lambda arc=arc, size=size, other=other: other.seconds(
-                        arc, size, batch=args.batch
+                    sides["PyTorch"] = lambda arc=arc, size=size, num_frames=num_frames, other=other: other.seconds(
+                        arc, size, batch=args.batch, num_frames=num_frames
                     )
                 for graph in args.graphs:
-                    step = Step(arc, size, args.batch, graph)
+                    step = Step(arc, size, args.batch, num_frames, graph)
                     sides[f"ours, {graph} graph"] = lambda step=step: step.median_seconds(args.processor_time)
                 results[f"step {name}, s a clip"] = alternate(sides, args.repeats)
             if "parts" in args.cases:
-                results[f"parts {name}, s a clip"] = Step(arc, size, args.batch, "dynamic").parts(args.processor_time)
+                step = Step(arc, size, args.batch, num_frames, "dynamic")
+                results[f"parts {name}, s a clip"] = step.parts(args.processor_time)
     facts: dict[str, object] = {"threads": os.environ["OMP_NUM_THREADS"], "processor_time": args.processor_time}
     if "wait" in args.cases:
         facts["waiting_fraction"] = {n: waiting_fraction(args, n) for n in (1, 2, 4)}
@@ -62,8 +65,9 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         prog="benchmark.py train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--cases", nargs="+", choices=("steps", "parts", "wait"), default=["steps", "parts"])
-    parser.add_argument("--arcs", nargs="+", choices=tuple(ARCS), default=list(ARCS))
+    parser.add_argument("--arcs", nargs="+", choices=tuple(ARCS), default=list(RESNETS))
     parser.add_argument("--sizes", nargs="+", type=positive_int, default=[112, 224])
+    parser.add_argument("--frames", type=positive_int, help="of a clip (default: see above)")
     parser.add_argument("--graphs", nargs="+", choices=("dynamic", "static"), default=["dynamic"])
     parser.add_argument("--batch", type=positive_int, default=2, help="clips a step (default: %(default)s)")
     parser.add_argument("--repeats", type=positive_int, default=5, help="timed rounds (default: %(default)s)")
@@ -77,21 +81,21 @@ def _parse(argv: list[str]) -> argparse.Namespace:
 class Step:
     """A training step of an arc on random clips, as training/trainer.py does it."""
 
-    def __init__(self, arc: str, size: int, batch: int, graph: str):
+    def __init__(self, arc: str, size: int, batch: int, num_frames: int, graph: str):
         import paddle
 
         from models import build_model
         from training.optimiser import build_optimizer
         from training.precision import build_network
 
-        overrides = [f"MODEL.video_arc_choice={ARCS[arc]}", f"TRAIN.crop_size={size}", f"TRAIN.graph={graph}"]
-        config = load_config("configs/nonlocal.yaml", overrides)
+        file, overrides, _ = ARCS[arc]
+        config = load_config(file, [*overrides, f"TRAIN.crop_size={size}", f"TRAIN.graph={graph}"])
         paddle.seed(0)
         self.model = build_model(config)
         self.network = build_network(self.model, config.TRAIN)
         self.optimizer = build_optimizer(self.model, config.TRAIN)
         self.network.train()
-        self.clips = np.random.default_rng(0).standard_normal((batch, 3, 8, size, size), np.float32)
+        self.clips = np.random.default_rng(0).standard_normal((batch, 3, num_frames, size, size), np.float32)
         self.label = paddle.zeros([batch], "int64")
 
     def forward(self, clips: np.ndarray | None = None):
@@ -99,7 +103,7 @@ class Step:
         import paddle
 
         logits = self.network(paddle.to_tensor(self.clips if clips is None else clips))
-        loss = paddle.nn.functional.cross_entropy(logits[:, 0], self.label)
+        loss = paddle.nn.functional.cross_entropy(logits.mean(1), self.label)
         loss.item()
         return loss
 
@@ -147,11 +151,13 @@ def waiting_fraction(args: argparse.Namespace, num_workers: int) -> float:
     if not args.filelist:
         raise RunError("`wait` reads clips: give a training list, --filelist=LIST")
     arc, size = args.arcs[0], max(args.sizes)
-    config = load_config("configs/nonlocal.yaml", [f"TRAIN.crop_size={size}", f"TRAIN.batch_size={args.batch}"])
+    num_frames = args.frames or ARCS[arc][2][0]
+    overrides = [f"TRAIN.crop_size={size}", f"TRAIN.batch_size={args.batch}", f"TRAIN.video_length={num_frames}"]
+    config = load_config(ARCS[arc][0], overrides)
     items = read_list(args.filelist)
     items = [items[i % len(items)] for i in range(8 * args.batch)]
     loader = build_train_loader(config, items, seed=0, num_workers=num_workers)
-    step, waited = Step(arc, size, args.batch, "dynamic"), 0.0
+    step, waited = Step(arc, size, args.batch, num_frames, "dynamic"), 0.0
     try:
         step()
         started = since = None
