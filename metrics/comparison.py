@@ -22,8 +22,8 @@ DETECTABLE_STANDARD_ERRORS = 2.8
 class Comparison:
     """How many of the same videos two runs have right, and what follows.
 
-    both, first_only, second_only, neither: numbers of videos; they add up to all. p_value: of `mcnemar_p`. interval: 95 %
-    bootstrap interval of `difference`, both from -1 to 1.
+    both, first_only, second_only, neither: numbers of videos; they add up to all. p_value: of `mcnemar_p`. interval:
+    95 % bootstrap interval of `difference`, both from -1 to 1.
     """
 
     both: int
@@ -127,7 +127,7 @@ def compare_pairs(rights: Sequence[np.ndarray], seed: int = 0) -> dict[tuple[int
 
 @dataclass(frozen=True)
 class ClassChange:
-    """The videos of one class that two runs have right. p_value: of `mcnemar_p`, corrected for the number of classes."""
+    """The videos of one class that two runs have right. p_value: of `mcnemar_p`, corrected for all classes."""
 
     index: int
     num_videos: int
@@ -141,13 +141,15 @@ def compare_classes(first_right: np.ndarray, second_right: np.ndarray, labels: n
 
     first_right, second_right: bool [N]; labels: int [N]. Classes without videos are not listed.
     """
-    found = []
-    for index, num_videos in zip(*np.unique(labels, return_counts=True)):
-        own = labels == index
-        counts = [int((x & ~y & own).sum()) for x, y in ((first_right, second_right), (second_right, first_right))]
-        found.append((int(index), int(num_videos), *counts))
-    corrected = holm([mcnemar_p(first_only, second_only) for _, _, first_only, second_only in found])
-    changes = [ClassChange(*counts, p) for counts, p in zip(found, corrected)]
+    num_videos = np.bincount(labels)
+    first_only, second_only = (
+        np.bincount(labels[turned], minlength=len(num_videos))
+        for turned in (first_right & ~second_right, second_right & ~first_right)
+    )
+    present = np.flatnonzero(num_videos)
+    counts = np.stack([present, num_videos[present], first_only[present], second_only[present]], axis=1).tolist()
+    corrected = holm([mcnemar_p(b, c) for _, _, b, c in counts])
+    changes = [ClassChange(index, n, b, c, p) for (index, n, b, c), p in zip(counts, corrected)]
     return sorted(changes, key=lambda change: (-abs(change.first_only - change.second_only), change.index))
 
 
