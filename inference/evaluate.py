@@ -82,14 +82,20 @@ def write_report(
     task: Task, meter: Meter, config: Config, backend: Backend, options: EvalOptions, list_sha256: str
 ) -> None:
     """results.json, results.txt, scores.npz, config.yaml and the task's pictures in options.folder; text to stdout."""
-    folder, result = options.folder, meter.result()
+    result = meter.result()
     result.update(weights=options.weights, views=options.views, reverse_frames=options.reverse_frames)
     result.update(backend=backend.name, precision=backend.precision)
-    text = task.report(result)
+    write_text(options.folder / "config.yaml", save_config(config))
+    write_results(options.folder, task, meter, result, config.TEST.filelist, list_sha256, task.report(result))
+
+
+def write_results(
+    folder: Path, task: Task, meter: Meter, result: dict, list_path: str, list_sha256: str, text: str
+) -> None:
+    """results.json, results.txt (the text), scores.npz and the task's pictures in a folder; the text to stdout."""
     print(text)
     write_json(folder / "results.json", result)
     write_text(folder / "results.txt", text + "\n")
-    write_text(folder / "config.yaml", save_config(config))
-    meter.save(folder / "scores.npz", config.TEST.filelist, list_sha256)
+    meter.save(folder / "scores.npz", list_path, list_sha256)
     task.draw(meter, folder)
     print(f"results.json, results.txt, scores.npz and pictures are in {folder}")

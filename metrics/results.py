@@ -9,6 +9,7 @@ scores.npz is complete enough to compute the metrics again:
 | broken_video_id int64 [B], broken_path str [B], broken_reason str [B] | the videos without a score, and why |
 | broken_label int64 [B], or broken_labels bool [B, K] | their class or classes |
 | class_names str [K] | |
+| logits float32 [M, K] | optional: means over views and output positions, before the softmax |
 | list_path, list_sha256 str | the list, and the SHA-256 of its contents when the evaluation began |
 
 Older files hold the first row alone.
@@ -270,6 +271,7 @@ class VideoScores:
     broken_labels: np.ndarray | None = None
     list_path: str = ""
     list_sha256: str = ""
+    logits: np.ndarray | None = None
 
     @property
     def multi_label(self) -> bool:
@@ -336,6 +338,7 @@ def _checked(arrays: dict[str, np.ndarray]) -> VideoScores:
         broken_labels=_labels(arrays, "broken_label", len(ids), num_classes),
         list_path=str(_array(arrays, "list_path", "U", 0)),
         list_sha256=str(_array(arrays, "list_sha256", "U", 0)),
+        logits=_array(arrays, "logits", "f", 2, num_videos) if "logits" in arrays else None,
     )
 
 

@@ -1214,4 +1214,45 @@ ERRORS.update(
     }
 )
 
+# tools/fuse_scores.py, eval.py --two_stream
+ERRORS.update(
+    {
+        "weights {numbers}: pass {number_of_runs} numbers of 0 or more, one for each run, not all 0": (
+            "权重 {numbers}：请给出 {number_of_runs} 个不小于 0 的数，每个运行一个，且不全为 0"
+        ),
+        "{name} holds no labels (an older version wrote it): pass --filelist": (
+            "{name} 中没有标签（由旧版本写出）：请给出 --filelist"
+        ),
+        "{name}: {path} has another label than in the runs before it": "{name}：{path} 的标签与前面的运行不同",
+        "{path} was scored, but is not in the list": "{path} 有得分，但不在列表中",
+        "{run}: two videos are called {name}; runs are joined by these names": (
+            "{run}：有两段视频同名 {name}；各运行按此名称对应"
+        ),
+        "{first} and {second} are of other videos: {path} is in the first only": (
+            "{first} 与 {second} 的视频不同：{path} 只在前者中"
+        ),
+        "{name}: the scores of {path} are not finite numbers": "{name}：{path} 的得分不是有限数",
+        "{first} is of {kind_0}, {name} of {kind_1}": "{first} 为 {kind_0}，{name} 为 {kind_1}",
+        "class {index} is {name_0} in {first}, {name_1} in {name}": (
+            "类别 {index} 在 {first} 中为 {name_0}，在 {name} 中为 {name_1}"
+        ),
+        "{flag}: pass two files or more, each once": "{flag}：请给出两个或更多文件，每个一次",
+        "--tune_on: pass {number_of_runs} files, the same runs as --scores in the same order": (
+            "--tune_on：请给出 {number_of_runs} 个文件，与 --scores 为相同的运行且顺序相同"
+        ),
+        "--tune_on: weights are found for videos of one class each; pass --weights": (
+            "--tune_on：只能为每段视频一个类别的数据寻找权重；请给出 --weights"
+        ),
+        "--tune_on: {path} is one of the videos of --scores; weights are found on other videos": (
+            "--tune_on：{path} 是 --scores 中的视频；权重须在其他视频上寻找"
+        ),
+        "--of {of} is for videos of one class each; choose --of probabilities": (
+            "--of {of} 只用于每段视频一个类别的数据；请选择 --of probabilities"
+        ),
+        "--of logits: not every file holds logits; evaluate again, or choose --of probabilities": (
+            "--of logits：并非每个文件都有 logits；请重新评估，或选择 --of probabilities"
+        ),
+    }
+)
+
 MESSAGES = {**ARGPARSE, **HELP, **TOOLS, **ERRORS, **SYSTEM, **KEYS}

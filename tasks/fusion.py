@@ -1,0 +1,118 @@
+"""Several runs judged as one: the metrics of their fused scores, beside those of each run alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from metrics.comparison import compare
+from metrics.fusion import cross_validated_fusion, fuse, mixture_weights, own_probabilities
+from metrics.joining import JoinedRuns, join_runs
+from metrics.results import VideoMeter, VideoScores
+from tasks.classification import Classification
+from tasks.multi_label import MultiLabel
+from utils.errors import UserError
+
+NUM_FOLDS = 5
+OF_SINGLE_CLIPS = ("clip_top1", "first_clip_top1")  # runs save means over views
+
+
+def judge_fusion(
+    runs: Mapping[str, VideoScores], of: str | None = None, weights: Sequence[float] | None = None
+) -> tuple[Classification | MultiLabel, VideoMeter, dict]:
+    """The task, the meter of the fused scores and its result, with "fusion": what was fused, with which weights, and
+    the metrics of the runs, of equal weights and of weights found on held-out folds (`cross_validated_fusion`), all
+    over the videos that every run scored, the others wrong; and the comparison with the best run.
+
+    of: a name of metrics.fusion.FUSED; None: logits where all runs hold them, else probabilities. weights: one a run,
+    None: 1 each. Raises UserError as `join_runs` does, for weights that do not fit and logits that are not there.
+    """
+    joined = join_runs(runs)
+    of = of or (joined.logits is not None and joined.labels.ndim == 1 and "logits") or "probabilities"
+    weights = [1.0] * len(runs) if weights is None else [float(weight) for weight in weights]
+    fused = fuse(_values(joined, of), weights, of)
+    num_classes = len(joined.class_names)
+    task = MultiLabel(num_classes) if joined.labels.ndim == 2 else Classification(num_classes)
+    meter = joined.meter(fused)
+    result = meter.result()
+    for key in OF_SINGLE_CLIPS:
+        result.pop(key, None)
+    rows = dict(zip(joined.names, joined.scores))
+    if len({*weights}) > 1:
+        rows["equal weights"] = fuse(_values(joined, of), [1.0] * len(runs), of)
+    if joined.labels.ndim == 1 and joined.scored.sum() >= 2 * NUM_FOLDS:
+        rows[f"probabilities, weights of {NUM_FOLDS} held-out folds"] = cross_validated_fusion(
+            joined.scores, joined.labels[joined.scored], NUM_FOLDS
+        )
+    rows[f"fused {of.replace('_', ' ')}"] = fused
+    result["fusion"] = {
+        "runs": joined.names,
+        "of": of,
+        "weights": weights,
+        "metrics": [_metrics(task, name, joined.meter(scores)) for name, scores in rows.items()],
+    }
+    if joined.labels.ndim == 1:
+        result["fusion"]["against_best_run"] = _against_best_run(joined, fused)
+    return task, meter, result
+
+
+def _against_best_run(joined: JoinedRuns, fused: np.ndarray) -> dict:
+    """The paired comparison of the fused scores with the run of the highest top-1; difference in percent."""
+    rights = [joined.right(scores) for scores in joined.scores]
+    best = int(np.argmax([right.sum() for right in rights]))
+    found = compare(joined.right(fused), rights[best])
+    return {
+        "run": joined.names[best],
+        "difference": 100 * found.difference,
+        "interval": [100 * bound for bound in found.interval],
+        "p_value": found.p_value,
+    }
+
+
+def comparison_table(result: dict) -> str:
+    """The runs and their fusion, a line each, and the comparison with the best run, as text."""
+    from tabulate import tabulate
+
+    rows = result["fusion"]["metrics"]
+    header = [f"{key} %" for key in rows[0] if key != "name"]
+    table = tabulate([[*row.values()] for row in rows], ["", *header], floatfmt=".2f")
+    against = result["fusion"].get("against_best_run")
+    if against is None:
+        return table
+    low, high = against["interval"]
+    return (
+        f"{table}\n\nfused - {against['run']}: {against['difference']:+.1f} points of top-1 [{low:.1f}, {high:.1f}], "
+        f"P = {against['p_value']:.2g} (McNemar, exact)"
+    )
+
+
+def tuned_weights(held_out: Mapping[str, VideoScores], judged: Mapping[str, VideoScores]) -> list[float]:
+    """The `mixture_weights` of the same runs on other videos than those that are judged. Raises UserError where a
+    judged video is among the held-out ones, and as `join_runs` does."""
+    if len(held_out) != len(judged):
+        raise UserError(f"--tune_on: pass {len(judged)} files, the same runs as --scores in the same order")
+    joined = join_runs(held_out)
+    if joined.labels.ndim == 2:
+        raise UserError("--tune_on: weights are found for videos of one class each; pass --weights")
+    known = {path for run in judged.values() for path in [*run.paths, *(run.broken_paths or [])]}
+    shared = next((path for path in joined.paths if path in known), None)
+    if shared is not None:
+        raise UserError(f"--tune_on: {shared} is one of the videos of --scores; weights are found on other videos")
+    return mixture_weights(own_probabilities(joined.scores, joined.labels[joined.scored])).tolist()
+
+
+def _values(joined: JoinedRuns, of: str) -> list[np.ndarray]:
+    if of != "probabilities" and joined.labels.ndim == 2:
+        raise UserError(f"--of {of} is for videos of one class each; choose --of probabilities")
+    if of != "logits":
+        return joined.scores
+    if joined.logits is None:
+        raise UserError("--of logits: not every file holds logits; evaluate again, or choose --of probabilities")
+    return joined.logits
+
+
+def _metrics(task: Classification | MultiLabel, name: str, meter: VideoMeter) -> dict:
+    result = meter.result()
+    keys = [*task.metrics, *(key for key in ("mean_class_accuracy",) if key in result)]
+    return {"name": name, **{key: result[key] for key in keys}}
