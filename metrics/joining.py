@@ -20,7 +20,8 @@ class JoinedRuns:
     """R runs by name, over the N videos that any of them expects, in the first one's order.
 
     labels: int64 [N], or bool [N, K]; causes: why a video has no score in some run, "" where it has one in all;
-    scores, logits: R arrays [M, K] of the M videos that all runs scored; logits None where a run has none.
+    scores, logits: R arrays [M, K] of the M videos that all runs scored; logits None where a run has none;
+    expected: bool [R, N], the videos that each run knows; rows: int64 [R, N], their rows in its own scores, -1: none.
     """
 
     names: list[str]
@@ -30,6 +31,8 @@ class JoinedRuns:
     causes: list[str]
     scores: list[np.ndarray]
     logits: list[np.ndarray] | None
+    expected: np.ndarray
+    rows: np.ndarray
 
     @property
     def scored(self) -> np.ndarray:
@@ -81,17 +84,19 @@ def join_runs(runs: Mapping[str, VideoScores]) -> JoinedRuns:
             if not np.array_equal(known.label, video.label):
                 raise UserError(f"{name}: {video.path} has another label than in the runs before it")
     causes = [_cause(key, runs, tables) for key in first]
-    common = [key for key, cause in zip(first, causes) if not cause]
-    rows = [np.array([table[key].row for key in common], np.int64) for table in tables]
-    logits = [run.logits[chosen] for run, chosen in zip(runs.values(), rows) if run.logits is not None]
+    rows = np.array([[table[key].row if key in table else -1 for key in first] for table in tables], np.int64)
+    common = rows[:, [not cause for cause in causes]]
+    logits = [run.logits[chosen] for run, chosen in zip(runs.values(), common) if run.logits is not None]
     return JoinedRuns(
         names=list(runs),
         paths=[video.path for video in first.values()],
         labels=np.array([video.label for video in first.values()]),
         class_names=_class_names(runs),
         causes=causes,
-        scores=[run.scores[chosen] for run, chosen in zip(runs.values(), rows)],
+        scores=[run.scores[chosen] for run, chosen in zip(runs.values(), common)],
         logits=logits if len(logits) == len(runs) else None,
+        expected=np.array([[key in table for key in first] for table in tables]),
+        rows=rows,
     )
 
 
@@ -116,11 +121,11 @@ def with_labels(run: VideoScores, items: Sequence) -> VideoScores:
 
 @dataclass(frozen=True)
 class _Video:
-    """A video of a run; row: of its scores, None with a cause for a broken one."""
+    """A video of a run; row: of its scores, -1 with a cause for a broken one."""
 
     path: str
     label: np.ndarray
-    row: int | None
+    row: int
     cause: str = ""
 
 
@@ -129,7 +134,7 @@ def _videos(run: VideoScores) -> list[_Video]:
     assert run.labels is not None and run.broken_labels is not None and run.broken_video_ids is not None
     broken = zip(run.broken_paths or (), run.broken_labels, run.broken_reasons or ())
     videos = [_Video(path, label, row) for row, (path, label) in enumerate(zip(run.paths, run.labels))]
-    videos += [_Video(path, label, None, cause) for path, label, cause in broken]
+    videos += [_Video(path, label, -1, cause) for path, label, cause in broken]
     return [videos[place] for place in np.argsort([*run.video_ids, *run.broken_video_ids], kind="stable")]
 
 
@@ -154,7 +159,7 @@ def _cause(key: str, runs: Mapping[str, VideoScores], tables: Sequence[Mapping[s
     for name, table in zip(runs, tables):
         if key not in table:
             causes.append(f"not in {name}")
-        elif table[key].row is None:
+        elif table[key].row < 0:
             causes.append(f"{name}: {table[key].cause}")
     return "; ".join(causes)
 

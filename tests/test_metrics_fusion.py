@@ -165,6 +165,8 @@ def test_a_video_without_a_score_in_one_run_counts_as_wrong_and_is_named(runs):
     assert result["videos_expected"] == 3 and result["videos_seen"] == 2
     assert result["videos_broken"] == [{"video_id": 2, "path": PATHS[2], "cause": "not in flow"}]
     assert result["top1"] == pytest.approx(100 / 3)  # a is right, b is wrong, c is not scored
+    assert joined.expected.tolist() == [[True, True, True], [True, True, False]]
+    assert joined.rows.tolist() == [[0, 1, 2], [0, 1, -1]]
     broken = replace(
         without(runs["flow"], 0), video_ids=np.array([1, 2]), broken_video_ids=np.array([0]),
         broken_paths=[PATHS[0]], broken_reasons=["no motion"], broken_labels=np.array([0]),
