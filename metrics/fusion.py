@@ -15,10 +15,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from metrics.probabilities import SMALLEST_PROBABILITY, log_probabilities, own_probability, softmax, stratified_folds
 from utils.errors import UserError
 
 FUSED = ("logits", "probabilities", "log_probabilities")
-SMALLEST_PROBABILITY = 1e-12
 EM_ROUNDS, EM_TOLERANCE = 200, 1e-6
 
 
@@ -31,7 +31,7 @@ def fuse(values: Sequence[np.ndarray], weights: Sequence[float] | np.ndarray, of
     shares = shares / shares.sum()
     if of == "probabilities":
         return _weighted_sum(values, shares)
-    return softmax(_weighted_sum([np.log(np.maximum(s, SMALLEST_PROBABILITY)) for s in values], shares))
+    return softmax(_weighted_sum([log_probabilities(s) for s in values], shares))
 
 
 def checked_weights(weights: Sequence[float] | np.ndarray, num_runs: int) -> np.ndarray:
@@ -41,12 +41,6 @@ def checked_weights(weights: Sequence[float] | np.ndarray, num_runs: int) -> np.
         numbers = " ".join(f"{weight:g}" for weight in weights)
         raise UserError(f"weights {numbers}: pass {num_runs} numbers of 0 or more, one for each run, not all 0")
     return found
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """exp(z_k) / sum_j exp(z_j), float64 [N, K]."""
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
 
 
 def mixture_weights(own: np.ndarray) -> np.ndarray:
@@ -70,15 +64,6 @@ def mixture_weights(own: np.ndarray) -> np.ndarray:
     return weights
 
 
-def stratified_folds(labels: np.ndarray, num_folds: int, seed: int) -> np.ndarray:
-    """The fold 0 .. num_folds - 1 of each video, int64 [N]: at random, each class spread over the folds as evenly as
-    its size allows. labels: int [N]."""
-    order = np.random.default_rng(seed).permutation(len(labels))
-    folds = np.empty(len(labels), np.int64)
-    folds[order[np.argsort(labels[order], kind="stable")]] = np.arange(len(labels)) % num_folds
-    return folds
-
-
 def cross_validated_fusion(
     scores: Sequence[np.ndarray], labels: np.ndarray, num_folds: int = 5, seed: int = 0
 ) -> np.ndarray:
@@ -95,7 +80,7 @@ def cross_validated_fusion(
 
 def own_probabilities(scores: Sequence[np.ndarray], labels: np.ndarray) -> np.ndarray:
     """What each run gives to the true class of each video, float [N, R], as `mixture_weights` takes it."""
-    return np.stack([run[np.arange(len(labels)), labels] for run in scores], axis=1)
+    return np.stack([own_probability(run, labels) for run in scores], axis=1)
 
 
 def _weighted_sum(values: Sequence[np.ndarray], weights: np.ndarray) -> np.ndarray:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from metrics import load_scores
-from metrics.fusion import mixture_weights, softmax
+from metrics.fusion import mixture_weights
+from metrics.probabilities import softmax
 from tests.test_metrics_fusion import LOGITS, PATHS
 from tools import fuse_scores
 from utils.cli import run as run_main
