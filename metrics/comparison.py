@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from metrics.intervals import NUM_DRAWS, group_bootstrap, percentile_interval
+
 SIGNIFICANCE = 0.05
-BOOTSTRAP_DRAWS = 10_000
 # (z of 97.5 % + z of 80 %): a difference of that many standard errors is found four times in five
 DETECTABLE_STANDARD_ERRORS = 2.8
 
@@ -65,12 +66,15 @@ class Comparison:
         return 1 if low > 0 else 2
 
 
-def compare(first_right: np.ndarray, second_right: np.ndarray, seed: int = 0) -> Comparison:
+def compare(
+    first_right: np.ndarray, second_right: np.ndarray, seed: int = 0, groups: np.ndarray | None = None
+) -> Comparison:
     """Compare two runs by which videos they have right.
 
     Args:
         first_right, second_right: bool [N], of the same videos in the same order; a broken video is wrong.
         seed: of the bootstrap.
+        groups: int64 [N], 0 .. G-1, of `video_groups`: videos that the bootstrap draws together. P does not know them.
 
     Raises:
         ValueError: no videos, or arrays of different lengths.
@@ -85,7 +89,7 @@ def compare(first_right: np.ndarray, second_right: np.ndarray, seed: int = 0) ->
         second_only=second_only,
         neither=len(a) - both - first_only - second_only,
         p_value=mcnemar_p(first_only, second_only),
-        interval=paired_bootstrap(a, b, seed),
+        interval=paired_bootstrap(a, b, seed, groups),
     )
 
 
@@ -103,24 +107,30 @@ def mcnemar_p(first_only: int, second_only: int) -> float:
     return min(1.0, 2 * math.exp(largest) * math.fsum(math.exp(term - largest) for term in terms))
 
 
-def paired_bootstrap(first_right: np.ndarray, second_right: np.ndarray, seed: int = 0) -> tuple[float, float]:
-    """95 % percentile interval of the difference of two accuracies over 10,000 resamples of the videos.
+def paired_bootstrap(
+    first_right: np.ndarray, second_right: np.ndarray, seed: int = 0, groups: np.ndarray | None = None
+) -> tuple[float, float]:
+    """95 % percentile interval of the difference of two accuracies over 10,000 resamples of the videos, or of groups.
 
     Resampled videos fall into b, c and the rest as Multinomial(n; b / n, c / n, 1 - (b + c) / n), so the counts are
     drawn in place of the videos. Arguments as of `compare`.
     """
     difference = np.asarray(first_right, np.int64) - np.asarray(second_right, np.int64)
+    rng = np.random.default_rng(seed)
+    if groups is not None:
+        return percentile_interval(group_bootstrap(difference, groups, rng))
     fractions = [np.mean(difference == value) for value in (1, -1, 0)]
-    counts = np.random.default_rng(seed).multinomial(len(difference), fractions, BOOTSTRAP_DRAWS)
-    low, high = np.percentile((counts[:, 0] - counts[:, 1]) / len(difference), [2.5, 97.5])
-    return float(low), float(high)
+    counts = rng.multinomial(len(difference), fractions, NUM_DRAWS)
+    return percentile_interval((counts[:, 0] - counts[:, 1]) / len(difference))
 
 
-def compare_pairs(rights: Sequence[np.ndarray], seed: int = 0) -> dict[tuple[int, int], tuple[Comparison, float]]:
+def compare_pairs(
+    rights: Sequence[np.ndarray], seed: int = 0, groups: np.ndarray | None = None
+) -> dict[tuple[int, int], tuple[Comparison, float]]:
     """Compare each pair of R runs: their places i < j among the runs -> the comparison, and its P corrected for all
-    pairs. rights: bool [N] of each run, as `compare` takes them."""
+    pairs. rights: bool [N] of each run; the rest as of `compare`."""
     pairs = list(itertools.combinations(range(len(rights)), 2))
-    compared = [compare(rights[i], rights[j], seed) for i, j in pairs]
+    compared = [compare(rights[i], rights[j], seed, groups) for i, j in pairs]
     corrected = holm([comparison.p_value for comparison in compared])
     return dict(zip(pairs, zip(compared, corrected)))
 

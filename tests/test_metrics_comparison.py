@@ -39,6 +39,16 @@ def test_the_interval_of_the_difference_is_that_of_resampled_videos():
     assert paired_bootstrap(first, second) == pytest.approx((expected.low, expected.high), abs=1.01 / 120)
 
 
+def test_groups_are_drawn_whole():
+    """Groups of equal videos are as few videos: the interval is that of one video each, and wider than that of all."""
+    first, second = rights(12, 10, 3, 15)
+    groups = np.repeat(np.arange(40), 10)
+    whole = paired_bootstrap(np.repeat(first, 10), np.repeat(second, 10), groups=groups)
+    assert whole == pytest.approx(paired_bootstrap(first, second), abs=1.01 / 40)
+    low, high = paired_bootstrap(np.repeat(first, 10), np.repeat(second, 10))
+    assert whole[0] < low and high < whole[1]
+
+
 def test_the_measured_demo_forwards_against_reversed():
     """82 of 120 videos are right forwards only, none reversed only."""
     found = compare(*rights(32, 82, 0, 6))
