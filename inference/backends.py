@@ -331,6 +331,8 @@ class ExportedBackend:
         return self._sessions[key]
 
     def _open(self, num_frames: int, height: int, width: int, fixed: bool) -> Session:
+        from weights.naming import Origin
+
         volumes = computes_volumes(self._network.config, self.name, self.device)
         # one clip at a time, of one size: OpenVINO shares memory among activations whose sizes it knows beforehand
         batch = 1 if fixed and self._clips_per_call(num_frames, height, width) == 1 else None
@@ -344,6 +346,8 @@ class ExportedBackend:
         }
         exporter = PaddleExporter(self._network, num_frames, height, width, fixed, volumes, batch)
         folder, facts = cache.fetch(cache.key_of(origin), exporter)
+        if not self._sessions:  # once, not for each size
+            self._network.warn_of_inputs(Origin.read(facts["origin"]))
         if self.name != "paddle_inference":
             version = importlib.metadata.version("paddle2onnx")
             folder, _ = cache.fetch(cache.key_of({**origin, "paddle2onnx": version}), OnnxExporter(folder, facts))

@@ -52,15 +52,31 @@ class NetworkSource:
     weights: str
 
     def load(self):
-        """The network with its weights, in evaluation mode. Raises UserError when the file does not fit."""
+        """The network with its weights, in evaluation mode; prints a warning where the configuration's clips are not
+        theirs. Raises UserError when the file does not fit."""
+        model, origin = self.load_with_origin()
+        self.warn_of_inputs(origin)
+        return model
+
+    def load_with_origin(self):
+        """The network, and the `weights.naming.Origin` of its weights, None where it is not known."""
         from models import build_model
         from weights import load_weights
 
         model = build_model(self.config)
         report = load_weights(model, self.weights)
-        print("; ".join([report.summary(), *report.input_warnings(self.config)]))
+        print(report.summary())
         model.eval()
-        return model
+        return model, report.origin
+
+    def warn_of_inputs(self, origin) -> None:
+        """Print a warning where the configuration's clips are not those that weights of this origin were trained
+        with."""
+        from weights import input_warning
+
+        warning = input_warning(origin, self.config)
+        if warning:
+            print(warning)
 
     def origin(self) -> dict[str, Any]:
         """Everything that the network's export follows from: weights, network, Paddle and this program's own text."""
@@ -151,14 +167,16 @@ class PaddleExporter:
     batch: int | None = None
 
     def write(self, folder: Path) -> dict[str, Any]:
-        model = self.network.load()  # not kept: only exporting needs it, and its memory is needed afterwards
+        model, origin = (
+            self.network.load_with_origin()
+        )  # not kept: only exporting needs it, and its memory is needed afterwards
         sizes = (self.height, self.width) if self.fixed else (None, None)
         export_paddle(model, folder, self.num_frames, *sizes, self.batch, self.volumes)
         clips = check_clips(self.network.config, self.num_frames, self.height, self.width)
-        facts = {"expected": [array.tolist() for array in eager_outputs(model, clips)]}
+        expected = [array.tolist() for array in eager_outputs(model, clips)]
         del model
         release_memory()  # a conversion that may follow needs it
-        return facts
+        return {"expected": expected, "origin": origin and origin.stored()}
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ import pytest
 
 import hubconf
 from configs import load_config
+from inference.backends import ExportedBackend
+from inference.export import NetworkSource
 from models import S3DModel, build_model
 from tests import s3d_sources as sources
 from tests.weight_files import write_bundle as write_bundle_slowly
@@ -18,7 +20,7 @@ from tests.weight_files import write_torch_zip
 from tools import convert_weights
 from utils.cli import run
 from utils.errors import UserError
-from weights import ORIGIN_KEY, load_weights, save_weights
+from weights import ORIGIN_KEY, input_warning, load_weights, save_weights
 from weights.containers import read_stored
 from weights.crc32c import masked_crc32c
 from weights.s3d_names import SOURCES, WEIGHTS, all_our_names, configuration, hub_options, trunk_kind
@@ -270,9 +272,21 @@ def test_warning_of_other_clips(monkeypatch, tmp_path):
     other, own = load_config("configs/s3d.yaml", keys), load_config(tmp_path / "w.yaml")
     for file in (path, tmp_path / "w.pdparams"):
         report = load_weights(build_model(other), file)
-        (warning,) = report.input_warnings(other)
+        warning = input_warning(report.origin, other)
         assert "INPUT.mean: [110.2008" in warning and "INPUT.keep_aspect_ratio: False" in warning
-        assert report.input_warnings(own) == []
+        assert input_warning(report.origin, own) == ""
+
+
+def test_an_export_out_of_the_cache_warns_of_other_clips_too(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("PADDLE_NONLOCAL_HOME", str(tmp_path))
+    path = write_torch_zip(tmp_path / "w.pth", sources.TORCHVISION.tensors(WIDTH))
+    keys = ["S3D.padding=symmetric", f"S3D.width={WIDTH}", "MODEL.num_classes=5", "INPUT.keep_aspect_ratio=False"]
+    network = NetworkSource(load_config("configs/s3d.yaml", keys), str(path))
+    for words in (("loaded", "WARNING"), ("WARNING",)):
+        ExportedBackend("paddle_inference", "float32", network, 13, 32)
+        output = capsys.readouterr().out
+        assert all(word in output for word in words) and output.count("INPUT.mean: [110.2008") == 1
+    assert "loaded" not in output  # the cache's
 
 
 def test_hub_follows_the_file_and_padding_overrides(tmp_path):

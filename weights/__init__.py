@@ -50,18 +50,19 @@ class LoadReport:
                 parts.append(f"{what} keys: {_listed(names)}")
         return "; ".join(parts + self.notes)
 
-    def input_warnings(self, config) -> list[str]:
-        """A warning where the configuration's clips are not those that the weights were trained with; else none."""
-        origin, wrong = self.origin, []
-        if origin is None:
-            return []
-        for name in ("mean", "std"):
-            has, wants = getattr(config.INPUT, name), list(getattr(origin, name))
-            if wants and (len(has) != len(wants) or not np.allclose(has, wants, atol=0.01)):
-                wrong.append(f"INPUT.{name}: {wants}")
-        if origin.keep_aspect_ratio not in (None, config.INPUT.keep_aspect_ratio):
-            wrong.append(f"INPUT.keep_aspect_ratio: {origin.keep_aspect_ratio}")
-        return [f"WARNING: {origin.title} was trained with other clips; set {', '.join(wrong)}"] if wrong else []
+
+def input_warning(origin: Any, config) -> str:
+    """A warning where the configuration's clips are not those that weights of an origin were trained with; else ""."""
+    if origin is None:
+        return ""
+    wrong = []
+    for name in ("mean", "std"):
+        has, wants = getattr(config.INPUT, name), list(getattr(origin, name))
+        if wants and (len(has) != len(wants) or not np.allclose(has, wants, atol=0.01)):
+            wrong.append(f"INPUT.{name}: {wants}")
+    if origin.keep_aspect_ratio not in (None, config.INPUT.keep_aspect_ratio):
+        wrong.append(f"INPUT.keep_aspect_ratio: {origin.keep_aspect_ratio}")
+    return f"WARNING: {origin.title} was trained with other clips; set {', '.join(wrong)}" if wrong else ""
 
 
 def load_weights(
