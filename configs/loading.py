@@ -15,7 +15,16 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from configs.schema import KEYS_WITHOUT_EFFECT, NETWORK_SECTIONS, OLD_KEYS, PHASE_KEYS, PHASES, Config, limits_of
+from configs.schema import (
+    FLOW_INPUT,
+    KEYS_WITHOUT_EFFECT,
+    NETWORK_SECTIONS,
+    OLD_KEYS,
+    PHASE_KEYS,
+    PHASES,
+    Config,
+    limits_of,
+)
 from utils.errors import UserError
 
 MAX_CHARACTERS = 100_000  # of a file or an override with its aliases written out; configurations have some thousands
@@ -104,6 +113,13 @@ def check_consistency(config: Config, source: str) -> None:
                     f"{source}: {name}.use_multi_crop 2 adds mirrored views, whose left and right are other classes "
                     f"(TRAIN.mirror {config.TRAIN.mirror}); set it to 1"
                 )
+    for name, value in FLOW_INPUT.items():
+        found = getattr(config.INPUT, name)
+        if config.READER.modality == "flow" and found != value:
+            raise UserError(
+                f"{source}: INPUT.{name} {found} contradicts READER.modality flow, whose clips have {value}; leave "
+                "one of them out"
+            )
     for name, values in (("mean", config.INPUT.mean), ("std", config.INPUT.std)):
         if len(values) != config.INPUT.channels:
             raise UserError(
@@ -158,6 +174,9 @@ def _resolve(layers: list[list[Entry]], source: str) -> Config:
     for layer in [defaults, *layers]:
         stored = _stored_entries(config, layer)
         for entry, value in stored:
+            if (entry.section, entry.key) == ("READER", "modality") and value != config.READER.modality:
+                _set_modality(config, value)
+        for entry, value in stored:
             if entry.section == "INPUT":
                 _set_input(config, entry.key, value)
         given = {(entry.section, entry.key) for entry, _ in stored}
@@ -192,6 +211,17 @@ def _resolve(layers: list[list[Entry]], source: str) -> Config:
         _tell(f"note: {source}: {keys}: accepted for the zoo's configurations; has no effect")
     check_consistency(config, source)
     return config
+
+
+def _set_modality(config: Config, modality: str) -> None:
+    """Set READER.modality, and INPUT's channels, mean and std to what it has where nobody says otherwise."""
+    config.READER.modality = modality
+    values = FLOW_INPUT
+    if modality == "rgb":
+        fresh, defaults = SECTIONS["INPUT"](), _families()[config.MODEL.name].defaults
+        values = {name: defaults.get(f"INPUT.{name}", getattr(fresh, name)) for name in FLOW_INPUT}
+    for name, value in values.items():
+        setattr(config.INPUT, name, _copied(value))
 
 
 def _set_input(config: Config, name: str, value: Any) -> None:

@@ -283,6 +283,25 @@ class Reader:
     decoder: str = key("pyav", "decoder; pyav is the exact one", choices=("pyav", "decord", "opencv"))
     seconds_per_video: float = key(60.0, "time limit for reading a video, after which it counts as broken", low=0.1)
     folder_fps: float = key(12.0, "frames a second of folders of JPEG frames, which do not say it", low=0.01, high=1000)
+    modality: str = key(
+        "rgb",
+        "rgb, or flow: optical flow of 2 channels in [-1, 1], for which INPUT.channels is 2, mean 0 and std 1",
+        choices=("rgb", "flow"),
+    )
+    frame_rate: Optional[float] = key(
+        None,
+        "videos are first resampled to so many frames a second, the frames nearest in time; none: all frames",
+        low=1.0,
+        high=1000.0,
+    )
+    flow_method: str = key(
+        "dis",
+        "tvl1: of published networks, slow, needs opencv-contrib; dis, dis_fast; farneback",
+        choices=("tvl1", "dis", "dis_fast", "farneback"),
+    )
+    flow_bound: float = key(20.0, "flow is cut to so many pixels and divided by it", low=0.1, high=1000.0)
+    flow_short_side: int = key(256, "short side of the frames between which flow is computed, pixels", low=16)
+    flow_cache: str = key("", "folder of flow that tools/extract_flow.py wrote; empty: computed while reading")
     max_broken_share: float = key(0.05, "a larger fraction of broken videos stops training", low=0.0, high=1.0)
 
 
@@ -309,6 +328,8 @@ PHASE_KEYS = {
     "crop_size": "crop_size",
     "scales": "jitter_scales",
 }
+# What INPUT's keys are where READER.modality is flow.
+FLOW_INPUT = {"channels": 2, "mean": [0.0, 0.0], "std": [1.0, 1.0]}
 # Sections of a `Config` that only some families of networks read (models.FAMILIES says which).
 NETWORK_SECTIONS = ("RESNETS", "NONLOCAL")
 

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from datareader import transforms
+from datareader.flow.source import configured_source
 from datareader.lists import Sample, VideoItem
 from datareader.mirroring import MirrorRule, mirror_rule
-from datareader.requests import RGB, CentreClip, ClipSettings, ReaderSettings, Source, TrainingClip, ViewFrames
+from datareader.requests import CentreClip, ClipSettings, ReaderSettings, Source, TrainingClip, ViewFrames
 from datareader.transforms import TransformParameters
 from datareader.video import Limits, VideoError
 from datareader.views import VideoViews, ViewProtocol, find_crops
@@ -79,7 +80,8 @@ class Loader:
     """Samples, reading processes and the reader's settings; what all loaders share.
 
     num_workers: reading processes; 0 reads in this one; None: `section.num_reader_threads`, at most the cores of this
-    process. source: the kind of input that is read of each sample. Raises UserError for an empty list.
+    process. source: the kind of input that is read of each sample, None: that of READER.modality. Raises UserError for
+    an empty list, and for flow that cannot be computed here.
     """
 
     def __init__(
@@ -88,14 +90,15 @@ class Loader:
         section,
         items: Sequence[Sample | VideoItem],
         num_workers: int | None,
-        source: Source = RGB,
+        source: Source | None = None,
     ):
         if not items:
             raise UserError("the list holds no video")
-        self.items, self.source = list(items), source
+        self.items, self.source = list(items), source or configured_source(config)
         self.mean, self.std = config.INPUT.mean, config.INPUT.std
         reader = config.READER
-        self.reader = ReaderSettings(reader.decoder, Limits(seconds=reader.seconds_per_video), reader.folder_fps)
+        limits = Limits(seconds=reader.seconds_per_video)
+        self.reader = ReaderSettings(reader.decoder, limits, reader.folder_fps, reader.frame_rate)
         if num_workers is None:
             num_workers = min(section.num_reader_threads, available_cores())
         self.pool = ReaderPool(num_workers)
@@ -105,8 +108,9 @@ class Loader:
         self.pool.close()
 
     def path_of(self, video_id: int) -> str:
-        """Where the loader's source of a sample lies."""
-        return self.items[video_id].sources[self.source.name]
+        """Where the loader's source of a sample lies. Flow that has no place of its own is that of the video."""
+        sources = self.items[video_id].sources
+        return sources.get(self.source.name) or sources["rgb"]
 
 
 def clip_settings(config: Config, name: str, mirror: bool = False) -> ClipSettings:
@@ -134,7 +138,7 @@ class _Slot:
         return self.loader._fill(reader, self)
 
     def put(self, frames: np.ndarray, transform: TransformParameters, video_id: int) -> None:
-        """Write a clip, uint8 [T, S, S, C], and what belongs to it."""
+        """Write a clip, [T, S, S, C], and what belongs to it."""
         batch, place, item = self.batch, self.place, self.loader.items[video_id]
         transforms.normalise(frames, self.loader.mean, self.loader.std, batch.clips[place])
         rule, mirrored = self.loader.mirror_rule, transform.mirrored
@@ -208,7 +212,7 @@ class TrainLoader(_BatchLoader):
         num_workers: int | None = None,
         rank: int = 0,
         world_size: int = 1,
-        source: Source = RGB,
+        source: Source | None = None,
     ):
         if config.TRAIN.batch_size % world_size:
             raise UserError(f"TRAIN.batch_size {config.TRAIN.batch_size} is no multiple of the {world_size} processes")
@@ -284,7 +288,7 @@ class ValidLoader(_BatchLoader):
         num_workers: int | None = None,
         rank: int = 0,
         world_size: int = 1,
-        source: Source = RGB,
+        source: Source | None = None,
     ):
         super().__init__(config, config.VALID, items, num_workers, source)
         self.clip = clip_settings(config, "VALID")
@@ -334,7 +338,7 @@ class ViewLoader(Loader):
         world_size: int = 1,
         views: str | None = None,
         reverse_frames: bool = False,
-        source: Source = RGB,
+        source: Source | None = None,
     ):
         if section not in ("TEST", "INFER"):
             raise UserError(f"the views of section {section!r}: only TEST and INFER have views")
@@ -346,6 +350,8 @@ class ViewLoader(Loader):
         num_clips = settings.num_test_clips // 3
         self.protocol = ViewProtocol.parse(views or f"{num_clips}x3", settings.use_multi_crop == 2, num_clips)
         self.reverse_frames = reverse_frames
+        if reverse_frames:
+            self.source = self.source.reversed()
         self.ids = np.arange(rank, len(self.items), world_size)
 
     def __len__(self) -> int:
@@ -394,6 +400,7 @@ class ViewLoader(Loader):
             std=self.std,
             labels=item.labels,
             warning=reading.warning,
+            modality=self.source.name,
         )
         return views.reversed() if self.reverse_frames else views
 

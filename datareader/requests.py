@@ -26,11 +26,13 @@ NO_FRAMES = np.empty(0, np.uint8)
 
 @dataclass(frozen=True)
 class ReaderSettings:
-    """The decoder and the limits of one video; the frames a second of folders of frames."""
+    """The decoder and the limits of one video; the frames a second of folders of frames; the rate that videos are
+    resampled to before anything else (None: all their frames)."""
 
     decoder: str = "pyav"
     limits: Limits = field(default_factory=Limits)
     folder_fps: float = decoding.FOLDER_FPS
+    frame_rate: float | None = None
 
 
 @dataclass(frozen=True)
@@ -47,17 +49,37 @@ class ClipSettings:
 
 
 class Source(Protocol):
-    """A kind of input of a sample, found under `name` in `sample.sources`. It can be sent to a reading process."""
+    """A kind of input of a sample: "rgb" or "flow", its `name` in `sample.sources` and as a modality of transforms. It
+    can be sent to a reading process."""
 
     @property
     def name(self) -> str: ...
 
     def read(self, path: str, choose: ChooseIndices, reader: ReaderSettings, prepare: Prepare) -> Reading:
-        """Chosen frames, uint8 [U, H, W, C], each passed through `prepare` (see datareader.decoding.read).
+        """Chosen frames, each passed through `prepare` (see datareader.decoding.read): uint8 [U, H, W, 3], of flow
+        float32 [U, H, W, 2] in [-1, 1].
 
         Raises VideoError.
         """
         ...
+
+    def reversed(self) -> Source:
+        """The source of a video that is played backwards. Frames keep their numbers: who reads it reverses them."""
+        ...
+
+
+def read_frames(path: str, choose: ChooseIndices, reader: ReaderSettings, prepare: Prepare) -> Reading:
+    """The chosen RGB frames of a video that is first resampled to reader.frame_rate. Raises VideoError."""
+    if reader.frame_rate is None:
+        return decoding.read(path, choose, reader.decoder, reader.limits, prepare)
+    timeline = decoding.timeline(path, reader.limits, True, reader.folder_fps)
+    assert isinstance(timeline, Timeline)  # frames may be decoded to be counted
+    frames = sampling.resampled_frames(timeline.times, timeline.end_seconds, reader.frame_rate)
+    indices = choose(len(frames))
+    numbers = np.unique(indices)
+    wanted = frames[numbers]
+    reading = decoding.read(path, lambda n: np.minimum(wanted, n - 1), reader.decoder, reader.limits, prepare)
+    return Reading(reading.taken(), numbers, indices, len(frames), reading.warning)
 
 
 @dataclass(frozen=True)
@@ -67,7 +89,10 @@ class VideoFrames:
     name: ClassVar[str] = "rgb"
 
     def read(self, path: str, choose: ChooseIndices, reader: ReaderSettings, prepare: Prepare) -> Reading:
-        return decoding.read(path, choose, reader.decoder, reader.limits, prepare)
+        return read_frames(path, choose, reader, prepare)
+
+    def reversed(self) -> VideoFrames:
+        return self
 
 
 RGB = VideoFrames()
@@ -93,7 +118,7 @@ class TrainingClip:
     source: Source = RGB
 
     def read(self) -> tuple[np.ndarray, ClipDetail]:
-        """uint8 [T, S, S, C]."""
+        """[T, S, S, C], of the source's type."""
         rng = np.random.default_rng(self.key)
         sampler = sampling.ClipSampler(self.clip.clip_length, self.clip.frame_stride, "random")
         place = sampling.RandomPlace(sampler, int(rng.integers(2**62)))
@@ -113,7 +138,7 @@ class CentreClip:
     source: Source = RGB
 
     def read(self) -> tuple[np.ndarray, ClipDetail]:
-        """uint8 [T, S, S, C]."""
+        """[T, S, S, C], of the source's type."""
         clip = self.clip
         sampler = sampling.ClipSampler(clip.clip_length, clip.frame_stride, "centre")
         drawn = transforms.CentreTransform(clip.scales[0], clip.crop_px, clip.keep_aspect_ratio).draw()
@@ -123,7 +148,7 @@ class CentreClip:
 def _read_clip(
     request: TrainingClip | CentreClip, choose: ChooseIndices, drawn: DrawnTransform
 ) -> tuple[np.ndarray, ClipDetail]:
-    cutter = _FrameCutter(request.path, drawn, request.reader.limits.max_pixels)
+    cutter = _FrameCutter(request.path, drawn, request.reader.limits.max_pixels, request.source.name)
     reading = request.source.read(request.path, choose, request.reader, cutter.cut)
     assert cutter.parameters is not None  # a reading holds one frame at least
     return reading.taken(), ClipDetail(reading.num_frames, cutter.parameters)
@@ -132,19 +157,19 @@ def _read_clip(
 class _FrameCutter:
     """Resizes and crops each frame as it is decoded; keeps the parameters that were used."""
 
-    def __init__(self, path: str, drawn: DrawnTransform, max_pixels: int):
-        self.path, self.drawn, self.max_pixels = path, drawn, max_pixels
+    def __init__(self, path: str, drawn: DrawnTransform, max_pixels: int, modality: str):
+        self.path, self.drawn, self.max_pixels, self.modality = path, drawn, max_pixels, modality
         self.parameters: TransformParameters | None = None
 
     def cut(self, frame: np.ndarray) -> np.ndarray:
-        """uint8 [H, W, C] -> [S, S, C]."""
+        """[H, W, C] -> [S, S, C]."""
         height, width = frame.shape[:2]
         used = self.parameters
         if used is None or (used.source_height, used.source_width) != (height, width):
             if self.drawn.keep_aspect_ratio:
                 check_elongation(self.path, height, width, self.drawn.short_side, self.max_pixels)
             used = self.parameters = self.drawn.parameters(height, width)
-        return used.apply(frame)
+        return used.apply(frame, self.modality)
 
 
 @dataclass(frozen=True)
@@ -158,7 +183,7 @@ class ShortSide:
     keep_aspect_ratio: bool = True
 
     def __call__(self, frame: np.ndarray) -> np.ndarray:
-        """uint8 [H, W, C] -> [h, w, C]."""
+        """[H, W, C] -> [h, w, C]."""
         height, width = frame.shape[:2]
         if self.keep_aspect_ratio:
             check_elongation(self.path, height, width, self.short_side, self.max_pixels)
@@ -189,11 +214,11 @@ class ViewFrames:
     keep_aspect_ratio: bool = True
 
     def read(self) -> tuple[np.ndarray, Reading]:
-        """uint8 [U, h, w, C], and the reading without its frames (indices are [num_clips, clip_length])."""
+        """[U, h, w, C], and the reading without its frames (indices are [num_clips, clip_length])."""
         places = sampling.UniformPlaces(self.num_clips, self.clip_length, self.frame_stride)
         resizer = ShortSide(self.path, self.short_side, self.reader.limits.max_pixels, self.keep_aspect_ratio)
         reading = self.source.read(self.path, places.indices, self.reader, resizer)
-        empty = np.empty((0, 0, 0, reading.frames.shape[-1]), np.uint8)
+        empty = np.empty((0, 0, 0, reading.frames.shape[-1]), reading.frames.dtype)
         return reading.frames, Reading(empty, reading.numbers, reading.indices, reading.num_frames, reading.warning)
 
 

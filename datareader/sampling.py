@@ -51,6 +51,14 @@ def uniform_indices(num_frames: int, num_clips: int, clip_length: int, frame_str
     return np.stack([clip_indices(start, clip_length, frame_stride, num_frames) for start in starts])
 
 
+def resampled_frames(times: np.ndarray, end: float, frame_rate: float) -> np.ndarray:
+    """A video at another rate: the frames whose times are nearest to times[0] + k / frame_rate, as many as fit up to
+    `end`, the end of the last frame. times: float64 [F], ascending, in seconds. Returns int64 [n], ascending."""
+    count = max(1, round((end - times[0]) * frame_rate))
+    moments = times[0] + np.arange(count) / frame_rate
+    return np.searchsorted((times[:-1] + times[1:]) / 2, moments)
+
+
 # How a clip is placed in time: policy -> first frame, from (number of frames, the sampler, `where`).
 POLICIES: dict[str, Callable[[int, ClipSampler, Any], int]] = {
     "start": lambda n, clip, where: 0,

@@ -1,7 +1,8 @@
-"""From uint8 frames [T, H, W, C] to the network's clip float32 [C, T, S, S]: resize, crop, mirror, normalise.
+"""From frames [T, H, W, C] to the network's clip float32 [C, T, S, S]: resize, crop, mirror, normalise.
 
-C is 3 for RGB and 2 for optical flow. A transform returns the parameters it used, so that boxes and other sources of
-the same video can follow.
+Frames are RGB, uint8 and C = 3, or optical flow, float32 in [-1, 1] and C = 2; `modality` says which, "rgb" or "flow".
+Resizing does not scale the values of flow, as in the training of all published networks. A transform returns the
+parameters it used, so that boxes and other sources of the same video can follow.
 """
 
 from __future__ import annotations
@@ -80,10 +81,15 @@ def _check_fits(height: int, width: int, crop_px: int) -> None:
         raise ValueError(f"a crop of {crop_px} px does not fit into a frame of {height} x {width} (height x width)")
 
 
-def crop(frames: np.ndarray, offset: tuple[int, int], height: int, width: int, mirror: bool = False) -> np.ndarray:
-    """A view (no copy) of [..., H, W, C] at offset (top, left), mirrored left to right on demand."""
-    part = frames[..., offset[0] : offset[0] + height, offset[1] : offset[1] + width, :]
-    return part[..., ::-1, :] if mirror else part
+def crop(frames: np.ndarray, offset: tuple[int, int], height: int, width: int) -> np.ndarray:
+    """A view (no copy) of [..., H, W, C] at offset (top, left)."""
+    return frames[..., offset[0] : offset[0] + height, offset[1] : offset[1] + width, :]
+
+
+def mirror(frames: np.ndarray, modality: str) -> np.ndarray:
+    """[..., H, W, C] left to right. What moves right in flow then moves left: its x is negated."""
+    mirrored = frames[..., ::-1, :]
+    return mirrored * np.array([-1, 1], frames.dtype) if modality == "flow" else mirrored
 
 
 def normalise(
@@ -92,14 +98,19 @@ def normalise(
     std: float | Sequence[float],
     out: np.ndarray | None = None,
 ) -> np.ndarray:
-    """(x - mean) / std with the channels in front: uint8 [T, H, W, C] -> float32 [C, T, H, W], into `out` if given.
+    """(x - mean) / std with the channels in front: uint8 or float32 [T, H, W, C] -> float32 [C, T, H, W], into `out` if
+    given.
 
     mean, std: C numbers, or one for all channels.
     """
     num_channels = frames.shape[-1]
     if out is None:
         out = np.empty((num_channels, *frames.shape[:3]), np.float32)
-    tables = _lookup_tables(_per_channel(mean, num_channels), _per_channel(std, num_channels))
+    means, stds = _per_channel(mean, num_channels), _per_channel(std, num_channels)
+    if frames.dtype != np.uint8:
+        out[...] = np.moveaxis((frames - np.array(means, np.float32)) / np.array(stds, np.float32), -1, 0)
+        return out
+    tables = _lookup_tables(means, stds)
     for t, frame in enumerate(frames):
         for channel, plane in enumerate(cv2.split(frame)):
             cv2.LUT(plane, tables[channel], out[channel, t])  # cheaper than arithmetic on each pixel
@@ -134,10 +145,11 @@ class TransformParameters:
     crop_px: int
     mirrored: bool = False
 
-    def apply(self, frame: np.ndarray) -> np.ndarray:
-        """uint8 [source_height, source_width, C] -> [crop_px, crop_px, C]."""
+    def apply(self, frame: np.ndarray, modality: str = "rgb") -> np.ndarray:
+        """[source_height, source_width, C] -> [crop_px, crop_px, C]."""
         frame = resize_frame(frame, self.height, self.width)
-        return crop(frame, (self.top, self.left), self.crop_px, self.crop_px, self.mirrored)
+        part = crop(frame, (self.top, self.left), self.crop_px, self.crop_px)
+        return mirror(part, modality) if self.mirrored else part
 
     def map_boxes(self, boxes: np.ndarray) -> np.ndarray:
         """Boxes (x1, y1, x2, y2), pixels of the source frame -> pixels of the crop: float64 [N, 4], not clipped."""

@@ -53,8 +53,9 @@ class Crop:
 class VideoViews:
     """One video, decoded once, and its views. View v is crop v % C of clip v // C; mirrored crops come last.
 
-    frames: uint8 [U, h, w, C], each wanted frame once; frame_numbers: int64 [U], their places in the video;
-    clip_indices: int64 [num_clips, T], the frames of each clip, numbered as in the video; warning: what is not whole.
+    frames: [U, h, w, C], each wanted frame once, uint8, of flow float32; frame_numbers: int64 [U], their places in the
+    video; clip_indices: int64 [num_clips, T], the frames of each clip, numbered as in the video; warning: what is not
+    whole; modality: "rgb" or "flow".
     """
 
     video_id: int
@@ -69,6 +70,7 @@ class VideoViews:
     std: float | Sequence[float]
     labels: tuple[int, ...] = ()
     warning: str = ""
+    modality: str = "rgb"
     clip_positions: np.ndarray = field(init=False)
 
     def __post_init__(self):
@@ -97,9 +99,9 @@ class VideoViews:
         for place, view_id in enumerate(view_ids):
             part = self.crop_of(view_id)
             for t, position in enumerate(self.clip_positions[self.clip_of(view_id)]):
-                rectangle = transforms.crop(
-                    self.frames[position], (part.top, part.left), part.height, part.width, part.mirrored
-                )
+                rectangle = transforms.crop(self.frames[position], (part.top, part.left), part.height, part.width)
+                if part.mirrored:
+                    rectangle = transforms.mirror(rectangle, self.modality)
                 transforms.normalise(rectangle[None], self.mean, self.std, out[place, :, t : t + 1])
         return out
 

@@ -7,6 +7,7 @@ the arena, an anonymous file that parent and child map into memory.
 from __future__ import annotations
 
 import faulthandler
+import math
 import mmap
 import os
 import sys
@@ -34,7 +35,7 @@ def main() -> None:
 
 
 def serve(request, arena: Arena) -> tuple:
-    """Run one request: ("frames", shape, detail) with the frames in the arena, or ("failure", exception)."""
+    """Run one request: ("frames", shape, dtype, detail) with the frames in the arena, or ("failure", exception)."""
     from utils.errors import RunError, UserError
 
     # a hang in native code after the parent has died would stay for ever
@@ -42,7 +43,7 @@ def serve(request, arena: Arena) -> tuple:
     try:
         frames, detail = request.read()
         arena.put(frames)
-        return "frames", frames.shape, detail
+        return "frames", frames.shape, frames.dtype.str, detail
     except (UserError, RunError) as error:
         return "failure", error
     except MemoryError:
@@ -63,11 +64,11 @@ class Arena:
             self.memory = None
             os.ftruncate(self.descriptor, max(1, array.nbytes))
             self.memory = mmap.mmap(self.descriptor, max(1, array.nbytes))
-        np.copyto(np.frombuffer(self.memory, np.uint8, array.size).reshape(array.shape), array)
+        np.copyto(np.frombuffer(self.memory, array.dtype, array.size).reshape(array.shape), array)
 
-    def get(self, shape: tuple[int, ...]) -> np.ndarray:
+    def get(self, shape: tuple[int, ...], dtype: str) -> np.ndarray:
         """The array last put, as a view that the next one overwrites."""
-        size = int(np.prod(shape))
-        if self.memory is None or len(self.memory) < size:
+        size = math.prod(shape)
+        if self.memory is None or len(self.memory) < size * np.dtype(dtype).itemsize:
             self.memory = mmap.mmap(self.descriptor, os.fstat(self.descriptor).st_size)
-        return np.frombuffer(self.memory, np.uint8, size).reshape(shape)
+        return np.frombuffer(self.memory, dtype, size).reshape(shape)

@@ -75,7 +75,8 @@ class ProcessReader:
             raise EOFError from error
         if kind == "failure":
             raise answer[0]
-        return self.arena.get(answer[0]), answer[1]
+        shape, dtype, detail = answer
+        return self.arena.get(shape, dtype), detail
 
     def _start(self) -> None:
         self.connection, childs_end = Pipe()

@@ -13,9 +13,9 @@ NUM_FRAMES, HEIGHT, WIDTH = 40, 64, 84
 
 
 def flow_field(number: int) -> np.ndarray:
-    """The number of the frame in one channel, the column in the other: uint8 [H, W, 2]."""
-    field = np.empty((HEIGHT, WIDTH, 2), np.uint8)
-    field[..., 0], field[..., 1] = number, np.arange(WIDTH)
+    """The column in x, the number of the frame in y: float32 [H, W, 2]."""
+    field = np.empty((HEIGHT, WIDTH, 2), np.float32)
+    field[..., 0], field[..., 1] = np.arange(WIDTH), number
     return field
 
 

@@ -91,7 +91,7 @@ def test_normalising_puts_the_channels_in_front():
     assert clip.dtype == np.float32
     for c, t, y, x in np.ndindex(3, 2, 4, 5):
         assert clip[c, t, y, x] == pytest.approx((float(frames[t, y, x, c]) - 114.75) / 57.375, abs=1e-6)
-    mirrored = transforms.crop(frames, (1, 1), 2, 3, mirror=True)
+    mirrored = transforms.mirror(transforms.crop(frames, (1, 1), 2, 3), "rgb")
     np.testing.assert_array_equal(
         mirrored, cv2.flip(frames[0, 1:3, 1:4], 1)[None].repeat(2, 0) * 0 + frames[:, 1:3, 3:0:-1]
     )

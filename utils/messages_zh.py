@@ -709,6 +709,15 @@ ERRORS = {
     "a reading process did not start ({cause}); try num_reader_threads: 0": (
         "读取进程未能启动（{cause}）；可试 num_reader_threads: 0"
     ),
+    "one frame has no motion": "只有一帧，没有运动",
+    "READER.flow_method tvl1 needs OpenCV's contrib package, which takes the place of the present one: pip uninstall "
+    "opencv-python-headless, then pip install opencv-contrib-python-headless; or choose dis": (
+        "READER.flow_method tvl1 需要 OpenCV 的 contrib 软件包，它取代现有的软件包：先 pip uninstall "
+        "opencv-python-headless，再 pip install opencv-contrib-python-headless；或改用 dis"
+    ),
+    "{source}: INPUT.{name} {found} contradicts READER.modality flow, whose clips have {value}; leave one of them out": (
+        "{source}：INPUT.{name} {found} 与 READER.modality flow 矛盾，光流片段为 {value}；请去掉其中一个"
+    ),
     "INPUT.mean and INPUT.std hold {number} numbers, the frames have {channels} channels": (
         "INPUT.mean 与 INPUT.std 有 {number} 个数，而帧有 {channels} 个通道"
     ),
@@ -1166,6 +1175,20 @@ KEYS = {
     ),
     "decoder; pyav is the exact one": "解码器；pyav 是精确的",
     "time limit for reading a video, after which it counts as broken": "读取一段视频的时限，超时按损坏处理",
+    "rgb, or flow: optical flow of 2 channels in [-1, 1], for which INPUT.channels is 2, mean 0 and std 1": (
+        "rgb，或 flow：取值在 [-1, 1] 的双通道光流，此时 INPUT.channels 为 2，mean 为 0，std 为 1"
+    ),
+    "videos are first resampled to so many frames a second, the frames nearest in time; none: all frames": (
+        "先把视频重采样到该帧率（帧/秒），取时间上最近的帧；none：使用全部帧"
+    ),
+    "tvl1: of published networks, slow, needs opencv-contrib; dis, dis_fast; farneback": (
+        "tvl1：已发布的网络所用，慢，需要 opencv-contrib；dis、dis_fast；farneback"
+    ),
+    "flow is cut to so many pixels and divided by it": "光流截断到该像素数，再除以它",
+    "short side of the frames between which flow is computed, pixels": "计算光流所用帧的短边，像素",
+    "folder of flow that tools/extract_flow.py wrote; empty: computed while reading": (
+        "tools/extract_flow.py 写出的光流目录；空：读取时计算"
+    ),
     "frames a second of folders of JPEG frames, which do not say it": "JPEG 帧目录的帧率（目录本身不含此信息），帧/秒",
     "a larger fraction of broken videos stops training": "损坏视频的比例超过此值时停止训练",
     # old keys, keys without effect

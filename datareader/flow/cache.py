@@ -48,11 +48,13 @@ def cache_file(cache: str | os.PathLike, relative: str, method: str, format: str
 class CachedFlow:
     """Flow that was computed before. A sample's path is that of its video, or of a file of flow itself.
 
-    cache: the folder; provenance: the dict form of the flow that is asked for.
+    cache: the folder; provenance: the dict form of the flow that is asked for; backwards: flow is negated, which is
+    about that of the video played backwards.
     """
 
     cache: str
     provenance: Mapping[str, Any]
+    backwards: bool = False
     name: ClassVar[str] = "flow"
 
     def read(self, path: str, choose: ChooseIndices, reader: ReaderSettings, prepare: Prepare) -> Reading:
@@ -62,18 +64,26 @@ class CachedFlow:
         other settings, which all videos of a cache share.
         """
         file = self._find(path)
+
+        def prepare_flow(flow: np.ndarray) -> np.ndarray:
+            return prepare(-flow if self.backwards else flow)
+
         try:
             if os.path.isdir(file):
                 return decoding.read_luma_pairs(
-                    file, choose, reader.limits, lambda pair: prepare(codes.decode_peers(pair))
+                    file, choose, reader.limits, lambda pair: prepare_flow(codes.decode_peers(pair))
                 )
             manifest = read_manifest(file)
             self._check(path, file, manifest)
             read = _read_npz if manifest.format == "npz" else _read_h264
-            return read(file, manifest, choose, reader.limits, lambda pair: prepare(codes.decode(pair)))
+            return read(file, manifest, choose, reader.limits, lambda pair: prepare_flow(codes.decode(pair)))
         except VideoError as error:
             remedy = "" if os.path.isdir(file) else f"; {REMEDY}"
             raise VideoError(path, f"flow {printable(file)}: {error.reason}{remedy}") from error
+
+    def reversed(self) -> CachedFlow:
+        """The flow of the video played backwards, under the numbers of the video played forwards; approximately."""
+        return replace(self, backwards=not self.backwards)
 
     def _find(self, path: str) -> str:
         """The file or folder that holds a video's flow."""

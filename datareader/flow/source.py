@@ -1,0 +1,76 @@
+"""Optical flow as a source: computed while a video is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
+
+import cv2
+import numpy as np
+
+from datareader.decoding import Budget, ChooseIndices, FrameKeeper, Prepare, Reading, VideoError
+from datareader.flow.cache import CachedFlow
+from datareader.flow.methods import FlowProvenance, check_method, compute_flow
+from datareader.requests import RGB, ReaderSettings, ShortSide, Source, read_frames
+
+if TYPE_CHECKING:
+    from configs.schema import Config  # a reading process starts faster without
+
+
+@dataclass(frozen=True)
+class ComputedFlow:
+    """Flow i of a video is that from its frame i to frame i + 1, so that n frames have n - 1 flows.
+
+    Frames are resampled to ReaderSettings.frame_rate, resized to the short side and made grey; flow in pixels is then
+    cut to +-bound and divided by it. backwards: flow i is from frame i + 1 to frame i, for videos played backwards.
+    """
+
+    provenance: FlowProvenance
+    backwards: bool = False
+    name: ClassVar[str] = "flow"
+
+    def read(self, path: str, choose: ChooseIndices, reader: ReaderSettings, prepare: Prepare) -> Reading:
+        """Chosen flows, float32 [U, H, W, 2] in [-1, 1], each passed through `prepare`. Raises VideoError."""
+        budget = Budget(path, reader.limits.seconds)
+        resize = ShortSide(path, self.provenance.short_side, reader.limits.max_pixels)
+
+        def choose_frames(num_frames: int) -> np.ndarray:
+            if num_frames < 2:
+                raise VideoError(path, "one frame has no motion")
+            flows = np.unique(choose(num_frames - 1))
+            return np.union1d(flows, flows + 1)
+
+        frames = read_frames(path, choose_frames, reader, lambda frame: grey(resize(frame)))
+        num_flows = frames.num_frames - 1
+        flows = FrameKeeper(path, choose(num_flows), reader.limits, prepare)
+        for number, place in zip(flows.numbers.tolist(), np.searchsorted(frames.numbers, flows.numbers).tolist()):
+            budget.check()
+            flows.keep(number, self.between(*frames.frames[place : place + 2]))
+        return flows.reading(num_flows, frames.warning)
+
+    def between(self, frame: np.ndarray, following: np.ndarray) -> np.ndarray:
+        """The flow of two neighbours, uint8 [h, w] grey: float32 [h, w, 2] in [-1, 1]."""
+        pair = (following, frame) if self.backwards else (frame, following)
+        bound = self.provenance.bound
+        return np.clip(compute_flow(self.provenance.method, *pair), -bound, bound) / np.float32(bound)
+
+    def reversed(self) -> ComputedFlow:
+        """The flow of the video played backwards, under the numbers of the video played forwards."""
+        return replace(self, backwards=not self.backwards)
+
+
+def grey(frame: np.ndarray) -> np.ndarray:
+    """Brightness by OpenCV's weights: uint8 RGB [H, W, 3] -> [H, W]."""
+    return cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+
+
+def configured_source(config: Config) -> Source:
+    """What READER.modality says. Raises UserError, before any video is opened, for a method that OpenCV lacks."""
+    reader = config.READER
+    if reader.modality == "rgb":
+        return RGB
+    provenance = FlowProvenance.of(reader)
+    if reader.flow_cache:
+        return CachedFlow(reader.flow_cache, provenance.as_dict())
+    check_method(reader.flow_method)
+    return ComputedFlow(provenance)
