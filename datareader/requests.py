@@ -68,18 +68,51 @@ class Source(Protocol):
         ...
 
 
-def read_frames(path: str, choose: ChooseIndices, reader: ReaderSettings, prepare: Prepare) -> Reading:
-    """The chosen RGB frames of a video that is first resampled to reader.frame_rate. Raises VideoError."""
-    if reader.frame_rate is None:
-        return decoding.read(path, choose, reader.decoder, reader.limits, prepare)
-    timeline = decoding.timeline(path, reader.limits, True, reader.folder_fps)
-    assert isinstance(timeline, Timeline)  # frames may be decoded to be counted
-    frames = sampling.resampled_frames(timeline.times, timeline.end_seconds, reader.frame_rate)
-    indices = choose(len(frames))
-    numbers = np.unique(indices)
-    wanted = frames[numbers]
-    reading = decoding.read(path, lambda n: np.minimum(wanted, n - 1), reader.decoder, reader.limits, prepare)
-    return Reading(reading.taken(), numbers, indices, len(frames), reading.warning)
+class FramePlan:
+    """How a source is made of the frames of a video, in three steps, so that several sources can share one decoding:
+    `choose_frames` says which frames are decoded, `keep` what is kept of each, `reading` makes the source of them.
+
+    Frames are those of the video resampled to reader.frame_rate. choose, prepare: as in `Source.read`. Raises
+    VideoError.
+    """
+
+    def __init__(self, path: str, choose: ChooseIndices, reader: ReaderSettings, prepare: Prepare):
+        self.path, self.choose, self.reader, self.prepare = path, choose, reader, prepare
+        self.resampled: np.ndarray | None = None
+        if reader.frame_rate is not None:
+            timeline = decoding.timeline(path, reader.limits, True, reader.folder_fps)
+            assert isinstance(timeline, Timeline)  # frames may be decoded to be counted
+            self.resampled = sampling.resampled_frames(timeline.times, timeline.end_seconds, reader.frame_rate)
+
+    def read(self) -> Reading:
+        """All three steps, for one source alone."""
+        decoder, limits = self.reader.decoder, self.reader.limits
+        return self.reading(decoding.read(self.path, self.choose_frames, decoder, limits, self.keep))
+
+    def choose_frames(self, num_stored: int) -> np.ndarray:
+        """Numbers of the frames that are needed of a file with so many, int64 of any shape."""
+        resampled = self._frames_of(num_stored)
+        return self.choose(num_stored) if resampled is None else resampled[self.choose(len(resampled))]
+
+    def keep(self, frame: np.ndarray) -> np.ndarray:
+        """What is kept of a decoded frame, uint8 RGB [H, W, 3]."""
+        return self.prepare(frame)
+
+    def reading(self, stored: Reading) -> Reading:
+        """The source, of a reading of all frames that are needed, or more, by their numbers in the file."""
+        resampled = self._frames_of(stored.num_frames)
+        num_frames = stored.num_frames if resampled is None else len(resampled)
+        indices = self.choose(num_frames)
+        numbers = np.unique(indices)
+        wanted = numbers if resampled is None else resampled[numbers]
+        frames = stored.frames
+        if not np.array_equal(wanted, stored.numbers):
+            frames = frames[np.searchsorted(stored.numbers, wanted)]
+        return Reading(frames, numbers, indices, num_frames, stored.warning)
+
+    def _frames_of(self, num_stored: int) -> np.ndarray | None:
+        """The file's number of each frame of the resampled video; a damaged file has fewer than its times."""
+        return None if self.resampled is None else np.minimum(self.resampled, num_stored - 1)
 
 
 @dataclass(frozen=True)
@@ -89,7 +122,10 @@ class VideoFrames:
     name: ClassVar[str] = "rgb"
 
     def read(self, path: str, choose: ChooseIndices, reader: ReaderSettings, prepare: Prepare) -> Reading:
-        return read_frames(path, choose, reader, prepare)
+        return self.plan(path, choose, reader, prepare).read()
+
+    def plan(self, path: str, choose: ChooseIndices, reader: ReaderSettings, prepare: Prepare) -> FramePlan:
+        return FramePlan(path, choose, reader, prepare)
 
     def reversed(self) -> VideoFrames:
         return self

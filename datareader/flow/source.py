@@ -11,7 +11,7 @@ import numpy as np
 from datareader.decoding import Budget, ChooseIndices, FrameKeeper, Prepare, Reading, VideoError
 from datareader.flow.cache import CachedFlow
 from datareader.flow.methods import FlowProvenance, check_method, compute_flow
-from datareader.requests import RGB, ReaderSettings, ShortSide, Source, read_frames
+from datareader.requests import RGB, FramePlan, ReaderSettings, ShortSide, Source
 
 if TYPE_CHECKING:
     from configs.schema import Config  # a reading process starts faster without
@@ -31,22 +31,11 @@ class ComputedFlow:
 
     def read(self, path: str, choose: ChooseIndices, reader: ReaderSettings, prepare: Prepare) -> Reading:
         """Chosen flows, float32 [U, H, W, 2] in [-1, 1], each passed through `prepare`. Raises VideoError."""
-        budget = Budget(path, reader.limits.seconds)
-        resize = ShortSide(path, self.provenance.short_side, reader.limits.max_pixels)
+        return self.plan(path, choose, reader, prepare).read()
 
-        def choose_frames(num_frames: int) -> np.ndarray:
-            if num_frames < 2:
-                raise VideoError(path, "one frame has no motion")
-            flows = np.unique(choose(num_frames - 1))
-            return np.union1d(flows, flows + 1)
-
-        frames = read_frames(path, choose_frames, reader, lambda frame: grey(resize(frame)))
-        num_flows = frames.num_frames - 1
-        flows = FrameKeeper(path, choose(num_flows), reader.limits, prepare)
-        for number, place in zip(flows.numbers.tolist(), np.searchsorted(frames.numbers, flows.numbers).tolist()):
-            budget.check()
-            flows.keep(number, self.between(*frames.frames[place : place + 2]))
-        return flows.reading(num_flows, frames.warning)
+    def plan(self, path: str, choose: ChooseIndices, reader: ReaderSettings, prepare: Prepare) -> FlowPlan:
+        """The steps of `read`."""
+        return FlowPlan(self, path, choose, reader, prepare)
 
     def between(self, frame: np.ndarray, following: np.ndarray) -> np.ndarray:
         """The flow of two neighbours, uint8 [h, w] grey: float32 [h, w, 2] in [-1, 1]."""
@@ -59,9 +48,35 @@ class ComputedFlow:
         return replace(self, backwards=not self.backwards)
 
 
-def grey(frame: np.ndarray) -> np.ndarray:
-    """Brightness by OpenCV's weights: uint8 RGB [H, W, 3] -> [H, W]."""
-    return cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+class FlowPlan(FramePlan):
+    """Grey frames i and i + 1 of each chosen flow i, then the flows."""
+
+    def __init__(
+        self, source: ComputedFlow, path: str, choose: ChooseIndices, reader: ReaderSettings, prepare: Prepare
+    ):
+        self.source, self.choose_flows = source, choose
+        self.budget = Budget(path, reader.limits.seconds)
+        self.resize = ShortSide(path, source.provenance.short_side, reader.limits.max_pixels)
+        super().__init__(path, self._choose_pairs, reader, prepare)
+
+    def _choose_pairs(self, num_frames: int) -> np.ndarray:
+        if num_frames < 2:
+            raise VideoError(self.path, "one frame has no motion")
+        flows = np.unique(self.choose_flows(num_frames - 1))
+        return np.union1d(flows, flows + 1)
+
+    def keep(self, frame: np.ndarray) -> np.ndarray:
+        """Brightness by OpenCV's weights, uint8 [h, w], h or w the short side."""
+        return cv2.cvtColor(self.resize(frame), cv2.COLOR_RGB2GRAY)
+
+    def reading(self, stored: Reading) -> Reading:
+        frames = super().reading(stored)
+        num_flows = frames.num_frames - 1
+        flows = FrameKeeper(self.path, self.choose_flows(num_flows), self.reader.limits, self.prepare)
+        for number, place in zip(flows.numbers.tolist(), np.searchsorted(frames.numbers, flows.numbers).tolist()):
+            self.budget.check()
+            flows.keep(number, self.source.between(*frames.frames[place : place + 2]))
+        return flows.reading(num_flows, frames.warning)
 
 
 def configured_source(config: Config) -> Source:
