@@ -28,6 +28,16 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--reverse_frames", action="store_true", help="play each clip backwards, to see whether the network uses time"
     )
+    parser.add_argument(
+        "--save_views", action="store_true", help="keep the scores of each view in scores.npz, for accuracy by views"
+    )
+    parser.add_argument(
+        "--groups",
+        default="",
+        metavar="FILE|REGEX",
+        help="videos that are not independent are resampled together: a file with a line `path group` for each, or a "
+        "regular expression whose parentheses find the group in the path, as v_(.+_g[0-9]+)_ for UCF101",
+    )
     add_backend_flags(parser)
     return parser.parse_args()
 
@@ -44,7 +54,15 @@ def main() -> None:
     backend = BackendSpec(
         config, args.weights, config.TEST.checkpoint_dir, backend=args.backend, precision=args.precision, section="TEST"
     )
-    options = EvalOptions(Path(args.save_dir), args.weights, args.views, args.reverse_frames, args.log_interval)
+    options = EvalOptions(
+        Path(args.save_dir),
+        args.weights,
+        args.views,
+        args.reverse_frames,
+        args.log_interval,
+        args.save_views,
+        args.groups,
+    )
     evaluate_videos(config, backend, options, ranks)
 
 

@@ -30,6 +30,10 @@ class ViewProtocol:
             raise UserError(f"views {text!r}: write clips x crops, as 10x3 or 1x1, or whole (10xwhole)")
         return cls(int(match[1] or num_clips), int(match[2] or 0), mirrored)
 
+    def __str__(self) -> str:
+        """As `parse` takes it; with "mirrored" behind it."""
+        return f"{self.num_clips}x{self.num_crops or 'whole'}{' mirrored' if self.mirrored else ''}"
+
     @property
     def views_per_clip(self) -> int:
         return max(1, self.num_crops) * (2 if self.mirrored else 1)

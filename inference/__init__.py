@@ -8,6 +8,6 @@ predict.py       predict.py, the script: classify.py, segment.py, features.py; o
 
 from __future__ import annotations
 
-from inference.backends import Backend, BackendSpec, add_backend_flags, build_backend, score_views
+from inference.backends import Backend, BackendSpec, add_backend_flags, build_backend, score_views, view_outputs
 
-__all__ = ["Backend", "BackendSpec", "add_backend_flags", "build_backend", "score_views"]
+__all__ = ["Backend", "BackendSpec", "add_backend_flags", "build_backend", "score_views", "view_outputs"]

@@ -68,6 +68,9 @@ class Backend(Protocol):
     def scores(self, clips: np.ndarray) -> np.ndarray:
         """Class scores of clips: float32 [N, C, T, H, W], normalised -> float32 [N, K]."""
 
+    def outputs(self, clips: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Class scores of clips and their logits, the mean over output positions: float32 [N, K] each."""
+
 
 # ------------------------------------------------------------------------------------------- choosing a backend
 
@@ -189,9 +192,15 @@ class BackendSpec:
     precision: str = "float32"
     section: str = "INFER"
 
+    def weights_file(self) -> str:
+        """The file of weights: the one given, else that of `find_weights`."""
+        from weights import find_weights
+
+        return self.weights or find_weights(self.config, self.checkpoint_dir)
+
     def build(self) -> Backend:
         return build_backend(
-            self.config, self.weights, self.checkpoint_dir,
+            self.config, self.weights_file(), self.checkpoint_dir,
             backend=self.backend, precision=self.precision, section=self.section,
         )  # fmt: skip
 
@@ -250,8 +259,14 @@ def _build(name: str, precision: str, network: NetworkSource, num_frames: int, c
 
 def score_views(backend: Backend, views, batch_size: int) -> np.ndarray:
     """Scores float32 [V, K] of a video's VideoViews, `batch_size` views at a time."""
+    return view_outputs(backend, views, batch_size)[0]
+
+
+def view_outputs(backend: Backend, views, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Scores and logits of a video's VideoViews, float32 [V, K] each, `batch_size` views at a time."""
     ids = np.arange(len(views))
-    return np.concatenate([backend.scores(views.clips(ids[i : i + batch_size])) for i in ids[::batch_size]])
+    scores, logits = zip(*(backend.outputs(views.clips(ids[i : i + batch_size])) for i in ids[::batch_size]))
+    return np.concatenate(scores), np.concatenate(logits)
 
 
 # ------------------------------------------------------------------------------------------- the eager network
@@ -271,15 +286,20 @@ class EagerBackend:
 
     def scores(self, clips: np.ndarray) -> np.ndarray:
         """float32 [N, C, T, H, W] -> float32 [N, K]."""
+        return self.outputs(clips)[0]
+
+    def outputs(self, clips: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """float32 [N, C, T, H, W] -> scores and mean logits, float32 [N, K] each."""
         import paddle
 
         narrow = self.precision != "float32"
         dtype: Any = self.precision if narrow else "float16"  # auto_cast demands a type even when disabled
         # O1, by Paddle's own lists: conv2d, matmul and linear in the narrow type; softmax and means in float32
         with paddle.no_grad(), paddle.amp.auto_cast(enable=narrow, dtype=dtype, level="O1"):
-            logits = self.model(tensor_of(clips))
+            logits = self.model(tensor_of(clips))  # [N, P, K]
         with paddle.no_grad():
-            return self.model.class_scores(logits.astype("float32")).numpy()
+            logits = logits.astype("float32")
+            return self.model.class_scores(logits).numpy(), logits.mean(axis=1).numpy()
 
 
 # ------------------------------------------------------------------------------------------- exported networks
@@ -307,6 +327,10 @@ class ExportedBackend:
 
     def scores(self, clips: np.ndarray) -> np.ndarray:
         """float32 [N, C, T, H, W] -> float32 [N, K]."""
+        return self.outputs(clips)[0]
+
+    def outputs(self, clips: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """float32 [N, C, T, H, W] -> scores and mean logits, float32 [N, K] each."""
         num_clips, _, num_frames, height, width = clips.shape
         session = self._session(num_frames, height, width)
         frames = clips_to_frames(clips)
@@ -314,7 +338,8 @@ class ExportedBackend:
         step = self._clips_per_call(num_frames, height, width) or num_clips
         parts = [frames[i * num_frames : (i + step) * num_frames] for i in range(0, num_clips, step)]
         try:
-            return np.concatenate([session(part)[0] for part in parts])
+            scores, logits = zip(*(session(part) for part in parts))
+            return np.concatenate(scores), np.concatenate(logits).mean(axis=1)
         except Exception as error:  # onnxruntime's errors share no class of their own
             raise RunError(f"--backend={self.name} failed: {one_line(error)}; choose --backend=paddle") from error
 

@@ -35,10 +35,10 @@ def percentile_interval(draws: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def resamples(
+def resample_counts(
     num_videos: int, num_draws: int, rng: np.random.Generator, groups: np.ndarray | None = None
 ) -> Iterator[np.ndarray]:
-    """Bootstrap samples: the places of the videos drawn with replacement, int64, ascending.
+    """Bootstrap samples: how often each video is in it, int64 [num_videos].
 
     num_videos: n, at least 1. groups: int64 [n], 0 .. G-1, as `video_groups` makes them: G groups are drawn in place of
     n videos, each with all its videos.
@@ -46,7 +46,15 @@ def resamples(
     num_units = num_videos if groups is None else int(groups.max()) + 1
     for _ in range(num_draws):
         counts = np.bincount(rng.integers(num_units, size=num_units), minlength=num_units)
-        yield np.repeat(np.arange(num_videos), counts if groups is None else counts[groups])
+        yield counts if groups is None else counts[groups]
+
+
+def resamples(
+    num_videos: int, num_draws: int, rng: np.random.Generator, groups: np.ndarray | None = None
+) -> Iterator[np.ndarray]:
+    """`resample_counts` as the places of the videos that were drawn, int64, ascending."""
+    for counts in resample_counts(num_videos, num_draws, rng, groups):
+        yield np.repeat(np.arange(num_videos), counts)
 
 
 def group_bootstrap(

@@ -6,9 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from metrics.results import VideoMeter
+from metrics.intervals import percentile_interval, resample_counts
+from metrics.results import SEED, VideoMeter
 from metrics.topk import checked_labels
 from utils.errors import UserError
+
+NUM_DRAWS = 1000  # of the bootstrap
 
 
 def average_precision(scores: np.ndarray, targets: np.ndarray) -> float | None:
@@ -60,6 +63,35 @@ def mean_average_precision(scores: np.ndarray, targets: np.ndarray) -> dict:
     }
 
 
+def mean_average_precision_draws(
+    scores: np.ndarray,
+    targets: np.ndarray,
+    rng: np.random.Generator,
+    groups: np.ndarray | None = None,
+    num_draws: int = NUM_DRAWS,
+) -> np.ndarray:
+    """The mAP of bootstrap samples of the videos, 0 .. 1, float64 [num_draws]; NaN for one without a positive.
+
+    scores, targets: [N, K] as in `mean_average_precision`. groups: as in `resample_counts`.
+    """
+    counts = np.stack([*resample_counts(len(scores), num_draws, rng, groups)])
+    precisions = np.stack([_average_precisions(counts, scores[:, k], targets[:, k]) for k in range(scores.shape[1])])
+    held = ~np.isnan(precisions)
+    with np.errstate(invalid="ignore"):
+        return np.where(held, precisions, 0).sum(axis=0) / held.sum(axis=0)
+
+
+def _average_precisions(counts: np.ndarray, scores: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """`average_precision` of samples that hold each video `counts` times: float64 [D] of int [D, N]; NaN for None."""
+    order = np.argsort(-scores, kind="stable")
+    last_of_group = np.append(scores[order][1:] != scores[order][:-1], True)
+    drawn = counts[:, order]
+    hits = np.cumsum(drawn * targets[order], axis=1)[:, last_of_group]
+    seen = np.cumsum(drawn, axis=1)[:, last_of_group]
+    with np.errstate(invalid="ignore"):
+        return (np.diff(hits, prepend=0) * hits / np.maximum(seen, 1)).sum(axis=1) / hits[:, -1]
+
+
 def multi_hot(labels: Sequence[Sequence[int]], num_classes: int) -> np.ndarray:
     """Turn the classes of each video into bool [N, K]; UserError for a class outside 0 .. K-1."""
     targets = np.zeros((len(labels), num_classes), bool)
@@ -89,10 +121,7 @@ class MultiLabelMeter(VideoMeter):
 
     def result(self) -> dict:
         """Return mAP in percent, per_class (index, name, average_precision, num_videos), and the counts of videos."""
-        positions, rows = self._scored()
-        scores = np.full((len(self._results), self.num_classes), -np.inf)
-        scores[positions] = rows[:, : self.num_classes]
-        precisions = mean_average_precision(scores, self._labels)
+        precisions = mean_average_precision(self._all_scores(), self._labels)
         positives = self._labels.sum(axis=0)
         per_class = [
             {"index": k, "name": self.class_names[k], "average_precision": value, "num_videos": int(positives[k])}
@@ -104,3 +133,17 @@ class MultiLabelMeter(VideoMeter):
             "classes_without_positives": precisions["classes_without_positives"],
             **self._results.counts(),
         }
+
+    def _intervals(self, groups: np.ndarray | None) -> dict[str, tuple[float, float]]:
+        """Of mAP: the bootstrap of videos, or of groups."""
+        if not self._labels.any():
+            return {}
+        rng = np.random.default_rng(SEED)
+        return {"mAP": percentile_interval(mean_average_precision_draws(self._all_scores(), self._labels, rng, groups))}
+
+    def _all_scores(self) -> np.ndarray:
+        """The scores of all expected videos, float64 [N, K]; a broken one's are -inf."""
+        positions, rows = self._scored()
+        scores = np.full((len(self._results), self.num_classes), -np.inf)
+        scores[positions] = rows[:, : self.num_classes]
+        return scores

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from metrics.results import VideoMeter
+from metrics.intervals import class_bootstrap, group_bootstrap, percentile_interval, wilson_interval
+from metrics.results import SEED, VideoMeter
 from metrics.topk import checked_labels, topk_correct
 
 
@@ -95,6 +96,27 @@ class MultiViewMeter(VideoMeter):
             "per_class": per_class,
             **self._results.counts(),
         }
+
+    def _intervals(self, groups: np.ndarray | None) -> dict[str, tuple[float, float]]:
+        """Of top1 and top5: Wilson's; of mean_class_accuracy: bootstrap, the videos of each class resampled. With
+        groups: bootstrap of groups for all three."""
+        found = {}
+        for name, k in (("top5", self.topk), ("top1", 1)):
+            right = self._right_at(k)
+            if groups is None:
+                found[name] = wilson_interval(int(right.sum()), len(right))
+            else:
+                found[name] = percentile_interval(group_bootstrap(right, groups, np.random.default_rng(SEED)))
+        draws = class_bootstrap(right, self._labels, self.num_classes, np.random.default_rng(SEED), groups)
+        found["mean_class_accuracy"] = percentile_interval(draws)
+        return found
+
+    def _right_at(self, k: int) -> np.ndarray:
+        """Which of the expected videos are right at k, bool [N]; broken ones are not."""
+        positions, rows = self._scored()
+        right = np.zeros(len(self._results), bool)
+        right[positions] = topk_correct(rows[:, : self.num_classes], self._labels[positions], k)
+        return right
 
     def _per_class(self, right_labels: np.ndarray) -> list[dict]:
         videos = np.bincount(self._labels, minlength=self.num_classes)

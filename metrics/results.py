@@ -10,24 +10,30 @@ scores.npz is complete enough to compute the metrics again:
 | broken_label int64 [B], or broken_labels bool [B, K] | their class or classes |
 | class_names str [K] | |
 | logits float32 [M, K] | optional: means over views and output positions, before the softmax |
+| view_scores float16 [M, V, K] | optional (eval.py --save_views): of each view, the crops of a clip one after another |
 | list_path, list_sha256 str | the list, and the SHA-256 of its contents when the evaluation began |
-
-Older files hold the first row alone.
+| weights_sha256 str | the SHA-256 of the weights; "" for fused runs |
+| views str | clips x crops, as 10x3; "" for fused runs |
+| format_version int | 3; older files have none: they hold the first row alone, or end with the list |
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from metrics.groups import video_groups
 from utils.errors import UserError
 from utils.files import file_sha256, write_atomically
 
 NEVER_SCORED = "never scored: the run ended before this video"
+FORMAT_VERSION = 3
+SEED = 0  # of resampling: the same results have the same intervals
+KEPT = "kept_"  # before the names of arrays in `VideoResults.state`
 
 
 class VideoResults:
@@ -48,6 +54,7 @@ class VideoResults:
         if len(self._position) != num_videos:
             raise ValueError("video ids are not unique")
         self._rows: dict[int, np.ndarray] = {}
+        self._kept: dict[int, Mapping[str, np.ndarray]] = {}
         self._causes: dict[int, str] = {}
 
     def __len__(self) -> int:
@@ -60,16 +67,18 @@ class VideoResults:
         except KeyError:
             raise ValueError(f"video id {video_id} is not among the {len(self)} expected videos") from None
 
-    def add(self, video_id: int, row: np.ndarray) -> bool:
+    def add(self, video_id: int, row: np.ndarray, kept: Mapping[str, np.ndarray] | None = None) -> bool:
         """Record the numbers of a scored video, float [D]; not-finite ones make it a failed video.
 
+        kept: more arrays by name, which are kept as they are; those of all videos have the same names and shapes.
         Returns whether it is a newly scored video.
         """
-        position = self.position(video_id)
-        if not np.isfinite(row).all():
+        position, kept = self.position(video_id), kept or {}
+        if not all(np.isfinite(array).all() for array in (row, *kept.values())):
             self.fail(video_id, "the network's scores for it are not finite numbers")
         elif position not in self._rows:
             self._rows[position] = np.asarray(row, np.float64)
+            self._kept[position] = kept
             self._causes.pop(position, None)
             return True
         return False
@@ -89,6 +98,11 @@ class VideoResults:
         positions = sorted(self._rows)
         rows = [self._rows[position] for position in positions]
         return np.array(positions, np.int64), np.stack(rows) if rows else np.zeros((0, 0))
+
+    def kept(self) -> dict[str, np.ndarray]:
+        """Return the arrays that were kept of the scored videos, each [M, ...] in the list's order, by name."""
+        videos = [self._kept[position] for position in sorted(self._rows)]
+        return {name: np.stack([video[name] for video in videos]) for name in (videos[0] if videos else ())}
 
     def broken(self) -> list[dict[str, int | str]]:
         """Return video_id, path and cause of every expected video without a score, in the list's order."""
@@ -115,12 +129,14 @@ class VideoResults:
             "rows": rows,
             "failed_positions": np.array(failed, np.int64),
             "causes": np.array([self._causes[position] for position in failed], np.str_),
+            **{KEPT + name: array for name, array in self.kept().items()},
         }
 
     def merge(self, state: dict[str, np.ndarray]) -> None:
         """Add the records of another one over the same videos."""
-        for position, row in zip(state["positions"].tolist(), state["rows"]):
-            self.add(self.video_ids[position], row)
+        kept = {name[len(KEPT) :]: array for name, array in state.items() if name.startswith(KEPT)}
+        for place, (position, row) in enumerate(zip(state["positions"].tolist(), state["rows"])):
+            self.add(self.video_ids[position], row, {name: array[place] for name, array in kept.items()})
         for position, cause in zip(state["failed_positions"].tolist(), state["causes"].tolist()):
             self.fail(self.video_ids[position], cause)
 
@@ -147,6 +163,7 @@ class VideoMeter:
             raise ValueError(f"{len(self.class_names)} class names for {num_classes} classes")
         self._labels = labels
         self._results = VideoResults(num_videos, paths, video_ids)
+        self._groups: tuple[np.ndarray | None, dict | None] = None, None
 
     def add_video(
         self,
@@ -154,6 +171,7 @@ class VideoMeter:
         view_scores: np.ndarray,
         clip_of_view: np.ndarray | None = None,
         labels: Sequence[int] | None = None,
+        kept: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         """Record a video's views; a second arrival changes nothing.
 
@@ -163,6 +181,7 @@ class VideoMeter:
             clip_of_view: int [V], the clip (place in time) each view is a crop of, the lowest is the first clip; None:
                 each view is a clip of its own.
             labels: its classes, which must be the expected ones; None: not compared.
+            kept: arrays that scores.npz holds beside the scores, as logits [K] and view_scores [V, K], by name.
 
         Raises:
             ValueError: unknown id, other labels than expected, or shapes that do not match.
@@ -174,7 +193,7 @@ class VideoMeter:
         if clips.shape != view_scores.shape[:1]:
             raise ValueError(f"{len(view_scores)} views, but clip numbers of shape {list(clips.shape)}")
         self._check_labels(video_id, labels)
-        if self._results.add(video_id, self._row(video_id, view_scores, clips)):
+        if self._results.add(video_id, self._row(video_id, view_scores, clips), kept):
             self._scored_now(video_id, view_scores.mean(axis=0))
 
     def add_failure(self, video_id: int, cause: str, labels: Sequence[int] | None = None) -> None:
@@ -189,6 +208,22 @@ class VideoMeter:
     def result(self) -> dict:
         """Return the metrics of the run and `VideoResults.counts`."""
         raise NotImplementedError
+
+    def set_groups(self, source: str) -> None:
+        """Take the videos of a group as one in `intervals`. source: as in `video_groups`, which raises UserError."""
+        groups = video_groups(self._results.paths, source)
+        self._groups = groups, {"source": source, "number": int(groups.max(initial=-1)) + 1}
+
+    def intervals(self) -> dict[str, dict | None]:
+        """Return intervals, the 95 % interval over videos [low, high] of some metrics of `result`, in percent, and
+        groups, their source and number; None where videos were resampled one by one."""
+        groups, facts = self._groups
+        found = self._intervals(groups) if len(self._results) else {}
+        return {"intervals": {name: [100 * bound for bound in ends] for name, ends in found.items()}, "groups": facts}
+
+    def _intervals(self, groups: np.ndarray | None) -> dict[str, tuple[float, float]]:
+        """Intervals by the metrics' names, from 0 to 1; groups: int64 [N], 0 .. G-1, of all expected videos."""
+        return {}
 
     def _row(self, video_id: int, view_scores: np.ndarray, clips: np.ndarray) -> np.ndarray:
         """Return what is kept of a video, float [D]; the first K of D are its mean scores."""
@@ -240,11 +275,14 @@ class VideoMeter:
             "broken_path": np.array([video["path"] for video in broken], np.str_),
             "broken_reason": np.array([video["cause"] for video in broken], np.str_),
             f"broken_{suffix}": self._labels[broken_positions],
+            **self._results.kept(),
         }
 
-    def save(self, path: str | Path, list_path: str, list_sha256: str) -> None:
+    def save(
+        self, path: str | Path, list_path: str, list_sha256: str, weights_sha256: str = "", views: str = ""
+    ) -> None:
         """Write scores.npz, see `save_scores`."""
-        save_scores(path, self, list_path, list_sha256)
+        save_scores(path, self, list_path, list_sha256, weights_sha256, views)
 
     def _scored(self) -> tuple[np.ndarray, np.ndarray]:
         """Return positions int64 [M] and rows float64 [M, D] of the scored videos; the first K of D are mean scores."""
@@ -254,10 +292,10 @@ class VideoMeter:
 
 @dataclass(frozen=True)
 class VideoScores:
-    """The content of a scores.npz. M scored and B broken videos, K classes.
+    """The content of a scores.npz. M scored and B broken videos, K classes, V views.
 
-    labels, broken_labels: int64 [M] and [B], or bool [M, K] and [B, K] where a video has several classes. What an old
-    file does not hold is None, and "" for the checksum.
+    labels, broken_labels: int64 [M] and [B], or bool [M, K] and [B, K] where a video has several classes. What a file
+    does not hold is None; a text is "" and an old file's format_version 0.
     """
 
     video_ids: np.ndarray
@@ -272,6 +310,10 @@ class VideoScores:
     list_path: str = ""
     list_sha256: str = ""
     logits: np.ndarray | None = None
+    view_scores: np.ndarray | None = None
+    weights_sha256: str = ""
+    views: str = ""
+    format_version: int = 0
 
     @property
     def multi_label(self) -> bool:
@@ -287,9 +329,23 @@ def list_checksum(filelist: str | Path) -> str:
         raise UserError(f"cannot read the list {filelist}: {error.strerror or error}") from error
 
 
-def save_scores(path: str | Path, meter: VideoMeter, list_path: str, list_sha256: str) -> None:
-    """Write what the meter holds of every video of the list, atomically. Raises RunError."""
-    arrays = {**meter.arrays(), "list_path": np.array(str(list_path)), "list_sha256": np.array(list_sha256)}
+def save_scores(
+    path: str | Path,
+    meter: VideoMeter,
+    list_path: str,
+    list_sha256: str,
+    weights_sha256: str = "",
+    views: str = "",
+) -> None:
+    """Write what the meter holds of every video of the list, atomically. views: as 10x3. Raises RunError."""
+    arrays = {
+        **meter.arrays(),
+        "list_path": np.array(str(list_path)),
+        "list_sha256": np.array(list_sha256),
+        "weights_sha256": np.array(weights_sha256),
+        "views": np.array(views),
+        "format_version": np.array(FORMAT_VERSION),
+    }
     write_atomically(path, lambda stream: np.savez(stream, **arrays))  # type: ignore[arg-type]
 
 
@@ -318,6 +374,11 @@ def load_scores(path: str | Path, filelist: str | Path | None = None) -> VideoSc
 
 def _checked(arrays: dict[str, np.ndarray]) -> VideoScores:
     """The arrays by their names; ValueError where they do not fit together."""
+    version = int(_array(arrays, "format_version", "iu", 0)) if "format_version" in arrays else 0
+    if version > FORMAT_VERSION:
+        raise ValueError(
+            f"a newer version of this program wrote it (format {version}, this one reads {FORMAT_VERSION})"
+        )
     scores = _array(arrays, "scores", "f", 2)
     num_videos, num_classes = scores.shape
     found = {
@@ -325,9 +386,14 @@ def _checked(arrays: dict[str, np.ndarray]) -> VideoScores:
         "paths": _array(arrays, "path", "U", 1, num_videos).tolist(),
         "scores": scores.astype(np.float32),
     }
+    not_finite = np.flatnonzero(~np.isfinite(scores).all(axis=1))
+    if len(not_finite):
+        raise ValueError(f"the scores of {found['paths'][not_finite[0]]} are not finite numbers")
     if "list_sha256" not in arrays:
+        _check_unique(found["video_ids"])
         return VideoScores(**found)
     ids = _array(arrays, "broken_video_id", "iu", 1).astype(np.int64)
+    _check_unique(np.concatenate([found["video_ids"], ids]))
     return VideoScores(
         **found,
         labels=_labels(arrays, "label", num_videos, num_classes),
@@ -338,8 +404,29 @@ def _checked(arrays: dict[str, np.ndarray]) -> VideoScores:
         broken_labels=_labels(arrays, "broken_label", len(ids), num_classes),
         list_path=str(_array(arrays, "list_path", "U", 0)),
         list_sha256=str(_array(arrays, "list_sha256", "U", 0)),
-        logits=_array(arrays, "logits", "f", 2, num_videos) if "logits" in arrays else None,
+        logits=_optional(arrays, "logits", 2, num_videos, num_classes),
+        view_scores=_optional(arrays, "view_scores", 3, num_videos, num_classes),
+        weights_sha256=str(_array(arrays, "weights_sha256", "U", 0)) if version else "",
+        views=str(_array(arrays, "views", "U", 0)) if version else "",
+        format_version=version,
     )
+
+
+def _check_unique(video_ids: np.ndarray) -> None:
+    if len(np.unique(video_ids)) < len(video_ids):
+        raise ValueError("video_id is not unique")
+
+
+def _optional(
+    arrays: dict[str, np.ndarray], name: str, ndim: int, num_videos: int, num_classes: int
+) -> np.ndarray | None:
+    """The array of that name, finite float [M, ..., K]; None where there is none."""
+    if name not in arrays:
+        return None
+    array = _array(arrays, name, "f", ndim, num_videos)
+    if array.shape[-1] != num_classes or not np.isfinite(array).all():
+        raise ValueError(f"{name} is not of {num_classes} classes, or not finite")
+    return array
 
 
 def _labels(arrays: dict[str, np.ndarray], name: str, num_videos: int, num_classes: int) -> np.ndarray:

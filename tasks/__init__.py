@@ -8,7 +8,7 @@ postprocess). The trainer, eval.py and predict.py know only `Task`. To add one: 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -37,8 +37,10 @@ class Meter(Protocol):
         view_scores: np.ndarray,
         clip_of_view: np.ndarray | None = None,
         labels: Sequence[int] | None = None,
+        kept: Mapping[str, np.ndarray] | None = None,
     ) -> None:
-        """Record the scores float [V, K] of a video's views. clip_of_view: int [V]. labels: must be the list's."""
+        """Record the scores float [V, K] of a video's views. clip_of_view: int [V]. labels: must be the list's. kept:
+        arrays that scores.npz holds beside the scores, by name."""
         ...
 
     def add_failure(self, video_id: int, cause: str) -> None:
@@ -61,7 +63,17 @@ class Meter(Protocol):
         """The metrics in percent, per_class, videos_seen, videos_expected, videos_broken."""
         ...
 
-    def save(self, path: str | Path, list_path: str, list_sha256: str) -> None:
+    def set_groups(self, source: str) -> None:
+        """Take the videos of a group as one in `intervals`. source: a file or an expression, as --groups."""
+        ...
+
+    def intervals(self) -> dict:
+        """intervals: the 95 % interval over videos of some metrics of the result; groups: facts about them, or None."""
+        ...
+
+    def save(
+        self, path: str | Path, list_path: str, list_sha256: str, weights_sha256: str = "", views: str = ""
+    ) -> None:
         """Write the per-video results, scores.npz."""
         ...
 

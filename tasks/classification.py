@@ -62,8 +62,7 @@ class Classification:
             "first_clip_top1": "top-1 of the first clip",
             "mean_class_accuracy": "mean class accuracy",
         }  # fused runs have none of single clips
-        named = [(title, result[key]) for key, title in accuracies.items() if key in result]
-        return report_tables(result, "top1", named)
+        return report_tables(result, "top1", {key: title for key, title in accuracies.items() if key in result})
 
     def draw(self, meter: VideoMeter, folder: Path) -> list[Path]:
         """confusion_matrix.png."""
@@ -85,17 +84,36 @@ def best_classes(scores: np.ndarray, class_names: Sequence[str], topk: int) -> l
     return [{"class": class_names[i], "index": int(i), "probability": float(scores[i])} for i in order]
 
 
-def report_tables(result: dict, per_class: str, metrics: list[tuple[str, float]]) -> str:
-    """A meter's result as text: a table of `per_class` for each class, a table of `metrics`, the counts of videos."""
+def report_tables(result: dict, per_class: str, metrics: dict[str, str]) -> str:
+    """A meter's result as text: a table of `per_class` for each class, a table of metrics, the counts of videos.
+
+    metrics: keys of the result -> their titles. A result with `intervals` has them beside.
+    """
     from tabulate import tabulate
 
     classes = [(row["name"], row["num_videos"], row[per_class]) for row in result["per_class"] if row["num_videos"]]
+    intervals = result.get("intervals", {})
+    titles = ("accuracy", "%", "95 % interval") if intervals else ("accuracy", "%")
+    rows = [(title, result[key], interval_text(intervals.get(key))) for key, title in metrics.items()]
     lines = [
         tabulate(classes, ("class", "videos", f"{per_class.replace('_', ' ')} %"), floatfmt=".2f"),
         "",
-        tabulate(metrics, ("accuracy", "%"), floatfmt=".2f"),
+        tabulate([row[: len(titles)] for row in rows], titles, floatfmt=".2f"),
+        *([intervals_note(result)] if intervals else []),
         "",
         f"{result['videos_seen']} of {result['videos_expected']} videos scored, {len(result['videos_broken'])} broken",
         *(f"broken, counted as wrong: {video['path']}: {video['cause']}" for video in result["videos_broken"]),
     ]
     return "\n".join(lines)
+
+
+def interval_text(interval: list[float] | None) -> str:
+    """An interval in percent, as [89.5, 97.7]; "" for None."""
+    return "" if interval is None else f"[{interval[0]:.1f}, {interval[1]:.1f}]"
+
+
+def intervals_note(result: dict) -> str:
+    """What the intervals of a result are, and what they do not cover."""
+    groups = result.get("groups")
+    what = f"{groups['number']} groups of videos ({groups['source']})" if groups else "videos"
+    return f"intervals: over {what}; what another training seed would change is not in them"

@@ -53,7 +53,7 @@ class MultiLabel:
 
     def report(self, result: dict) -> str:
         """Average precision of each class, their mean, and how many videos there are."""
-        return report_tables(result, "average_precision", [("mean average precision", result["mAP"])])
+        return report_tables(result, "average_precision", {"mAP": "mean average precision"})
 
     def draw(self, meter: VideoMeter, folder: Path) -> list[Path]:
         """No picture."""

@@ -13,6 +13,7 @@ import datareader
 from configs import load_config
 from datareader import probe, read_frames
 from metrics import load_scores
+from metrics.intervals import wilson_interval
 from models import build_model
 from tests.plain_network import plain_logits, randomized
 from tests.script_runs import ROOT, make_videos, run_script, tiny_config, write_list
@@ -61,20 +62,29 @@ def expected_scores(path, state, activation=paddle.nn.functional.softmax) -> np.
     return total / 6
 
 
-def test_scores_equal_the_specification_by_hand(monkeypatch, tmp_path, videos, config, weights):
-    assert evaluate(monkeypatch, config, weights, tmp_path / "out") == 0
+def test_scores_equal_the_specification_by_hand(monkeypatch, tmp_path, videos, config, weights, capsys):
+    assert evaluate(monkeypatch, config, weights, tmp_path / "out", "--save_views") == 0
     saved = np.load(tmp_path / "out/scores.npz", allow_pickle=False)
     assert saved["path"].tolist() == [str(path) for path, _ in videos]
     model = build_model(load_config(config))
     model.set_state_dict(paddle.load(str(weights)))
     with paddle.no_grad():
         expected = np.stack([expected_scores(path, model.state_dict()) for path, _ in videos])
+        logits = np.stack([expected_scores(path, model.state_dict(), lambda logits: logits) for path, _ in videos])
     assert np.ptp(expected[:, 0]) > 0.01
     np.testing.assert_allclose(saved["scores"], expected, atol=2e-4)
+    np.testing.assert_allclose(saved["logits"], logits, atol=2e-3)
+    assert saved["view_scores"].dtype == np.float16 and saved["view_scores"].shape == (7, 6, 3)
+    np.testing.assert_allclose(saved["view_scores"].mean(axis=1, dtype=np.float64), saved["scores"], atol=1e-3)
+    assert saved["weights_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest() and saved["views"] == "2x3"
     result = json.loads((tmp_path / "out/results.json").read_text())
     right = (expected.argmax(1) == [label for _, label in videos]).mean()
     assert result["top1"] == pytest.approx(100 * right) and result["top5"] == 100 and result["topk"] == 3
     assert result["videos_seen"] == result["videos_expected"] == 7 and result["videos_broken"] == []
+    low, high = wilson_interval(round(7 * right), 7)
+    assert result["intervals"]["top1"] == [100 * low, 100 * high] and result["groups"] is None
+    printed = capsys.readouterr().out
+    assert f"[{100 * low:.1f}, {100 * high:.1f}]" in printed and "another training seed" in printed
     assert (tmp_path / "out/confusion_matrix.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -112,9 +122,10 @@ def test_a_broken_video_stays_in_the_denominator_and_is_named(monkeypatch, tmp_p
     empty = tmp_path / "empty.mp4"
     empty.write_bytes(b"")
     config = tiny_config(tmp_path, write_list(tmp_path / "list.txt", [(empty, 0), *videos, (tmp_path / "gone.mp4", 1)]))
-    assert evaluate(monkeypatch, config, weights, tmp_path / "out") == 0
+    assert evaluate(monkeypatch, config, weights, tmp_path / "out", "--groups=[0-2]*.mp4", "--views=1x1") == 0
     result = json.loads((tmp_path / "out/results.json").read_text())
-    assert (result["videos_seen"], result["videos_expected"]) == (7, 9)
+    assert (result["videos_seen"], result["videos_expected"]) == (7, 9) and result["views"] == "1x1"
+    assert result["groups"] == {"source": "[0-2]*.mp4", "number": 1} and len({*result["intervals"]["top1"]}) == 1
     assert [video["path"] for video in result["videos_broken"]] == [str(empty), str(tmp_path / "gone.mp4")]
     assert "empty.mp4" in capsys.readouterr().out
 

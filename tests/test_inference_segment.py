@@ -52,9 +52,9 @@ class ColourBackend:
     def build(self):
         return self
 
-    def scores(self, clips):
-        sums = clips.mean((2, 3, 4)) * 57.375 + 114.75 - 39.0
-        return (np.maximum(sums, 0) / np.maximum(sums, 0).sum(1, keepdims=True)).astype(np.float32)
+    def outputs(self, clips):
+        sums = np.maximum(clips.mean((2, 3, 4)) * 57.375 + 114.75 - 39.0, 0).astype(np.float32)
+        return sums / sums.sum(1, keepdims=True), sums
 
 
 def colour_video(path: Path, stretches, fps: int = 25, size=(48, 64), **encoding) -> Path:

@@ -86,6 +86,11 @@ HELP = {
     "clips x crops of a video, such as 10x3 (default: TEST.num_test_clips as Nx3)": (
         "每段视频的片段数 x 裁剪数，例如 10x3（默认：按 TEST.num_test_clips 取 Nx3）"
     ),
+    "keep the scores of each view in scores.npz, for accuracy by views": "在 scores.npz 中保留每个视角的分数，用于按视角数统计准确率",
+    "videos that are not independent are resampled together: a file with a line `path group` for each, or a regular "
+    "expression whose parentheses find the group in the path, as v_(.+_g[0-9]+)_ for UCF101": (
+        "把彼此不独立的视频作为一组重采样：一个每行写着 `路径 组名` 的文件，或一个用括号在路径中取出组名的正则表达式，如 UCF101 用 v_(.+_g[0-9]+)_"
+    ),
     "play each clip backwards, to see whether the network uses time": "把每个片段倒放，用来检验网络是否利用了时间信息",
     "what runs the network: Paddle itself, or an export to Paddle Inference, ONNX Runtime or OpenVINO; auto uses the "
     "fastest one installed (default: %(default)s)": (
@@ -841,6 +846,13 @@ ERRORS = {
     "it is damaged ({reason})": "文件已损坏（{reason}）",
     "{path} is damaged, or no scores.npz: {reason}": "{path} 已损坏，或不是 scores.npz：{reason}",
     "{path}: no such file": "{path}：没有该文件",
+    "--groups={source}: no group for {path}": "--groups={source}：找不到 {path} 的组",
+    "--groups={file}: entry {number} is not `path group`": "--groups={file}：第 {number} 条不是 `路径 组名`",
+    "cannot read --groups={file}: {reason}": "无法读取 --groups={file}：{reason}",
+    "--groups={text}: neither a file nor a regular expression ({reason})": "--groups={text}：既不是文件，也不是正则表达式（{reason}）",
+    "--temperature={text}: a temperature is a number above 0": "--temperature={text}：温度须为大于 0 的数",
+    "--temperature={path}: neither a number nor a file ({reason})": "--temperature={path}：既不是数，也不是文件（{reason}）",
+    "--temperature={path} is no temperature.json": "--temperature={path} 不是 temperature.json",
     # training
     "--restarts supervises the launcher, not its processes; give it to `bash run.sh train`": (
         "--restarts 监管的是启动器而不是各进程；请交给 `bash run.sh train`"

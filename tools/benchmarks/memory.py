@@ -94,7 +94,7 @@ def peaks_mb(arc: str, backend: str, precision: str, num_frames: int, size: int)
             built = ExportedBackend(backend, precision, NetworkSource(config, weights), num_frames, size)
         exported = _peak_mb()
         for seed in range(2):  # clips that nobody keeps, as those of `score_views`
-            built.scores(np.random.default_rng(seed).standard_normal((1, 3, num_frames, size, size), np.float32))
+            built.outputs(np.random.default_rng(seed).standard_normal((1, 3, num_frames, size, size), np.float32))
     return {"before MB": before, "with export MB": exported, "peak MB": _peak_mb()}
 
 
