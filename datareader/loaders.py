@@ -8,11 +8,11 @@ loader keeps its reading processes until `close()`.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from datareader.lists import Sample, VideoItem
 from datareader.mirroring import MirrorRule, mirror_rule
 from datareader.requests import CentreClip, ClipSettings, ReaderSettings, Source, TrainingClip, ViewFrames
 from datareader.transforms import TransformParameters
-from datareader.video import Limits, VideoError
+from datareader.video import Limits, Reading, VideoError
 from datareader.views import VideoViews, ViewProtocol, find_crops
 from datareader.workers import ReaderPool
 from utils.errors import RunError, UserError
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from configs.schema import Config  # a reading process starts faster without
 
 MAX_REPLACEMENTS = 100
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -359,23 +360,14 @@ class ViewLoader(Loader):
         return len(self.ids)
 
     def __iter__(self) -> Iterator[VideoViews | Failure]:
-        waiting: deque[Future] = deque()
-        try:
-            for video_id in self.ids:
-                waiting.append(self.pool.submit(partial(self._read, int(video_id))))
-                if len(waiting) > self.pool.num_workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+        return read_ahead(self.pool, self.ids, self.read)
 
-    def _read(self, video_id: int, reader) -> VideoViews | Failure:
-        path, item, clip, num_clips = self.path_of(video_id), self.items[video_id], self.clip, self.protocol.num_clips
-        request = ViewFrames(
-            path,
-            num_clips,
+    def request(self, video_id: int) -> ViewFrames:
+        """What a reading process does for a video."""
+        clip = self.clip
+        return ViewFrames(
+            self.path_of(video_id),
+            self.protocol.num_clips,
             clip.clip_length,
             clip.frame_stride,
             clip.scales[0],
@@ -383,19 +375,19 @@ class ViewLoader(Loader):
             self.source,
             clip.keep_aspect_ratio,
         )
-        try:
-            frames, reading = reader.run(request)
-        except VideoError as error:
-            return Failure(path, video_id, error.reason)
+
+    def views(self, video_id: int, frames: np.ndarray, reading: Reading) -> VideoViews:
+        """The views of a video whose frames [U, h, w, C] were read. reading: the rest of it."""
+        item = self.items[video_id]
         views = VideoViews(
             video_id=video_id,
             label=item.label,
-            path=path,
+            path=self.path_of(video_id),
             num_frames=reading.num_frames,
             frames=frames if frames.flags.owndata else frames.copy(),  # the next video overwrites shared memory
             frame_numbers=reading.numbers,
             clip_indices=reading.indices,
-            crops=find_crops(frames.shape[1], frames.shape[2], clip.crop_px, self.protocol),
+            crops=find_crops(frames.shape[1], frames.shape[2], self.clip.crop_px, self.protocol),
             mean=self.mean,
             std=self.std,
             labels=item.labels,
@@ -403,6 +395,28 @@ class ViewLoader(Loader):
             modality=self.source.name,
         )
         return views.reversed() if self.reverse_frames else views
+
+    def read(self, video_id: int, reader) -> VideoViews | Failure:
+        """The views of a video, or why it cannot be read. reader: of `ReaderPool`."""
+        try:
+            return self.views(video_id, *reader.run(self.request(video_id)))
+        except VideoError as error:
+            return Failure(self.path_of(video_id), video_id, error.reason)
+
+
+def read_ahead(pool: ReaderPool, ids: Iterable[int], read: Callable[[int, Any], T]) -> Iterator[T]:
+    """`read(id, reader)` of each id in their order; the reading processes are a video ahead each."""
+    waiting: deque[Future] = deque()
+    try:
+        for video_id in ids:
+            waiting.append(pool.submit(partial(read, int(video_id))))
+            if len(waiting) > pool.num_workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
 
 
 build_train_loader = TrainLoader

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -251,11 +251,21 @@ class ViewFrames:
 
     def read(self) -> tuple[np.ndarray, Reading]:
         """[U, h, w, C], and the reading without its frames (indices are [num_clips, clip_length])."""
-        places = sampling.UniformPlaces(self.num_clips, self.clip_length, self.frame_stride)
-        resizer = ShortSide(self.path, self.short_side, self.reader.limits.max_pixels, self.keep_aspect_ratio)
-        reading = self.source.read(self.path, places.indices, self.reader, resizer)
-        empty = np.empty((0, 0, 0, reading.frames.shape[-1]), reading.frames.dtype)
-        return reading.frames, Reading(empty, reading.numbers, reading.indices, reading.num_frames, reading.warning)
+        reading = self.source.read(self.path, self.choose, self.reader, self.resizer())
+        return reading.frames, without_frames(reading)
+
+    def choose(self, num_frames: int) -> np.ndarray:
+        """The frames of all clips of a video of that length, int64 [num_clips, clip_length]."""
+        return sampling.UniformPlaces(self.num_clips, self.clip_length, self.frame_stride).indices(num_frames)
+
+    def resizer(self) -> ShortSide:
+        """What each frame, or each field of flow, passes through."""
+        return ShortSide(self.path, self.short_side, self.reader.limits.max_pixels, self.keep_aspect_ratio)
+
+
+def without_frames(reading: Reading) -> Reading:
+    """The rest of a reading, small enough to be sent beside the frames."""
+    return replace(reading, frames=np.empty((0, *reading.frames.shape[1:]), reading.frames.dtype))
 
 
 @dataclass(frozen=True)
