@@ -23,6 +23,9 @@ def main() -> None:
     connection, arena = Connection(int(sys.argv[1])), Arena(int(sys.argv[2]))
     import cv2
 
+    from utils.parallel import end_with_parent
+
+    end_with_parent()  # also in the middle of a request, which can be the flow of a whole video
     cv2.setNumThreads(1)
     connection.send("ready")
     while True:

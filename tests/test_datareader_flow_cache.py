@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -17,10 +18,11 @@ from datareader.flow import codes
 from datareader.flow.cache import CachedFlow, cache_file, relative_path
 from datareader.flow.extraction import ExtractFlow
 from datareader.flow.manifest import manifest_path, read_manifest
+from datareader.flow.methods import FlowProvenance
 from datareader.requests import ReaderSettings
 from utils.errors import RunError, UserError
 
-PROVENANCE = {"method": "dis", "bound": 20.0, "short_side": 64, "frame_rate": None}
+PROVENANCE = FlowProvenance("dis", bound=20.0, short_side=64, frame_rate=None)
 READER = ReaderSettings()
 HEIGHT, WIDTH, NUM_FLOWS = 31, 45, 30
 STEP = 1 / 127  # of the codes
@@ -29,7 +31,7 @@ STEP = 1 / 127  # of the codes
 class GivenFlow:
     """A source of flow that is given: float32 [n, h, w, 2]."""
 
-    name = "flow"
+    provenance = PROVENANCE
 
     def __init__(self, flow):
         self.flow = flow
@@ -55,10 +57,10 @@ def video(tmp_path):
     return str(draw_video(tmp_path / "videos" / "a.mp4", NUM_FLOWS + 1))
 
 
-def extract(video, cache, flow, crf=0, provenance=PROVENANCE):
+def extract(video, cache, flow, crf=0):
     """The file, written."""
-    file = cache_file(cache, "a.mp4", provenance["method"], "npz" if crf is None else "h264")
-    ExtractFlow(video, "a.mp4", str(file), GivenFlow(flow), provenance, crf, READER).read()
+    file = cache_file(cache, "a.mp4", "dis", "npz" if crf is None else "h264")
+    ExtractFlow(video, "a.mp4", str(file), GivenFlow(flow), crf, READER).read()
     return file
 
 
@@ -121,7 +123,7 @@ def test_long_videos_are_computed_in_chunks_without_a_seam(video, tmp_path, flow
 def test_a_manifest_says_what_was_computed_from_what(video, tmp_path, flow):
     file = extract(video, tmp_path / "cache", flow, 10)
     content = json.loads(Path(f"{file}.json").read_text())
-    assert content["provenance"] == PROVENANCE and content["source"] == "a.mp4"
+    assert content["provenance"] == PROVENANCE.as_dict() and content["source"] == "a.mp4"
     assert (content["num_flows"], content["height"], content["width"]) == (NUM_FLOWS, HEIGHT, WIDTH)
     assert (content["format"], content["crf"]) == ("h264", 10)
     assert content["source_bytes"] == os.path.getsize(video)
@@ -131,8 +133,8 @@ def test_a_manifest_says_what_was_computed_from_what(video, tmp_path, flow):
 @pytest.mark.parametrize(("name", "asked"), [("bound", 10.0), ("short_side", 256), ("frame_rate", 25.0)])
 def test_flow_of_other_settings_is_an_error_that_names_both(video, tmp_path, flow, name, asked):
     extract(video, tmp_path / "cache", flow)
-    with pytest.raises(UserError, match=rf"{name} {PROVENANCE[name]}, {name} {asked} is asked") as caught:
-        read(tmp_path / "cache", video, provenance={**PROVENANCE, name: asked})
+    with pytest.raises(UserError, match=rf"{name} {getattr(PROVENANCE, name)}, {name} {asked} is asked") as caught:
+        read(tmp_path / "cache", video, provenance=replace(PROVENANCE, **{name: asked}))
     assert not isinstance(caught.value, VideoError)  # the whole cache is of them, not this video
 
 
@@ -141,7 +143,7 @@ def test_flow_of_another_method_or_of_none(video, tmp_path, flow):
         read(tmp_path / "cache", video)
     extract(video, tmp_path / "cache", flow)
     with pytest.raises(UserError, match="a.mp4.dis.flow.mp4 is of another method than READER.flow_method tvl1"):
-        read(tmp_path / "cache", video, provenance={**PROVENANCE, "method": "tvl1"})
+        read(tmp_path / "cache", video, provenance=replace(PROVENANCE, method="tvl1"))
     with pytest.raises(VideoError, match="b.mp4: no dis flow of it"):
         read(tmp_path / "cache", video.replace("a.mp4", "b.mp4"))
 
@@ -269,6 +271,6 @@ def test_paths_in_the_cache_follow_the_list(tmp_path, flow, video):
     # whatever the list said, the reader finds it: the longest end of the video's path that the cache holds
     for relative in (relative_path(video, str(tmp_path)), relative_path(video, "lists")):
         file = cache_file(tmp_path / relative[:3], relative, "dis", "h264")
-        ExtractFlow(video, relative, str(file), GivenFlow(flow), PROVENANCE, 10, READER).read()
+        ExtractFlow(video, relative, str(file), GivenFlow(flow), 10, READER).read()
         assert read(tmp_path / relative[:3], video).num_frames == NUM_FLOWS
         assert read_manifest(file).source == relative

@@ -163,6 +163,27 @@ TOOLS = {
     "file that remembers finished videos (default: by source, in output/)": (
         "记录已检查视频的文件（默认：在 output/ 中，按来源命名）"
     ),
+    # tools/extract_flow.py
+    "Compute the optical flow of all videos of a list into a cache, for READER.flow_cache.": (
+        "把列表中所有视频的光流计算到缓存中，供 READER.flow_cache 使用。"
+    ),
+    "Each video gets <save_dir>/<its path in the list>.<method>.flow.mp4 (grey H.264, x above y) or .flow.npz, and a manifest "
+    "beside it. What is there already is skipped, so a run that was stopped continues when it is started again. Videos without "
+    "flow (broken, one frame) are named at the end; the exit status is then 1.": (
+        "每段视频得到 <save_dir>/<列表中的路径>.<method>.flow.mp4（灰度 H.264，x 在上，y 在下）或 .flow.npz，旁边有一份清单文件。"
+        "已有的会跳过，因此中断后再次启动即可继续。没有光流的视频（损坏、只有一帧）在最后列出，此时退出码为 1。"
+    ),
+    "list of videos; labels are ignored": "视频列表；标签不起作用",
+    "folder of the cache (READER.flow_cache)": "缓存目录（READER.flow_cache）",
+    "as READER.flow_method (%(default)s)": "同 READER.flow_method（%(default)s）",
+    "of the frames, pixels (READER.flow_short_side; %(default)s)": "帧的短边，像素（READER.flow_short_side；%(default)s）",
+    "largest motion, pixels (READER.flow_bound; %(default)s)": "最大位移，像素（READER.flow_bound；%(default)s）",
+    "resample the frames first (READER.frame_rate)": "先按此帧率重采样（READER.frame_rate）",
+    "of the files (%(default)s)": "文件格式（%(default)s）",
+    "h264 without loss, twice the size": "无损 h264，大小约为两倍",
+    "file of class names, for a list whose labels are names": "类别名文件，用于标签是名称的列表",
+    "processes (all cores)": "进程数（默认全部核心）",
+    "compute again what is there already": "重新计算已有的光流",
     # tools/convert_weights.py
     "Weights of other programs into ours, and back: python tools/convert_weights.py SOURCE TARGET.pdparams": (
         "把其他程序的权重转换为本程序的权重，或反向转换：python tools/convert_weights.py SOURCE TARGET.pdparams"
@@ -673,6 +694,39 @@ ERRORS = {
         "为 {width}x{height} 像素，而第一帧为 {first_width}x{first_height} 像素"
     ),
     "a broken JPEG ({reason})": "JPEG 已损坏（{reason}）",
+    # flow that was computed before
+    "flow {file}: {cause}{hint}": "光流 {file}：{cause}{hint}",
+    "; make it again with tools/extract_flow.py --overwrite": "；请用 tools/extract_flow.py --overwrite 重新计算",
+    "no {method} flow of it in READER.flow_cache {path}": "READER.flow_cache {path} 中没有它的 {method} 光流",
+    "READER.flow_cache {path} is no folder; tools/extract_flow.py makes one": (
+        "READER.flow_cache {path} 不是目录；可用 tools/extract_flow.py 生成"
+    ),
+    "{path} is of another method than READER.flow_method {method}": "{path} 的方法与 READER.flow_method {method} 不同",
+    "{path}: {difference}; choose another READER.flow_cache{hint}": (
+        "{path}：{difference}；请改用别的 READER.flow_cache{hint}"
+    ),
+    "{path}: {difference}; choose another --save_dir, or --overwrite": (
+        "{path}：{difference}；请改用别的 --save_dir，或加 --overwrite"
+    ),
+    "computed from another video: this one is {number} bytes, it is {other_number} bytes in the manifest": (
+        "由另一段视频算得：这段视频 {number} 字节，清单中为 {other_number} 字节"
+    ),
+    "cut off or changed: {number} bytes, {other_number} in the manifest": (
+        "文件被截断或改动：{number} 字节，清单中为 {other_number} 字节"
+    ),
+    "{number} frames of flow, {other_number} in the manifest": "光流 {number} 帧，清单中为 {other_number} 帧",
+    "a broken npz file ({reason})": "npz 文件已损坏（{reason}）",
+    "its manifest {name} is missing": "缺少清单文件 {name}",
+    "its manifest {name} is no json file": "清单文件 {name} 不是 json 文件",
+    "its manifest {name} is none of version {version}": "清单文件 {name} 不是版本 {version} 的清单",
+    "{number} files of the x plane, {other_number} of the y plane": "x 平面 {number} 个文件，y 平面 {other_number} 个",
+    "its flow takes more than {number} MiB as npz; use --format h264": (
+        "以 npz 存放时光流超过 {number} MiB；请用 --format h264"
+    ),
+    "--lossless is for --format h264; npz files are lossless": "--lossless 用于 --format h264；npz 本来就是无损的",
+    "{path} and {other} would have one file in the cache; extract them with two lists": (
+        "{path} 与 {other} 在缓存中会是同一个文件；请用两个列表分别计算"
+    ),
     "a FIFO": "是 FIFO",
     "a socket": "是套接字",
     "a device": "是设备文件",

@@ -11,10 +11,10 @@ import math
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -22,11 +22,12 @@ from datareader import decoding
 from datareader.decoding import ChooseIndices, Limits, Prepare, Reading, VideoError, printable
 from datareader.flow import codes
 from datareader.flow.manifest import Manifest, read_manifest, source_bytes
+from datareader.flow.methods import FlowProvenance
 from datareader.requests import ReaderSettings
 from utils.errors import UserError
 
 SUFFIXES = {"h264": ".flow.mp4", "npz": ".flow.npz"}
-REMEDY = "make it again with tools/extract_flow.py --overwrite"
+HINT = "; make it again with tools/extract_flow.py --overwrite"
 
 
 def relative_path(video: str, list_folder: str) -> str:
@@ -48,12 +49,12 @@ def cache_file(cache: str | os.PathLike, relative: str, method: str, format: str
 class CachedFlow:
     """Flow that was computed before. A sample's path is that of its video, or of a file of flow itself.
 
-    cache: the folder; provenance: the dict form of the flow that is asked for; backwards: flow is negated, which is
+    cache: the folder; provenance: of the flow that is asked for; backwards: flow is negated, which is
     about that of the video played backwards.
     """
 
     cache: str
-    provenance: Mapping[str, Any]
+    provenance: FlowProvenance
     backwards: bool = False
     name: ClassVar[str] = "flow"
 
@@ -78,8 +79,8 @@ class CachedFlow:
             read = _read_npz if manifest.format == "npz" else _read_h264
             return read(file, manifest, choose, reader.limits, lambda pair: prepare_flow(codes.decode(pair)))
         except VideoError as error:
-            remedy = "" if os.path.isdir(file) else f"; {REMEDY}"
-            raise VideoError(path, f"flow {printable(file)}: {error.reason}{remedy}") from error
+            hint = "" if os.path.isdir(file) else HINT
+            raise VideoError(path, f"flow {printable(file)}: {error.reason}{hint}") from error
 
     def reversed(self) -> CachedFlow:
         """The flow of the video played backwards, under the numbers of the video played forwards; approximately."""
@@ -91,15 +92,15 @@ class CachedFlow:
             return path
         if not os.path.isdir(self.cache):
             raise UserError(f"READER.flow_cache {self.cache} is no folder; tools/extract_flow.py makes one")
-        method = self.provenance["method"]
+        method = self.provenance.method
         for relative in _endings(path):
             for format in SUFFIXES:
                 file = cache_file(self.cache, relative, method, format)
                 if file.exists():
                     return str(file)
-            folder = os.path.join(self.cache, os.path.splitext(relative)[0])
-            if decoding.is_pair_folder(folder):
-                return folder
+            for name in (relative, os.path.splitext(relative)[0]):
+                if decoding.is_pair_folder(os.path.join(self.cache, name)):
+                    return os.path.join(self.cache, name)
             for file in Path(self.cache).glob(glob.escape(relative) + ".*.flow.*"):
                 if file.suffix != ".json":
                     raise UserError(f"{printable(file)} is of another method than READER.flow_method {method}")
@@ -109,13 +110,16 @@ class CachedFlow:
         """That the file is whole and what is asked for."""
         difference = manifest.difference(self.provenance)
         if difference:
-            raise UserError(f"{printable(file)}: {difference}; choose another READER.flow_cache, or {REMEDY}")
+            raise UserError(f"{printable(file)}: {difference}; choose another READER.flow_cache{HINT}")
         if path != file and os.path.exists(path) and source_bytes(path) != manifest.source_bytes:
-            found = f"{source_bytes(path)} bytes, it is {manifest.source_bytes} bytes in the manifest"
-            raise VideoError(path, f"computed from another video: this one is {found}")
-        if os.path.getsize(file) != manifest.file_bytes:
-            found = f"{os.path.getsize(file)} bytes, {manifest.file_bytes} in the manifest"
-            raise VideoError(file, f"cut off or changed: {found}")
+            raise VideoError(
+                file,
+                f"computed from another video: this one is {source_bytes(path)} bytes, it is {manifest.source_bytes} "
+                "bytes in the manifest",
+            )
+        size = os.path.getsize(file)
+        if size != manifest.file_bytes:
+            raise VideoError(file, f"cut off or changed: {size} bytes, {manifest.file_bytes} in the manifest")
 
 
 def _endings(path: str) -> Iterator[str]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
+from itertools import count
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
@@ -17,9 +17,9 @@ import numpy as np
 from datareader.decoding import Limits, VideoError
 from datareader.flow import codes
 from datareader.flow.manifest import Manifest, manifest_path, source_bytes, source_sha256
-from datareader.requests import NO_FRAMES, ReaderSettings, Source
+from datareader.flow.source import ComputedFlow
+from datareader.requests import NO_FRAMES, ReaderSettings
 from utils.files import write_together
-from utils.parallel import end_with_parent
 
 CHUNK = 128  # flows in memory at once
 FRAME_RATE = 25  # of the file; nothing depends on it
@@ -31,22 +31,20 @@ FULL_RANGE = 2  # FFmpeg's AVCOL_RANGE_JPEG: codes are stored as they are
 class ExtractFlow:
     """Compute the flow of a video and write it with its manifest; both appear together, the manifest last.
 
-    path: of the video; name: its path in the manifest; file: of the flow; source: computes the flow; provenance: its
-    dict form; crf: of H.264, 0 is lossless; None: npz.
+    path: of the video; name: its path in the manifest; file: of the flow; source: computes the flow; crf: of H.264, 0
+    is lossless, None: npz.
     """
 
     path: str
     name: str
     file: str
-    source: Source
-    provenance: Mapping[str, Any]
+    source: ComputedFlow
     crf: int | None
     reader: ReaderSettings
 
     def read(self) -> tuple[np.ndarray, Manifest]:
         """No frames, and the manifest. Raises VideoError for a video without flow, RunError for a file that cannot be
         written."""
-        end_with_parent()
         content = io.BytesIO()
         manifest = self._write(content)
         file, description = Path(self.file), manifest_path(self.file)
@@ -61,7 +59,10 @@ class ExtractFlow:
         return NO_FRAMES, manifest
 
     def _write(self, stream: io.BytesIO) -> Manifest:
-        size, sha256 = source_bytes(self.path), source_sha256(self.path)
+        try:
+            size, sha256 = source_bytes(self.path), source_sha256(self.path)
+        except OSError as error:
+            raise VideoError(self.path, (error.strerror or str(error)).lower()) from error
         flow = _Codes(self.path, self.source, self.reader)
         if self.crf is None:
             np.savez_compressed(stream, flow=_array(self.path, flow, self.reader.limits))
@@ -71,7 +72,7 @@ class ExtractFlow:
             source=self.name,
             source_bytes=size,
             source_sha256=sha256,
-            provenance=self.provenance,
+            provenance=self.source.provenance.as_dict(),
             num_flows=flow.num_flows,
             height=flow.height,
             width=flow.width,
@@ -83,21 +84,22 @@ class ExtractFlow:
 
 
 class _Codes:
-    """The codes of a video's flows, uint8 [h, w, 2], one after the other; what is known once they have been read."""
+    """The codes of a video's flows, uint8 [h, w, 2], one after the other; its attributes are right after the last."""
 
-    def __init__(self, path: str, source: Source, reader: ReaderSettings):
+    def __init__(self, path: str, source: ComputedFlow, reader: ReaderSettings):
         self.path, self.source, self.reader = path, source, reader
         self.num_flows = self.height = self.width = 0
         self.warning = ""
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        first = 0
-        while first <= self.num_flows - 1 or not first:
+        for first in count(0, CHUNK):
             reading = self.source.read(self.path, partial(_chunk, first), self.reader, codes.encode)
-            self.num_flows, self.warning = reading.num_frames, reading.warning
+            self.num_flows += len(reading.frames)
             self.height, self.width = reading.frames.shape[1:3]
+            self.warning = self.warning or reading.warning
             yield from reading.frames
-            first += CHUNK
+            if first + CHUNK >= reading.num_frames:
+                return
 
 
 def _chunk(first: int, num_flows: int) -> np.ndarray:

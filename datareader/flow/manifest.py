@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from datareader.decoding import VideoError
+from datareader.flow.methods import FlowProvenance
 
 VERSION = 1
 HEAD_BYTES = 1 << 20
@@ -23,9 +24,9 @@ class Manifest:
     """One file of flow.
 
     source: the video's path as the list has it; source_bytes, source_sha256: what the functions of these names give;
-    provenance: the dict form of flow's provenance (method, bound in pixels, short_side, frame_rate, opencv); num_flows:
-    one fewer than the frames; height, width: of a plane, pixels; format: h264 or npz; crf: of h264, 0 is lossless, None
-    of npz; file_bytes: size of the flow's file; warning: what is damaged in the video, "" for nothing.
+    provenance: the dict form of a FlowProvenance; num_flows: one fewer than the frames; height, width: of a plane,
+    pixels; format: h264 or npz; crf: of h264, 0 is lossless, None of npz; file_bytes: size of the flow's file; warning:
+    what is damaged in the video, "" for nothing.
     """
 
     source: str
@@ -49,10 +50,10 @@ class Manifest:
         """Whether the flow's file is there, in the size that was written."""
         return os.path.isfile(file) and os.path.getsize(file) == self.file_bytes
 
-    def difference(self, provenance: Mapping[str, Any]) -> str:
+    def difference(self, provenance: FlowProvenance) -> str:
         """The first setting that differs from those of `provenance`, both values named; "" for none."""
         for name in SETTINGS:
-            have, asked = self.provenance.get(name), provenance[name]
+            have, asked = self.provenance.get(name), getattr(provenance, name)
             if have != asked:
                 return f"flow of {name} {have}, {name} {asked} is asked for"
         return ""

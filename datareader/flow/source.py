@@ -86,6 +86,6 @@ def configured_source(config: Config) -> Source:
         return RGB
     provenance = FlowProvenance.of(reader)
     if reader.flow_cache:
-        return CachedFlow(reader.flow_cache, provenance.as_dict())
+        return CachedFlow(reader.flow_cache, provenance)
     check_method(reader.flow_method)
     return ComputedFlow(provenance)
