@@ -21,6 +21,7 @@ JOBS = {
     "predict": "tools.benchmarks.predict",
     "memory": "tools.benchmarks.memory",
     "reader": "tools.benchmarks.reader",
+    "flow": "tools.benchmarks.flow",
     "nonlocal": "tools.benchmarks.block",
     "train": "tools.benchmarks.train",
     "demo": "tools.benchmarks.demo",

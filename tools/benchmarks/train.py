@@ -3,7 +3,8 @@
 steps   seconds a clip of forward, backward and optimiser, float32, of C2D-R50 and I3D-R50 with five blocks, 8 frames,
         or of networks of the S3D family (--arcs s3d s3d_g), 16 frames
 parts   the same step taken apart
-wait    fraction of an epoch that a step waits for its clips, with 1, 2 and 4 reading processes (--filelist)
+wait    fraction of an epoch that a step waits for its clips, with 1, 2 and 4 reading processes (--filelist); of flow
+        with -o READER.modality=flow -o READER.flow_method=dis, say
 
 The same networks in eager PyTorch (torch_networks.py) are the first side of `steps` where PyTorch is installed, here
 or in --torch_python. On a machine that others use, --processor_time counts the processor seconds of both sides in place
@@ -16,7 +17,7 @@ import argparse
 import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -46,11 +47,11 @@ def main(argv: list[str]) -> None:
                         arc, size, batch=args.batch, num_frames=num_frames
                     )
                 for graph in args.graphs:
-                    step = Step(arc, size, args.batch, num_frames, graph)
+                    step = Step(arc, size, args.batch, num_frames, graph, args.override)
                     sides[f"ours, {graph} graph"] = lambda step=step: step.median_seconds(args.processor_time)
                 results[f"step {name}, s a clip"] = alternate(sides, args.repeats)
             if "parts" in args.cases:
-                step = Step(arc, size, args.batch, num_frames, "dynamic")
+                step = Step(arc, size, args.batch, num_frames, "dynamic", args.override)
                 results[f"parts {name}, s a clip"] = step.parts(args.processor_time)
     facts: dict[str, object] = {"threads": os.environ["OMP_NUM_THREADS"], "processor_time": args.processor_time}
     if "wait" in args.cases:
@@ -73,6 +74,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--repeats", type=positive_int, default=5, help="timed rounds (default: %(default)s)")
     add_torch_flag(parser)
     parser.add_argument("--filelist", help="training list for `wait`, `path label` a line")
+    parser.add_argument("-o", "--override", action="append", default=[], help="SECTION.KEY=VALUE, of the configuration")
     parser.add_argument("--processor_time", action="store_true", help="processor seconds in place of the clock's")
     parser.add_argument("--json", help="write the results here")
     return parser.parse_args(argv)
@@ -81,7 +83,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
 class Step:
     """A training step of an arc on random clips, as training/trainer.py does it."""
 
-    def __init__(self, arc: str, size: int, batch: int, num_frames: int, graph: str):
+    def __init__(self, arc: str, size: int, batch: int, num_frames: int, graph: str, more: Sequence[str]):
         import paddle
 
         from models import build_model
@@ -89,13 +91,14 @@ class Step:
         from training.precision import build_network
 
         file, overrides, _ = ARCS[arc]
-        config = load_config(file, [*overrides, f"TRAIN.crop_size={size}", f"TRAIN.graph={graph}"])
+        config = load_config(file, [*overrides, f"TRAIN.crop_size={size}", f"TRAIN.graph={graph}", *more])
         paddle.seed(0)
         self.model = build_model(config)
         self.network = build_network(self.model, config.TRAIN)
         self.optimizer = build_optimizer(self.model, config.TRAIN)
         self.network.train()
-        self.clips = np.random.default_rng(0).standard_normal((batch, 3, num_frames, size, size), np.float32)
+        shape = batch, config.INPUT.channels, num_frames, size, size
+        self.clips = np.random.default_rng(0).standard_normal(shape, np.float32)
         self.label = paddle.zeros([batch], "int64")
 
     def forward(self, clips: np.ndarray | None = None):
@@ -153,11 +156,11 @@ def waiting_fraction(args: argparse.Namespace, num_workers: int) -> float:
     arc, size = args.arcs[0], max(args.sizes)
     num_frames = args.frames or ARCS[arc][2][0]
     overrides = [f"TRAIN.crop_size={size}", f"TRAIN.batch_size={args.batch}", f"TRAIN.video_length={num_frames}"]
-    config = load_config(ARCS[arc][0], overrides)
+    config = load_config(ARCS[arc][0], [*overrides, *args.override])
     items = read_list(args.filelist)
     items = [items[i % len(items)] for i in range(8 * args.batch)]
     loader = build_train_loader(config, items, seed=0, num_workers=num_workers)
-    step, waited = Step(arc, size, args.batch, num_frames, "dynamic"), 0.0
+    step, waited = Step(arc, size, args.batch, num_frames, "dynamic", args.override), 0.0
     try:
         step()
         started = since = None
