@@ -10,13 +10,17 @@ from __future__ import annotations
 
 import argparse
 import os
+from functools import partial
 from pathlib import Path
 
 from configs import config_from_args
 from inference import BackendSpec, add_backend_flags
 from inference.example import choose_network
+from metrics.temperature import apply_temperature, parse_temperature
 from models import FAMILIES
+from tasks import build_task
 from utils.cli import add_hidden_alias, build_parser, positive_int, run
+from utils.errors import UserError
 from utils.runtime import choose_device, prepare_environment
 
 
@@ -50,12 +54,23 @@ def parse_args() -> argparse.Namespace:
         "--feature_pooling", choices=("video", "clip", "window"), default="video",
         help="one row of features per video, per clip of --views, or per sliding window (default: %(default)s)",
     )  # fmt: skip
+    parser.add_argument(
+        "--temperature",
+        type=parse_temperature,
+        metavar="NUMBER|FILE",
+        help="calibrate the probabilities: below 1 sharpens, above 1 flattens, the order stays; a number, or a "
+        "temperature.json of tools/report.py",
+    )
     add_backend_flags(parser)
     args = parser.parse_args()
     choose_network(args)
     args.segments = args.segments or bool(args.draw)
     if args.segments and args.features:
         parser.error("--features and --segments (or --draw) are two runs; leave one out")
+    if args.temperature and (args.segments or args.features):
+        parser.error(
+            "--temperature goes with the classes of videos; leave it out with --segments, --draw or --features"
+        )
     if args.feature_pooling != "video" and not args.features:
         parser.error("--feature_pooling goes with --features")
     if args.stride_seconds and not args.segments and args.feature_pooling != "window":
@@ -77,6 +92,8 @@ def positive_seconds(text: str) -> float:
 def main() -> None:
     args = parse_args()
     config = config_from_args(args, ("INFER",))
+    if args.temperature and build_task(config).multi_label:
+        raise UserError("--temperature is for one class per video (a softmax); this network has several: leave it out")
     prepare_environment()
     print(f"predicting on {choose_device(args.use_gpu)}")
     from inference.classify import PredictOptions
@@ -92,6 +109,7 @@ def main() -> None:
         features=args.features,
         feature_pooling=args.feature_pooling,
         log_interval=args.log_interval,
+        calibrate=partial(apply_temperature, temperature=args.temperature) if args.temperature else None,
     )
     predict_videos(
         config,

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from configs.schema import Config
 from datareader import NO_LABEL, Failure, VideoItem, build_view_loader, read_list
@@ -29,7 +31,8 @@ class PredictOptions:
     folder: where results go. topk: classes listed. views: as --views. stride_seconds: from one sliding window to the
     next, None: half a window. overlay_video: an mp4 file for the one video, or a folder; "" for none. features: a stage
     of the network, as res5. feature_pooling: what a row of features describes, "video", "clip" (of views) or "window"
-    (clips that slide over the video). log_interval: steps between two progress lines, 0 disables them.
+    (clips that slide over the video). log_interval: steps between two progress lines, 0 disables them. calibrate:
+    called with the probabilities [K] of a video, returns calibrated ones; None: they stay as they are.
     """
 
     folder: Path
@@ -40,6 +43,7 @@ class PredictOptions:
     features: str = ""
     feature_pooling: str = "video"
     log_interval: int = 1
+    calibrate: Callable[[np.ndarray], np.ndarray] | None = None
 
 
 # ------------------------------------------------------------------------------------------- videos and results
@@ -121,6 +125,8 @@ def predict_classes(
             if video.warning:
                 progress.say(f"{printable(video.path)}: {video.warning}")
             scores = score_views(built, video, config.INFER.batch_size).mean(0)
+            if options.calibrate is not None:
+                scores = options.calibrate(scores)
             record = {"path": video.path, "top": task.postprocess(scores, names, options.topk)}
             progress.say(_table(record))
         yield record

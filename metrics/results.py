@@ -320,6 +320,11 @@ class VideoScores:
         """Whether a video may have several classes."""
         return self.labels is not None and self.labels.ndim == 2
 
+    @property
+    def num_clips(self) -> int:
+        """Clips of a video (places in time), of which `view_scores` has views."""
+        return int(self.views.partition("x")[0])
+
 
 def list_checksum(filelist: str | Path) -> str:
     """SHA-256 of the contents of a list, in hexadecimal. Raises UserError where it cannot be read."""
@@ -407,9 +412,20 @@ def _checked(arrays: dict[str, np.ndarray]) -> VideoScores:
         logits=_optional(arrays, "logits", 2, num_videos, num_classes),
         view_scores=_optional(arrays, "view_scores", 3, num_videos, num_classes),
         weights_sha256=str(_array(arrays, "weights_sha256", "U", 0)) if version else "",
-        views=str(_array(arrays, "views", "U", 0)) if version else "",
+        views=_views(arrays) if version else "",
         format_version=version,
     )
+
+
+def _views(arrays: dict[str, np.ndarray]) -> str:
+    """The text of views, whose number of clips fits the scores of views."""
+    text = str(_array(arrays, "views", "U", 0))
+    clips = text.partition("x")[0]
+    if "view_scores" in arrays and not (
+        clips.isdecimal() and int(clips) and arrays["view_scores"].shape[1] % int(clips) == 0
+    ):
+        raise ValueError(f"view_scores of {arrays['view_scores'].shape[1]} views do not fit views {text!r}")
+    return text
 
 
 def _check_unique(video_ids: np.ndarray) -> None:

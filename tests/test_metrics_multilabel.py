@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from metrics.multilabel import MultiLabelMeter, average_precision, mean_average_precision, multi_hot
+from metrics.intervals import resamples
+from metrics.multilabel import (
+    MultiLabelMeter,
+    average_precision,
+    mean_average_precision,
+    mean_average_precision_draws,
+    multi_hot,
+)
 from utils.errors import UserError
 
 
@@ -26,6 +33,25 @@ def test_classes_without_positives_are_reported_and_left_out():
     assert result == {"mAP": 100.0, "average_precision": [100.0, None], "classes_without_positives": [1]}
     assert average_precision(scores[:, 1], targets[:, 1]) is None
     assert mean_average_precision(scores, targets & False)["mAP"] == 0.0
+
+
+def test_resampled_mean_average_precisions_are_those_of_the_videos_drawn():
+    rng = np.random.default_rng(3)
+    scores, targets = rng.integers(0, 6, (30, 4)) / 6, rng.random((30, 4)) < 0.15  # ties, and classes that vanish
+    for groups in (None, np.arange(30) // 3):
+        draws = mean_average_precision_draws(scores, targets, np.random.default_rng(1), groups, 40)
+        samples = resamples(30, 40, np.random.default_rng(1), groups)
+        expected = [mean_average_precision(scores[chosen], targets[chosen])["mAP"] / 100 for chosen in samples]
+        np.testing.assert_allclose(draws, expected, rtol=1e-12)
+
+
+def test_the_interval_of_the_meter_holds_its_metric():
+    meter = MultiLabelMeter(2, labels=[[0], [1], [0, 1], []])
+    for video in range(3):
+        meter.add_video(video, np.random.default_rng(video).random((2, 2)))
+    low, high = meter.intervals()["intervals"]["mAP"]
+    assert 0 < low <= meter.result()["mAP"] <= high <= 100
+    assert MultiLabelMeter(2, labels=[[], []]).intervals() == {"intervals": {}, "groups": None}
 
 
 def test_nan_ranks_last():

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from metrics import MultiLabelMeter, MultiViewMeter, load_scores, mean_average_precision, save_scores, topk_correct
+from metrics.intervals import wilson_interval
 from metrics.results import list_checksum
 from utils.errors import UserError
 
@@ -20,7 +21,8 @@ SCORES = np.random.default_rng(0).dirichlet(np.ones(3), (3, 4))  # of videos 0 t
 def single() -> MultiViewMeter:
     meter = MultiViewMeter(3, labels=[2, 0, 1, 1, 0], paths=PATHS, class_names=NAMES)
     for video in range(3):
-        meter.add_video(video, SCORES[video], np.arange(4), [[2, 0, 1][video]])
+        kept = {"logits": np.float32(SCORES[video].sum(0)), "view_scores": np.float16(SCORES[video])}
+        meter.add_video(video, SCORES[video], np.arange(4), [[2, 0, 1][video]], kept)
     meter.add_failure(3, "no such file", [1])
     return meter
 
@@ -40,7 +42,7 @@ def filelist(tmp_path):
 
 
 def saved(tmp_path, filelist, meter):
-    save_scores(tmp_path / "scores.npz", meter, str(filelist), list_checksum(filelist))
+    save_scores(tmp_path / "scores.npz", meter, str(filelist), list_checksum(filelist), "ab12", "2x2")
     return tmp_path / "scores.npz"
 
 
@@ -52,12 +54,15 @@ def test_a_file_tells_labels_names_broken_videos_and_the_list_it_was_made_with(t
     assert found.broken_video_ids.tolist() == [3, 4] and found.broken_paths == PATHS[3:]
     assert found.broken_reasons[0] == "no such file" and "never scored" in found.broken_reasons[1]
     assert found.list_sha256 == hashlib.sha256(filelist.read_bytes()).hexdigest()
+    assert (found.weights_sha256, found.views, found.num_clips, found.format_version) == ("ab12", "2x2", 2, 3)
     assert found.list_path == str(filelist) and capsys.readouterr().err == ""
     if make is single:
         assert not found.multi_label
+        np.testing.assert_array_equal(found.logits, SCORES.sum(1).astype(np.float32))
+        np.testing.assert_array_equal(found.view_scores, SCORES.astype(np.float16))
         assert found.labels.tolist() == [2, 0, 1] and found.broken_labels.tolist() == [1, 0]
     else:
-        assert found.multi_label
+        assert found.multi_label and found.logits is found.view_scores is None
         assert found.labels.tolist() == [[True, False, True], [False, False, False], [False, True, False]]
         assert found.broken_labels.tolist() == [[True, True, True], [False, False, True]]
 
@@ -116,6 +121,52 @@ def test_a_file_of_the_first_version_is_read_and_what_it_lacks_is_none(tmp_path,
     assert "does not tell which list" in capsys.readouterr().err
 
 
+def test_a_file_of_the_second_version_is_read(tmp_path, filelist):
+    path = saved(tmp_path, filelist, single())
+    with np.load(path) as archive:
+        newer = ("logits", "view_scores", "weights_sha256", "views", "format_version")
+        arrays = {name: array for name, array in archive.items() if name not in newer}
+    np.savez(path, **arrays)
+    found = load_scores(path)
+    assert found.labels.tolist() == [2, 0, 1] and found.logits is found.view_scores is None
+    assert (found.weights_sha256, found.views, found.format_version) == ("", "", 0)
+
+
+def test_scores_that_are_not_finite_are_refused_with_their_video(tmp_path, filelist):
+    path = saved(tmp_path, filelist, single())
+    with np.load(path) as archive:
+        arrays = dict(archive)
+    arrays["scores"][1, 2] = np.inf
+    np.savez(path, **arrays)
+    assert "视频.avi are not finite numbers" in refused(path)
+
+
+def test_a_video_of_logits_that_are_not_finite_is_broken():
+    meter = MultiViewMeter(2, labels=[1])
+    meter.add_video(0, np.array([[0.0, 1.0]]), kept={"logits": np.array([0, np.inf])})
+    assert meter.result()["videos_broken"][0]["cause"].endswith("not finite numbers")
+
+
+def test_intervals_are_of_videos_or_of_their_groups():
+    meter = MultiViewMeter(2, labels=[0, 1] * 20, paths=[f"v_g{i // 4:02d}_c{i % 4}.avi" for i in range(40)])
+    for video in range(36):
+        meter.add_video(video, np.eye(2)[[(video + (video < 8)) % 2]])
+    meter.add_failure(36, "gone")
+    plain = meter.intervals()
+    low, high = wilson_interval(28, 40)
+    assert plain["groups"] is None and plain["intervals"]["top1"] == [100 * low, 100 * high]
+    assert plain["intervals"]["top5"] == [100 * bound for bound in wilson_interval(36, 40)]
+    low, high = plain["intervals"]["mean_class_accuracy"]
+    assert low < meter.result()["mean_class_accuracy"] < high
+    assert meter.intervals() == plain  # the same results, the same intervals
+    meter.set_groups(r"_g(\d+)_")
+    grouped = meter.intervals()
+    assert grouped["groups"] == {"source": r"_g(\d+)_", "number": 10}
+    assert np.ptp(grouped["intervals"]["top1"]) > 1.5 * np.ptp(plain["intervals"]["top1"])
+    with pytest.raises(UserError, match="no group for v_g00_c0.avi"):
+        meter.set_groups("_h_")
+
+
 def refused(path) -> str:
     with pytest.raises(UserError) as caught:
         load_scores(path)
@@ -149,6 +200,15 @@ def test_what_is_missing_or_no_such_file_is_refused_in_one_line(tmp_path, fileli
         {"broken_labels": np.zeros((2, 4), bool)},
         {"list_sha256": np.array(["a", "b"])},
         {"class_names": np.array(["a", "b"])},
+        {"video_id": np.array([0, 1, 1])},
+        {"video_id": np.array([0, 1, 3])},  # that of a broken video
+        {"logits": np.zeros((3, 4), np.float32)},
+        {"logits": np.full((3, 3), np.nan, np.float32)},
+        {"view_scores": np.zeros((3, 3, 3), np.float16)},  # views 2x2 are four
+        {"view_scores": np.zeros((3, 3), np.float16)},
+        {"views": np.array("no number")},
+        {"weights_sha256": np.array([1])},
+        {"format_version": np.array(4)},
     ],
 )
 def test_arrays_that_do_not_fit_together_are_refused(tmp_path, filelist, wrong):

@@ -10,6 +10,7 @@ import paddle
 import pytest
 
 from configs import load_config
+from metrics.temperature import save_temperature
 from models import build_model
 from tests.plain_network import plain_logits, randomized
 from tests.script_runs import ROOT, make_videos, run_script, tiny_config, write_list
@@ -158,6 +159,26 @@ def test_the_same_video_scores_alike_alone_and_in_a_list(monkeypatch, tmp_path, 
     alone = predictions(tmp_path)[0]
     assert run_script(monkeypatch, "predict", f"--filelist={tmp_path / 'list.txt'}", *flags) == 0
     assert predictions(tmp_path)[1] == alone
+
+
+def test_a_temperature_sharpens_the_probabilities_and_keeps_their_order(monkeypatch, tmp_path, videos, flags, capsys):
+    save_temperature(tmp_path / "temperature.json", 0.25, 120, "")
+    one = [f"--video_path={videos[1][0]}", "--views=1x1"]
+    assert run_script(monkeypatch, "predict", *one, *flags) == 0
+    plain = predictions(tmp_path)[0]["top"]
+    assert run_script(monkeypatch, "predict", *one, f"--temperature={tmp_path / 'temperature.json'}", *flags) == 0
+    sharp = predictions(tmp_path)[0]["top"]
+    assert [row["class"] for row in sharp] == [row["class"] for row in plain]
+    powers = np.array([row["probability"] for row in plain]) ** 4  # softmax(log p / T) = p^(1/T) / sum
+    np.testing.assert_allclose([row["probability"] for row in sharp], powers / powers.sum(), rtol=1e-5)
+    capsys.readouterr()
+    for more in (
+        ["--temperature=0"],
+        ["--temperature=2", "-o", "MODEL.multi_label=True"],
+        ["--temperature=2", "--segments"],
+    ):
+        assert run_script(monkeypatch, "predict", *one, *more, *flags) == 2
+        assert "--temperature" in capsys.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.parametrize(("views", "clips"), [("1x1", 1), ("whole", 2), ("3x2", 3)])

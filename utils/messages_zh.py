@@ -115,6 +115,8 @@ HELP = {
     "what happens when, in videos of any length, as files": "任意长度的视频：输出何时发生何事，写成文件",
     "from one sliding window to the next (default: half a window)": "滑动窗口的步长，秒（默认：窗口的一半）",
     "write the video with its segments drawn on it; a folder for several": "写出画有时间段标注的视频；多个视频时给目录",
+    "calibrate the probabilities: below 1 sharpens, above 1 flattens, the order stays; a number, or a temperature.json of "
+    "tools/report.py": "校准概率：小于 1 使分布更尖锐，大于 1 使其更平缓，名次不变；可给一个数，或 tools/report.py 写出的 temperature.json",
     "mean output of a stage, as res5, as npz files": "输出某一阶段（如 res5）的平均特征，存为 npz",
     "one row of features per video, per clip of --views, or per sliding window (default: %(default)s)": (
         "每段视频、--views 的每个片段或每个滑动窗口输出一行特征（默认：%(default)s）"
@@ -462,6 +464,12 @@ ERRORS = {
     "expected seconds above 0, found {value}": "应为大于 0 的秒数，实际为 {value}",
     "--features and --segments (or --draw) are two runs; leave one out": (
         "--features 与 --segments（或 --draw）须分两次运行；请去掉其中一个"
+    ),
+    "--temperature goes with the classes of videos; leave it out with --segments, --draw or --features": (
+        "--temperature 只用于视频分类；使用 --segments、--draw 或 --features 时请去掉它"
+    ),
+    "--temperature is for one class per video (a softmax); this network has several: leave it out": (
+        "--temperature 只适用于每个视频一个类别（softmax）；该网络每个视频可有多个类别：请去掉它"
     ),
     "--feature_pooling goes with --features": "--feature_pooling 须与 --features 一起使用",
     "--stride_seconds goes with --segments or --feature_pooling=window": (
