@@ -381,9 +381,7 @@ def _checked(arrays: dict[str, np.ndarray]) -> VideoScores:
     """The arrays by their names; ValueError where they do not fit together."""
     version = int(_array(arrays, "format_version", "iu", 0)) if "format_version" in arrays else 0
     if version > FORMAT_VERSION:
-        raise ValueError(
-            f"a newer version of this program wrote it (format {version}, this one reads {FORMAT_VERSION})"
-        )
+        raise ValueError(f"format_version {version} is newer than this program's {FORMAT_VERSION}")
     scores = _array(arrays, "scores", "f", 2)
     num_videos, num_classes = scores.shape
     found = {
