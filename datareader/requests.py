@@ -269,6 +269,25 @@ def without_frames(reading: Reading) -> Reading:
 
 
 @dataclass(frozen=True)
+class SourceFrames:
+    """Frames of any source by their numbers, int64 [n] ascending, resized as `ShortSide` does. A number beyond the end
+    of a damaged video stands for its last frame."""
+
+    path: str
+    numbers: np.ndarray
+    short_side: int
+    reader: ReaderSettings
+    source: Source
+    keep_aspect_ratio: bool
+
+    def read(self) -> tuple[np.ndarray, str]:
+        """[n, h, w, C], and what is damaged."""
+        resizer = ShortSide(self.path, self.short_side, self.reader.limits.max_pixels, self.keep_aspect_ratio)
+        reading = self.source.read(self.path, lambda n: np.minimum(self.numbers, n - 1), self.reader, resizer)
+        return reading.taken(), reading.warning
+
+
+@dataclass(frozen=True)
 class ReadTimeline:
     """When the frames of a video are shown; an int, the number of packets, where the frames must be decoded to be
     counted and `may_decode` is False."""

@@ -17,10 +17,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from datareader.decoding import MIN_DECODED_RATIO, Damage, FrameSelection, Timeline
+from datareader.flow.source import NO_MOTION
 from datareader.lists import Sample, VideoItem
 from datareader.loaders import Failure, Loader, clip_settings
-from datareader.requests import ClipSettings, NextFrames, ReaderSettings, ReadPixelAspect, ReadTimeline
-from datareader.sampling import clip_indices
+from datareader.requests import (
+    RGB,
+    ClipSettings,
+    NextFrames,
+    ReaderSettings,
+    ReadPixelAspect,
+    ReadTimeline,
+    Source,
+    SourceFrames,
+)
+from datareader.sampling import clip_indices, resampled_frames
 from datareader.video import Limits, VideoError
 from datareader.views import VideoViews, ViewProtocol, find_crops
 from datareader.workers import ReaderPool
@@ -31,6 +41,7 @@ if TYPE_CHECKING:
 
 PIECE_FRAMES = 64
 PIECE_BYTES = 8 << 20
+SOURCE_PIECE_FRAMES = 128  # of other sources than the video's own frames
 FRAMES_PER_LIMIT = 1500  # READER.seconds_per_video is the limit for so many frames: a minute for a minute at 25 fps
 
 
@@ -57,7 +68,7 @@ def _run(pool: ReaderPool, request: ReadTimeline | ReadPixelAspect):
 class _Answer:
     """Runs a request in a reading process."""
 
-    request: NextFrames | ReadTimeline | ReadPixelAspect
+    request: NextFrames | SourceFrames | ReadTimeline | ReadPixelAspect
 
     def detail(self, reader):
         """The request's answer beside the frames."""
@@ -170,29 +181,42 @@ def window_starts(
     return starts if starts[-1] == last else np.append(starts, last)
 
 
+def source_timeline(timeline: Timeline, source: Source, frame_rate: float | None) -> Timeline:
+    """When the frames of a source are shown: those of the video, resampled to `frame_rate`; flow i begins with frame i,
+    so that the last frame has none."""
+    times, fps = timeline.times, timeline.fps
+    if frame_rate is not None:
+        count, fps = len(resampled_frames(times, timeline.end_seconds, frame_rate)), frame_rate
+        times = times[0] + np.arange(count) / frame_rate
+    return replace(timeline, times=times[:-1] if source.name == "flow" else times, fps=fps)
+
+
 @dataclass
 class VideoWindows:
     """One video and its windows; the frames are read while `batches` is iterated.
 
-    starts: int64 [W], first frames; start_seconds, end_seconds: float64 [W], when a window's frames are shown;
-    damage: what has been found so far.
+    timeline: of the video; source_times: of the frames of the loader's source, which windows are made of. starts: int64
+    [W], first frames; start_seconds, end_seconds: float64 [W], when a window's frames are shown; damage,
+    source_warning: what has been found so far.
     """
 
     path: str
     video_id: int
     timeline: Timeline
+    source_times: Timeline
     starts: np.ndarray
     clip: ClipSettings
     protocol: ViewProtocol
     loader: WindowLoader
     damage: Damage = field(default_factory=Damage)
+    source_warning: str = ""
     start_seconds: np.ndarray = field(init=False)
     end_seconds: np.ndarray = field(init=False)
 
     def __post_init__(self):
         span = self.clip.clip_length * self.clip.frame_stride
-        self.start_seconds = self.timeline.times[self.starts]
-        self.end_seconds = self.timeline.ends(self.starts + span)
+        self.start_seconds = self.source_times.times[self.starts]
+        self.end_seconds = self.source_times.ends(self.starts + span)
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -200,18 +224,19 @@ class VideoWindows:
     @property
     def warning(self) -> str:
         """What is damaged or missing in the file, as far as it has been read; "" for nothing."""
-        return "; ".join(filter(None, (self.timeline.warning, str(self.damage))))
+        return "; ".join(filter(None, (self.timeline.warning, str(self.damage), self.source_warning)))
 
     def indices(self, first: int, last: int) -> np.ndarray:
         """The frames of windows first .. last - 1: int64 [n, T]."""
-        length, stride, n = self.clip.clip_length, self.clip.frame_stride, self.timeline.num_frames
+        length, stride, n = self.clip.clip_length, self.clip.frame_stride, self.source_times.num_frames
         return np.stack([clip_indices(int(start), length, stride, n) for start in self.starts[first:last]])
 
     def numbers(self) -> np.ndarray:
         """The frames that any window needs: int64 [U], ascending."""
-        wanted = np.zeros(self.timeline.num_frames, bool)
+        num_frames = self.source_times.num_frames
+        wanted = np.zeros(num_frames, bool)
         for i in range(self.clip.clip_length):
-            wanted[(self.starts + i * self.clip.frame_stride) % self.timeline.num_frames] = True
+            wanted[(self.starts + i * self.clip.frame_stride) % num_frames] = True
         return np.flatnonzero(wanted)
 
     def batches(self, num_windows: int) -> Iterator[tuple[slice, VideoViews]]:
@@ -234,25 +259,54 @@ class VideoWindows:
         next(pieces, None)  # raises where too few frames decoded
 
     def _pieces(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Numbers int64 [n] and frames [n, h, w, C] of what the windows need, in order."""
         numbers, reader = self.numbers(), self.loader.reader
+        if self.loader.source is not RGB or reader.frame_rate is not None:
+            yield from self._source_pieces(numbers)
+            return
         pool, clip = self.loader.pool, self.clip
         stream = stream_frames(pool, self.path, reader, self.timeline, numbers, clip.scales[0], clip.keep_aspect_ratio)
         for some, frames, damage in stream:
             self.damage = damage
             yield some, frames
 
+    def _source_pieces(self, numbers: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        loader, clip = self.loader, self.clip
+        reader = replace(loader.reader, limits=limits_for(loader.reader.limits, self.timeline.num_frames))
+        waiting: deque[tuple[np.ndarray, Future]] = deque()
+
+        def received() -> tuple[np.ndarray, np.ndarray]:
+            piece, future = waiting.popleft()
+            frames, warning = future.result()
+            self.source_warning = self.source_warning or warning
+            return piece, frames
+
+        try:
+            for first in range(0, len(numbers), SOURCE_PIECE_FRAMES):
+                piece = numbers[first : first + SOURCE_PIECE_FRAMES]
+                request = SourceFrames(self.path, piece, clip.scales[0], reader, loader.source, clip.keep_aspect_ratio)
+                waiting.append((piece, loader.pool.submit(_Answer(request).owned)))
+                if len(waiting) > 1:
+                    yield received()
+            while waiting:
+                yield received()
+        finally:
+            for _, future in waiting:
+                future.cancel()
+
     def _views(self, indices: np.ndarray, numbers: np.ndarray, frames: list[np.ndarray]) -> VideoViews:
         return VideoViews(
             video_id=self.video_id,
             label=-1,
             path=self.path,
-            num_frames=self.timeline.num_frames,
+            num_frames=self.source_times.num_frames,
             frames=np.stack(frames),
             frame_numbers=numbers,
             clip_indices=indices,
             crops=find_crops(frames[0].shape[0], frames[0].shape[1], self.clip.crop_px, self.protocol),
             mean=self.loader.mean,
             std=self.loader.std,
+            modality=self.loader.source.name,
         )
 
 
@@ -290,8 +344,12 @@ class WindowLoader(Loader):
             except VideoError as error:
                 yield Failure(path, video_id, error.reason)
                 continue
-            starts = window_starts(timeline.times, clip.clip_length, clip.frame_stride, self.stride_seconds)
-            yield VideoWindows(path, video_id, timeline, starts, clip, self.protocol, self)
+            times = source_timeline(timeline, self.source, self.reader.frame_rate)
+            if not times.num_frames:
+                yield Failure(path, video_id, NO_MOTION)
+                continue
+            starts = window_starts(times.times, clip.clip_length, clip.frame_stride, self.stride_seconds)
+            yield VideoWindows(path, video_id, timeline, times, starts, clip, self.protocol, self)
 
 
 build_window_loader = WindowLoader

@@ -16,6 +16,8 @@ from datareader.requests import RGB, FramePlan, ReaderSettings, ShortSide, Sourc
 if TYPE_CHECKING:
     from configs.schema import Config  # a reading process starts faster without
 
+NO_MOTION = "one frame has no motion"
+
 
 @dataclass(frozen=True)
 class ComputedFlow:
@@ -61,7 +63,7 @@ class FlowPlan(FramePlan):
 
     def _choose_pairs(self, num_frames: int) -> np.ndarray:
         if num_frames < 2:
-            raise VideoError(self.path, "one frame has no motion")
+            raise VideoError(self.path, NO_MOTION)
         flows = np.unique(self.choose_flows(num_frames - 1))
         return np.union1d(flows, flows + 1)
 
