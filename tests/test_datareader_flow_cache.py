@@ -11,14 +11,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from video_factory import draw_video, truncate
+from video_factory import draw_frame, draw_video, truncate
 
 from datareader import Reading, VideoError, decoding
 from datareader.flow import codes
 from datareader.flow.cache import CachedFlow, cache_file, relative_path
 from datareader.flow.extraction import ExtractFlow
 from datareader.flow.manifest import manifest_path, read_manifest
-from datareader.flow.methods import FlowProvenance
+from datareader.flow.methods import FlowProvenance, compute_flow
 from datareader.requests import ReaderSettings
 from utils.errors import RunError, UserError
 
@@ -26,6 +26,7 @@ PROVENANCE = FlowProvenance("dis", bound=20.0, short_side=64, frame_rate=None)
 READER = ReaderSettings()
 HEIGHT, WIDTH, NUM_FLOWS = 31, 45, 30
 STEP = 1 / 127  # of the codes
+SIZES = ((64, 84), (96, 120))
 
 
 class GivenFlow:
@@ -66,6 +67,16 @@ def extract(video, cache, flow, crf=0):
 
 def read(cache, path, indices=range(NUM_FLOWS), provenance=PROVENANCE):
     return CachedFlow(str(cache), provenance).read(path, lambda n: np.array(indices), READER, lambda field: field)
+
+
+@pytest.mark.parametrize("method", ["dis", "dis_fast", "farneback"])
+def test_flow_depends_on_its_pair_alone(method):
+    """Else the flow of a cache, computed in order, is not that of clips."""
+    frames = {size: [cv2.cvtColor(draw_frame(i, *size), cv2.COLOR_RGB2GRAY) for i in range(6)] for size in SIZES}
+    pairs = [(size, i) for size in SIZES for i in range(5)]
+    flow = {(size, i): compute_flow(method, *frames[size][i : i + 2]) for size, i in pairs}
+    for size, i in np.random.default_rng(0).permutation(np.array(pairs, object)):
+        np.testing.assert_array_equal(compute_flow(method, *frames[size][i : i + 2]), flow[size, i])
 
 
 def test_codes_are_symmetric_about_128_and_half_a_step_off_at_most():

@@ -12,6 +12,8 @@ import pytest
 from video_factory import draw_video
 
 import tools.extract_flow
+from configs import load_config
+from datareader import build_train_loader, read_list
 from datareader.flow.cache import CachedFlow
 from datareader.flow.manifest import read_manifest
 from datareader.flow.methods import FlowProvenance
@@ -77,6 +79,23 @@ def test_lossless_files_hold_what_is_computed_while_reading(videos, tmp_path, mo
         cached = CachedFlow(str(tmp_path / name), provenance).read(path, choose, reader, keep).taken()
         assert np.abs(cached - flow).max() <= largest + 1e-6
         assert np.abs(cached - flow).mean() * 20 < 0.1
+
+
+def test_loaders_give_the_same_clips_from_the_cache(videos, tmp_path, monkeypatch):
+    """Random crops and mirrored clips included; half a code apart at most, as resizing averages."""
+    extract(monkeypatch, videos / "list.txt", tmp_path, "--lossless")
+    config = load_config(ROOT / "configs/nonlocal.yaml", ["READER.modality=flow", "READER.flow_method=dis_fast"])
+    config.READER.flow_short_side = 64
+    config.TRAIN.crop_size, config.TRAIN.jitter_scales, config.TRAIN.batch_size = 48, [56, 80], 3
+    items = read_list(videos / "list.txt", multi_label=True)
+    batches = []
+    for cache in ("", str(tmp_path)):
+        config.READER.flow_cache = cache
+        batches += build_train_loader(config, items, seed=8, num_workers=0)
+    computed, cached = batches
+    assert {used.mirrored for used in computed.transforms} == {True, False}
+    assert computed.transforms == cached.transforms and computed.clips.shape == (3, 2, 8, 48, 48)
+    assert 0 < np.abs(computed.clips - cached.clips).max() <= 0.5 / 127 + 1e-6
 
 
 def test_a_run_continues_after_what_is_there(videos, tmp_path, monkeypatch, capsys):

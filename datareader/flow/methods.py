@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -43,7 +42,6 @@ METHODS: dict[str, Callable[[], Pair]] = {
     "dis_fast": lambda: _dis(cv2.DISOPTICAL_FLOW_PRESET_FAST),
     "farneback": _farneback,
 }
-_made = cache(lambda name: METHODS[name]())
 
 
 def check_method(method: str) -> None:
@@ -63,7 +61,9 @@ def compute_flow(method: str, first: np.ndarray, second: np.ndarray) -> np.ndarr
     """
     if np.array_equal(first, second):  # Farneback finds motion in still noise
         return np.zeros((*first.shape, 2), np.float32)
-    return _made(method)(np.ascontiguousarray(first), np.ascontiguousarray(second))
+    # A new object a pair: OpenCV's DIS keeps state, so that its flow would depend on the pairs before, and frames of
+    # another size can crash it.
+    return METHODS[method]()(np.ascontiguousarray(first), np.ascontiguousarray(second))
 
 
 @dataclass(frozen=True)
