@@ -33,6 +33,11 @@ def parse_args() -> argparse.Namespace:
         help="file of weights (default: the one in INFER.checkpoint_dir, else the published one; "
         "with no --config either, the example network)",
     )
+    parser.add_argument(
+        "--two_stream", nargs=2, metavar=("RGB", "FLOW"),
+        help="the weights of an RGB and of a flow network, each beside its config.yaml, whose scores are fused; in "
+        "place of --weights and --config",
+    )  # fmt: skip
     parser.add_argument("--filelist", help="videos to predict, one per line; overrides INFER.filelist")
     parser.add_argument("--video_path", help="a video or a folder of videos; overrides --filelist")
     parser.add_argument("--infer_topk", type=positive_int, default=20, help="classes listed (default: %(default)s)")
@@ -63,7 +68,11 @@ def parse_args() -> argparse.Namespace:
     )
     add_backend_flags(parser)
     args = parser.parse_args()
-    choose_network(args)
+    if args.two_stream:
+        if args.weights or args.config or args.segments or args.draw or args.features:
+            parser.error("--two_stream names both networks and predicts classes; leave the flags of others out")
+    else:
+        choose_network(args)
     args.segments = args.segments or bool(args.draw)
     if args.segments and args.features:
         parser.error("--features and --segments (or --draw) are two runs; leave one out")
@@ -91,15 +100,22 @@ def positive_seconds(text: str) -> float:
 
 def main() -> None:
     args = parse_args()
-    config = config_from_args(args, ("INFER",))
-    if args.temperature and build_task(config).multi_label:
-        raise UserError("--temperature is for one class per video (a softmax); this network has several: leave it out")
+    config = None if args.two_stream else config_from_args(args, ("INFER",))
     prepare_environment()
     print(f"predicting on {choose_device(args.use_gpu)}")
     from inference.classify import PredictOptions
     from inference.predict import predict_videos
 
-    infer = config.INFER
+    if config is None:
+        from inference.two_streams import two_streams
+
+        backend = two_streams(args, "INFER")
+        config, job = backend.config, "two_streams"
+    else:
+        backend = BackendSpec(config, args.weights, config.INFER.checkpoint_dir, args.backend, args.precision)
+        job = "features" if args.features else "segments" if args.segments else "classes"
+    if args.temperature and build_task(config).multi_label:
+        raise UserError("--temperature is for one class per video (a softmax); this network has several: leave it out")
     options = PredictOptions(
         folder=Path(args.save_dir),
         topk=args.infer_topk,
@@ -113,11 +129,11 @@ def main() -> None:
     )
     predict_videos(
         config,
-        BackendSpec(config, args.weights, infer.checkpoint_dir, args.backend, args.precision),
+        backend,
         options,
-        job="features" if args.features else "segments" if args.segments else "classes",
-        video_path=args.video_path or infer.video_path,
-        filelist=args.filelist or infer.filelist,
+        job=job,
+        video_path=args.video_path or config.INFER.video_path,
+        filelist=args.filelist or config.INFER.filelist,
     )
 
 

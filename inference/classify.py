@@ -128,11 +128,12 @@ def predict_classes(
             if options.calibrate is not None:
                 scores = options.calibrate(scores)
             record = {"path": video.path, "top": task.postprocess(scores, names, options.topk)}
-            progress.say(_table(record))
+            progress.say(class_table(record))
         yield record
 
 
-def _table(record: dict) -> str:
+def class_table(record: dict) -> str:
+    """The classes of a video's record as text."""
     from tabulate import tabulate
 
     rows = [(rank, row["class"], row["probability"]) for rank, row in enumerate(record["top"], 1)]

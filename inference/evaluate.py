@@ -5,18 +5,22 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from configs import save_config
 from configs.schema import Config
-from inference.backends import Backend, BackendSpec, view_outputs
+from inference.backends import BackendSpec, view_outputs
 from tasks import Meter, Task, build_task
 from utils.files import file_sha256, write_json, write_text
 from utils.log import Progress
 from utils.parallel import Ranks
 from utils.runtime import available_cores
 from weights.containers import stored_sha256
+
+if TYPE_CHECKING:
+    from datareader import Failure, VideoViews
 
 
 @dataclass(frozen=True)
@@ -39,71 +43,93 @@ def evaluate_videos(config: Config, backend: BackendSpec, options: EvalOptions, 
 
     Raises UserError on bad input before the backend is built.
     """
-    import datareader
-    from datareader.lists import class_names_of
-
-    test, task = config.TEST, build_task(config)
-    names = class_names_of(config)
-    # of the list as it is read now; read_list reports a list that cannot be read
-    list_sha256 = file_sha256(test.filelist) if os.path.isfile(test.filelist) else ""
-    items = datareader.read_list(
-        test.filelist, config.MODEL.num_classes, filename_gt=test.filename_gt, multi_label=task.multi_label
-    )
-    if test.dataset_size not in (None, len(items)):
-        print(f"{test.filelist} has {len(items)} videos, TEST.dataset_size says {test.dataset_size}; the list counts")
-    loader = datareader.build_view_loader(
-        config, items, section="TEST", views=options.views, reverse_frames=options.reverse_frames,
-        num_workers=min(test.num_reader_threads, available_cores()), rank=ranks.rank, world_size=ranks.world_size,
-    )  # fmt: skip
-    meter = task.meter(items, names)
-    if options.groups:
-        meter.set_groups(options.groups)
-    backend = replace(backend, weights=backend.weights_file())
-    built = backend.build()
-    score_all(built, loader, meter, test.batch_size, options.log_interval, options.save_views)
-    for state in ranks.all_gather(meter.state()):
-        meter.merge(state)
-    if ranks.is_main_process:
-        result = {
-            **meter.result(),
-            **meter.intervals(),
-            "weights": options.weights,
-            "views": str(loader.protocol),
-            "reverse_frames": options.reverse_frames,
-            "backend": built.name,
-            "precision": built.precision,
-        }
-        write_text(options.folder / "config.yaml", save_config(config))
-        write_results(
-            options.folder, task, meter, result, test.filelist, list_sha256, task.report(result),
-            weights_sha256=stored_sha256(backend.weights), views=result["views"],
-        )  # fmt: skip
-
-
-def score_all(
-    backend: Backend, loader, meter: Meter, batch_size: int, log_interval: int, save_views: bool = False
-) -> None:
-    """Give the meter the scores of every video of the loader, or the reason of its failure.
-
-    save_views: keep the scores of each view, as float16: 474 MB for 19,761 videos of 30 views and 400 classes.
-    """
-    from datareader import Failure
-
-    progress = Progress(len(loader), log_interval, "video")
-    for video in loader:
-        if isinstance(video, Failure):
-            meter.add_failure(video.video_id, video.reason)
-            progress.say(f"broken video, counted as wrong: {video.path}: {video.reason}")
-        else:
-            if video.warning:
-                progress.say(f"{video.path}: {video.warning}")
-            scores, logits = view_outputs(backend, video, batch_size)  # [V, K]
-            kept = {"logits": logits.mean(axis=0)}
-            if save_views:
-                kept["view_scores"] = scores.astype(np.float16)
-            meter.add_video(video.video_id, scores, video.clip_of(np.arange(len(video))), video.labels, kept)
-        progress.advance(" ".join(f"{name} {value:.2f}" for name, value in meter.running().items()))
+    evaluation = Evaluation(replace(backend, config=config), options, ranks)
+    evaluation.build()
+    progress = Progress(len(evaluation.loader), options.log_interval, "video")
+    for video in evaluation.loader:
+        evaluation.add(video, progress)
+        progress.advance(evaluation.running())
     progress.close()
+    evaluation.finish(ranks)
+
+
+class Evaluation:
+    """The evaluation of one network: the views of its list, the meter, the report.
+
+    Raises UserError on bad input; the backend is built last, by `build`.
+    """
+
+    def __init__(self, backend: BackendSpec, options: EvalOptions, ranks: Ranks):
+        import datareader
+        from datareader.lists import class_names_of
+
+        config, test = backend.config, backend.config.TEST
+        self.config, self.options, self.task = config, options, build_task(config)
+        names = class_names_of(config)
+        # of the list as it is read now; read_list reports a list that cannot be read
+        self.list_sha256 = file_sha256(test.filelist) if os.path.isfile(test.filelist) else ""
+        items = datareader.read_list(
+            test.filelist, config.MODEL.num_classes, filename_gt=test.filename_gt, multi_label=self.task.multi_label
+        )
+        if test.dataset_size not in (None, len(items)):
+            print(
+                f"{test.filelist} has {len(items)} videos, TEST.dataset_size says {test.dataset_size}; the list counts"
+            )
+        self.loader = datareader.build_view_loader(
+            config, items, section="TEST", views=options.views, reverse_frames=options.reverse_frames,
+            num_workers=min(test.num_reader_threads, available_cores()), rank=ranks.rank, world_size=ranks.world_size,
+        )  # fmt: skip
+        self.meter = self.task.meter(items, names)
+        if options.groups:
+            self.meter.set_groups(options.groups)
+        self.spec = replace(backend, weights=backend.weights_file())
+
+    def build(self) -> None:
+        """Build the backend."""
+        self.backend = self.spec.build()
+
+    def add(self, video: VideoViews | Failure, progress: Progress) -> None:
+        """Give the meter the scores of a video, or the reason of its failure."""
+        from datareader import Failure
+
+        if isinstance(video, Failure):
+            self.meter.add_failure(video.video_id, video.reason)
+            progress.say(f"broken video, counted as wrong: {video.path}: {video.reason}")
+            return
+        if video.warning:
+            progress.say(f"{video.path}: {video.warning}")
+        scores, logits = view_outputs(self.backend, video, self.config.TEST.batch_size)  # [V, K]
+        kept = {"logits": logits.mean(axis=0)}
+        if self.options.save_views:  # 474 MB for 19,761 videos of 30 views and 400 classes
+            kept["view_scores"] = scores.astype(np.float16)
+        self.meter.add_video(video.video_id, scores, video.clip_of(np.arange(len(video))), video.labels, kept)
+
+    def running(self) -> str:
+        """The metrics so far."""
+        return " ".join(f"{name} {value:.2f}" for name, value in self.meter.running().items())
+
+    def finish(self, ranks: Ranks) -> None:
+        """Gather what all ranks scored and write the report on the main process."""
+        for state in ranks.all_gather(self.meter.state()):
+            self.meter.merge(state)
+        if not ranks.is_main_process:
+            return
+        options, views = self.options, str(self.loader.protocol)
+        result = {
+            **self.meter.result(),
+            **self.meter.intervals(),
+            "weights": options.weights,
+            "views": views,
+            "reverse_frames": options.reverse_frames,
+            "backend": self.backend.name,
+            "precision": self.backend.precision,
+        }
+        assert self.spec.weights is not None
+        write_text(options.folder / "config.yaml", save_config(self.config))
+        write_results(
+            options.folder, self.task, self.meter, result, self.config.TEST.filelist, self.list_sha256,
+            self.task.report(result), weights_sha256=stored_sha256(self.spec.weights), views=views,
+        )  # fmt: skip
 
 
 def write_results(

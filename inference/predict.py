@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from configs.schema import Config
 from datareader.lists import class_names_of
@@ -12,17 +13,27 @@ from utils.errors import UserError
 from utils.files import write_json
 from utils.log import Progress
 
+if TYPE_CHECKING:
+    from inference.two_streams import TwoStreams
+
 # What can be predicted -> module and function, imported when asked for. A function takes (config, items, backend, names
 # of the classes, options, progress) and yields a record per video; "error" in a record says that the video failed.
 JOBS = {
     "classes": ("inference.classify", "predict_classes"),
+    "two_streams": ("inference.two_streams", "predict_classes"),  # its backend is a TwoStreams
     "segments": ("inference.segment", "predict_segments"),
     "features": ("inference.features", "predict_features"),
 }
 
 
 def predict_videos(
-    config: Config, backend: BackendSpec, options: PredictOptions, *, job: str, video_path: str, filelist: str
+    config: Config,
+    backend: BackendSpec | TwoStreams,
+    options: PredictOptions,
+    *,
+    job: str,
+    video_path: str,
+    filelist: str,
 ) -> None:
     """Predict videos and write options.folder/predictions.json: a record per video, also when the run is interrupted.
 

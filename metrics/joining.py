@@ -68,13 +68,12 @@ def join_runs(runs: Mapping[str, VideoScores]) -> JoinedRuns:
     """Join runs by path or, where they have no path in common, by file name. A video that some run did not score, or
     does not know, stays among the videos, with a cause.
 
-    Raises UserError, naming the run and the first path or class that differs, for other classes or labels, scores that
-    are not finite, no common video, and names that are not unique.
+    Raises UserError, naming the run and the first path or class that differs, for other classes or labels, no
+    common video, and names that are not unique.
     """
     for name, run in runs.items():
         if run.labels is None:
             raise UserError(f"{name} holds no labels (an older version wrote it): pass --filelist")
-        _check_finite(name, run)
     _check_classes(runs)
     tables = [dict(zip(keys, _videos(run))) for keys, run in zip(_keys(runs), runs.values())]
     first: dict[str, _Video] = {}
@@ -162,13 +161,6 @@ def _cause(key: str, runs: Mapping[str, VideoScores], tables: Sequence[Mapping[s
         elif table[key].row < 0:
             causes.append(f"{name}: {table[key].cause}")
     return "; ".join(causes)
-
-
-def _check_finite(name: str, run: VideoScores) -> None:
-    for array in (run.scores, run.logits):
-        if array is not None and not np.isfinite(array).all():
-            path = run.paths[int(np.isfinite(array).all(axis=1).argmin())]
-            raise UserError(f"{name}: the scores of {path} are not finite numbers")
 
 
 def _check_classes(runs: Mapping[str, VideoScores]) -> None:

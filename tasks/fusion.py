@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from metrics.comparison import compare
 from metrics.fusion import cross_validated_fusion, fuse, mixture_weights, own_probabilities
 from metrics.joining import JoinedRuns, join_runs
-from metrics.results import VideoMeter, VideoScores
+from metrics.results import VideoMeter, VideoScores, load_scores
 from tasks.classification import Classification
 from tasks.multi_label import MultiLabel
 from utils.errors import UserError
@@ -19,14 +20,18 @@ OF_SINGLE_CLIPS = ("clip_top1", "first_clip_top1")  # runs save means over views
 
 
 def judge_fusion(
-    runs: Mapping[str, VideoScores], of: str | None = None, weights: Sequence[float] | None = None
+    runs: Mapping[str, VideoScores],
+    of: str | None = None,
+    weights: Sequence[float] | None = None,
+    groups: str = "",
 ) -> tuple[Classification | MultiLabel, VideoMeter, dict]:
     """The task, the meter of the fused scores and its result, with "fusion": what was fused, with which weights, and
     the metrics of the runs, of equal weights and of weights found on held-out folds (`cross_validated_fusion`), all
     over the videos that every run scored, the others wrong; and the comparison with the best run.
 
     of: a name of metrics.fusion.FUSED; None: logits where all runs hold them, else probabilities. weights: one a run,
-    None: 1 each. Raises UserError as `join_runs` does, for weights that do not fit and logits that are not there.
+    None: 1 each. groups: as --groups of eval.py. Raises UserError as `join_runs` does, for weights that do not fit and
+    logits that are not there.
     """
     joined = join_runs(runs)
     of = of or (joined.logits is not None and joined.labels.ndim == 1 and "logits") or "probabilities"
@@ -35,7 +40,9 @@ def judge_fusion(
     num_classes = len(joined.class_names)
     task = MultiLabel(num_classes) if joined.labels.ndim == 2 else Classification(num_classes)
     meter = joined.meter(fused)
-    result = meter.result()
+    if groups:
+        meter.set_groups(groups)
+    result = {**meter.result(), **meter.intervals()}
     for key in OF_SINGLE_CLIPS:
         result.pop(key, None)
     rows = dict(zip(joined.names, joined.scores))
@@ -68,6 +75,21 @@ def _against_best_run(joined: JoinedRuns, fused: np.ndarray) -> dict:
         "interval": [100 * bound for bound in found.interval],
         "p_value": found.p_value,
     }
+
+
+def load_runs(files: Mapping[str, str | Path], filelist: str | None = None) -> dict[str, VideoScores]:
+    """The scores.npz of each run by its name, as `load_scores` reads it."""
+    return {name: load_scores(file, filelist) for name, file in files.items()}
+
+
+def fuse_video(outputs: Sequence[tuple[np.ndarray, np.ndarray]], multi_label: bool) -> np.ndarray:
+    """The fused scores of a video, float64 [K], with equal weights, as `judge_fusion` fuses.
+
+    outputs: of each run the scores and the logits of the video's views, float [V, K] each.
+    """
+    of = "probabilities" if multi_label else "logits"
+    values = [(scores if multi_label else logits).mean(axis=0)[None] for scores, logits in outputs]
+    return fuse(values, [1.0] * len(values), of)[0]
 
 
 def comparison_table(result: dict) -> str:

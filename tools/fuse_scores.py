@@ -15,8 +15,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from metrics.fusion import FUSED  # noqa: E402 - the tool is started as a file
 from metrics.joining import with_labels  # noqa: E402
-from metrics.results import VideoScores, load_scores  # noqa: E402
-from tasks.fusion import comparison_table, judge_fusion, tuned_weights  # noqa: E402
+from metrics.results import VideoScores  # noqa: E402
+from tasks.fusion import comparison_table, judge_fusion, load_runs, tuned_weights  # noqa: E402
 from utils.cli import Parser, run  # noqa: E402
 from utils.errors import UserError  # noqa: E402
 
@@ -35,15 +35,16 @@ def main() -> None:
         help="scores.npz of the same runs on other videos, on which the weights are found (with --of probabilities)",
     )  # fmt: skip
     parser.add_argument("--filelist", help="the list of the videos, for files of version 1, which hold no labels")
+    parser.add_argument("--groups", default="", metavar="FILE|REGEX", help="as of eval.py")
     parser.add_argument("--save_dir", required=True, help="output folder")
     args = parser.parse_args()
     if args.tune_on and (args.weights or args.of not in (None, "probabilities")):
         parser.error("--tune_on finds the weights of --of probabilities; leave --weights out")
-    runs = load_runs("--scores", args.scores, args.filelist)
+    runs = named_runs("--scores", args.scores, args.filelist)
     weights = args.weights
     if args.tune_on:
-        args.of, weights = "probabilities", tuned_weights(load_runs("--tune_on", args.tune_on), runs)
-    task, meter, result = judge_fusion(runs, args.of, weights)
+        args.of, weights = "probabilities", tuned_weights(named_runs("--tune_on", args.tune_on), runs)
+    task, meter, result = judge_fusion(runs, args.of, weights, args.groups)
     from inference.evaluate import write_results
 
     first = next(iter(runs.values()))
@@ -53,11 +54,11 @@ def main() -> None:
     )  # fmt: skip
 
 
-def load_runs(flag: str, paths: list[str], filelist: str | None = None) -> dict[str, VideoScores]:
+def named_runs(flag: str, paths: list[str], filelist: str | None = None) -> dict[str, VideoScores]:
     """The runs by their files' names. Raises UserError for fewer than two, and as `load_scores` does."""
     if len({*paths}) < max(2, len(paths)):
         raise UserError(f"{flag}: pass two files or more, each once")
-    runs = {path: load_scores(path, filelist) for path in paths}
+    runs = load_runs({path: path for path in paths}, filelist)
     if filelist is None:
         return runs
     from datareader import read_list

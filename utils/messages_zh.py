@@ -1311,9 +1311,37 @@ ERRORS.update(
     }
 )
 
-# tools/fuse_scores.py, eval.py --two_stream
+# tools/fuse_scores.py, eval.py and predict.py --two_stream
+HELP.update(
+    {
+        "the weights of an RGB and of a flow network, each beside its config.yaml: both and their fusion are evaluated; "
+        "in place of --weights and --config": (
+            "RGB 网络与光流网络的权重，各自的 config.yaml 须在同一目录：评估两个网络及其融合；代替 --weights 与 --config"
+        ),
+        "the weights of an RGB and of a flow network, each beside its config.yaml, whose scores are fused; in place of "
+        "--weights and --config": (
+            "RGB 网络与光流网络的权重，各自的 config.yaml 须在同一目录，得分相融合；代替 --weights 与 --config"
+        ),
+    }
+)
 ERRORS.update(
     {
+        "--two_stream names both networks; leave --weights and --config out": (
+            "--two_stream 已给出两个网络；请去掉 --weights 与 --config"
+        ),
+        "--two_stream names both networks and predicts classes; leave the flags of others out": (
+            "--two_stream 已给出两个网络并预测类别；请去掉其他任务的参数"
+        ),
+        "--two_stream {weights}: no config.yaml of its training beside it": (
+            "--two_stream {weights}：同一目录中没有训练时的 config.yaml"
+        ),
+        "--two_stream RGB FLOW: {path} is of modality {found}, not {modality}": (
+            "--two_stream RGB FLOW：{path} 的输入类型为 {found}，应为 {modality}"
+        ),
+        "--two_stream RGB FLOW: the two networks are of other classes": "--two_stream RGB FLOW：两个网络的类别不同",
+        "--two_stream: TEST.filelist is {rgb} for rgb, {flow} for flow; pass --filelist": (
+            "--two_stream：TEST.filelist 在 rgb 中为 {rgb}，在 flow 中为 {flow}；请给出 --filelist"
+        ),
         "weights {numbers}: pass {number_of_runs} numbers of 0 or more, one for each run, not all 0": (
             "权重 {numbers}：请给出 {number_of_runs} 个不小于 0 的数，每个运行一个，且不全为 0"
         ),
@@ -1328,7 +1356,6 @@ ERRORS.update(
         "{first} and {second} are of other videos: {path} is in the first only": (
             "{first} 与 {second} 的视频不同：{path} 只在前者中"
         ),
-        "{name}: the scores of {path} are not finite numbers": "{name}：{path} 的得分不是有限数",
         "{first} is of {kind_0}, {name} of {kind_1}": "{first} 为 {kind_0}，{name} 为 {kind_1}",
         "class {index} is {name_0} in {first}, {name_1} in {name}": (
             "类别 {index} 在 {first} 中为 {name_0}，在 {name} 中为 {name_1}"
