@@ -1,0 +1,618 @@
+"""The page: report.json (tools/reporting/numbers.py) and thumbnails -> one HTML file that loads nothing."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tools.reporting import charts
+from tools.reporting.charts import Chart, bar, colour
+from tools.reporting.markup import Html, cell, element, join, number, table
+from tools.reporting.texts import FORMULAS, NOTES, Texts
+from tools.reporting.thumbnails import MIDDLE, STRIP, Thumbnail
+
+# of a video, at some places -> its picture
+Pictures = Callable[[str, tuple[float, ...]], Thumbnail]
+
+MAX_CHANGES, MAX_TURNED, MAX_NAMED_BROKEN = 10, 20, 20
+FEW_VIDEOS = 10  # classes with fewer are shown pale
+STYLE = """
+:root { --ink: #303030; --pale: #767676; --line: #d8d8d8; --blue: #4477aa }
+* { box-sizing: border-box }
+body { margin: 0 auto; max-width: 60rem; padding: 1rem; color: var(--ink); background: #fff;
+  font: 1rem/1.5 system-ui, "Noto Sans CJK SC", "Microsoft YaHei", "PingFang SC", sans-serif; overflow-wrap: anywhere }
+h1 { font-size: 1.5rem; margin: .5rem 0 } h2 { font-size: 1.25rem; margin: 2.5rem 0 .5rem; padding-top: .5rem;
+  border-top: 1px solid var(--line) } h3 { font-size: 1rem; margin: 1.5rem 0 .25rem }
+p { margin: .5rem 0; max-width: 44rem } a { color: var(--blue) }
+nav { display: flex; flex-wrap: wrap; gap: .25rem 1rem; font-size: .875rem }
+.verdict { font-size: 1.125rem; border-left: 4px solid var(--blue); padding-left: 1rem }
+.note, figcaption, .pale td { color: var(--pale); font-size: .875rem }
+.scroll { overflow-x: auto; margin: .5rem 0 }
+table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums }
+th, td { text-align: left; padding: .25rem .75rem .25rem 0; border-bottom: 1px solid var(--line); white-space: nowrap }
+th { vertical-align: bottom } .number { text-align: right } td.wide { white-space: normal; min-width: 14rem }
+.sortable th { cursor: pointer; text-decoration: underline dotted }
+.charts { display: flex; flex-wrap: wrap; gap: 1rem } figure { margin: 0; flex: 1 1 18rem; max-width: 29rem }
+figure > svg { width: 100%; display: block } svg.bar { width: 6rem; height: .75rem; vertical-align: middle }
+.key { display: inline-block; width: .75rem; height: .75rem; margin-right: .25rem }
+.videos { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(20rem, 100%), 1fr)); gap: 1rem; padding: 0;
+  list-style: none } .videos li { min-width: 0; font-size: .875rem; line-height: 1.35 }
+.videos img, .gone { display: block; max-width: 100%; height: auto; margin-bottom: .25rem }
+.gone { background: #e8e8e8; color: var(--pale); padding: 1.5rem .75rem; font-size: .8125rem }
+.small { display: flex; flex-wrap: wrap; gap: .25rem } .small img { height: 3rem; width: auto }
+.small .gone { padding: .25rem; max-width: 12rem; white-space: normal }
+"""
+# Sorts a table by the clicked column, and the other way round by a second click. Without "less than" and "and" signs,
+# so that the page is well-formed XML.
+SCRIPT = """
+for (const head of document.querySelectorAll("table.sortable th")) head.onclick = () => {
+  const body = head.closest("table").tBodies[0], column = head.cellIndex, turn = head.dataset.turn === "1" ? -1 : 1;
+  const key = row => row.cells[column].dataset.value ?? row.cells[column].textContent;
+  const order = (a, b) => isNaN(key(a)) || isNaN(key(b)) ? key(a).localeCompare(key(b)) : key(a) - key(b);
+  head.dataset.turn = turn;
+  body.append(...[...body.rows].sort((a, b) => turn * order(a, b)));
+};
+"""
+
+
+def render(report: dict[str, Any], pictures: Pictures, language: str = "en", link: bool = False) -> str:
+    """The whole page. link: paths of videos are links to the files. language: one of texts.LANGUAGES."""
+    t = Texts(language)
+    page = Page(report, pictures, t, link)
+    sections = [(title, body) for title, body in page.sections() if body]
+    title = t("Evaluation of {names}", names=t(", ").join(run["name"] for run in report["runs"]))
+    links = [element("a", heading, href=f"#s{place}") for place, (heading, _) in enumerate(sections)]
+    body = element(
+        "body",
+        element("header", element("h1", title), element("nav", links)),
+        *(element("section", element("h2", head, id=f"s{i}"), part) for i, (head, part) in enumerate(sections)),
+        Html(f"<script>{SCRIPT}</script>"),
+    )
+    policy = f"default-src 'none'; img-src data:; style-src {checksum(STYLE)}; script-src {checksum(SCRIPT)}; "
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", http_equiv="Content-Security-Policy", content=policy + "base-uri 'none'; form-action 'none'"),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("title", title),
+        Html(f"<style>{STYLE}</style>"),
+    )
+    return f"<!DOCTYPE html>\n{element('html', head, body, lang=t.code)}\n"
+
+
+def checksum(text: str) -> str:
+    """By which the page's policy allows exactly this script or style, and nothing that a name smuggles in."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+class Page:
+    """Writes the sections of one report."""
+
+    def __init__(self, report: dict[str, Any], pictures: Pictures, t: Texts, link: bool):
+        self.report, self.pictures, self.t, self.link = report, pictures, t, link
+        self.runs: list[dict[str, Any]] = report["runs"]
+        self.first = self.runs[0]
+        self.judged = [run for run in self.runs if run.get("calibration")]  # those with a score at all
+
+    def sections(self) -> list[tuple[str, Html]]:
+        """Title and content of each section; those without content are not shown."""
+        t = self.t
+        return [
+            (t("Verdict"), self.verdict()),
+            (t("Metrics"), self.metrics()),
+            (t("Comparison"), self.comparison()),
+            (t("Calibration"), self.calibration()),
+            (t("Coverage"), self.coverage()),
+            (t("Classes"), self.classes()),
+            (t("Fusion"), self.fusion()),
+            (t("Worst mistakes"), self.mistakes()),
+            (t("How it was made"), self.making()),
+        ]
+
+    # Verdict
+
+    def verdict(self) -> Html:
+        t = self.t
+        if self.report["multi_label"]:
+            sentences = [self._say_precision()]
+        else:
+            sentences = [self._say_accuracy(), self._say_comparison(), self._say_confidence()]
+        said = t(" ").join(filter(None, sentences))
+        return join([element("p", said, class_="verdict"), self.note("verdict")])
+
+    def _say_precision(self) -> str:
+        metric = self.first["mean_average_precision"]
+        return self.t(
+            "{run} reaches a mean average precision of {value} % ({interval}) on {n} videos; {broken} of them have no "
+            "score and rank last.",
+            run=self.first["name"], value=percent(metric["value"]), interval=interval(metric["interval"]),
+            n=self.report["num_videos"], broken=len(self.first["broken"]),
+        )  # fmt: skip
+
+    def _say_accuracy(self) -> str:
+        t, top1, num_broken = self.t, self.first["top1"], len(self.first["broken"])
+        said = t(
+            "{run} recognises {value} % ({interval}) of {n} videos",
+            run=self.first["name"], value=percent(top1["value"]), interval=interval(top1["interval"]),
+            n=self.report["num_videos"],
+        )  # fmt: skip
+        return said + (t("; {n} of them have no score and count as wrong.", n=num_broken) if num_broken else t("."))
+
+    def _say_comparison(self) -> str:
+        t, pairs = self.t, [pair for pair in self.report["comparisons"] if pair["first"] == self.first["name"]]
+        if len(pairs) == 1:
+            return self._conclusion(pairs[0])
+        worse = [pair["second"] for pair in pairs if pair["better"] == self.first["name"]]
+        better = [pair["second"] for pair in pairs if pair["better"] == pair["second"]]
+        open_ = [pair["second"] for pair in pairs if pair["better"] is None]
+        parts = [
+            t("it is better than {names}", names=t(", ").join(worse)) if worse else "",
+            t("{names} is better", names=t(", ").join(better)) if better else "",
+            t("no difference to {names} is shown", names=t(", ").join(open_)) if open_ else "",
+        ]
+        said = "; ".join(filter(None, parts))
+        return t("Compared with the others: {said}.", said=said) if said else ""
+
+    def _conclusion(self, pair: dict[str, Any]) -> str:
+        t, discordant = self.t, pair["first_only"] + pair["second_only"]
+        if pair["better"] is None:
+            return t(
+                "No difference between {first} and {second} is shown (P = {p}); with these {n} videos and {discordant} "
+                "that only one of them has right, about {points} points would have been.",
+                first=pair["first"], second=pair["second"], p=p_value(pair["corrected_p_value"]),
+                n=self.report["num_videos"], discordant=discordant, points=percent(pair["detectable_difference"]),
+            )  # fmt: skip
+        sign = 1 if pair["better"] == pair["first"] else -1
+        return t(
+            "{better} is better than {other} by {points} points ({interval}; P = {p}).",
+            better=pair["better"], other=pair["second"] if sign > 0 else pair["first"],
+            points=percent(sign * pair["difference"]), p=p_value(pair["corrected_p_value"]),
+            interval=interval(sorted(sign * end for end in pair["interval"])),
+        )  # fmt: skip
+
+    def _say_confidence(self) -> str:
+        t, found = self.t, self.first.get("calibration")
+        if not found:
+            return ""
+        points = percent(abs(found["overconfidence"]))
+        values = {"confidence": percent(found["mean_confidence"]), "points": points}
+        side = (
+            t("Its mean confidence, {confidence} %, is {points} points above its accuracy", **values)
+            if found["overconfidence"] > 0
+            else t("Its mean confidence, {confidence} %, is {points} points below its accuracy", **values)
+        )
+        return f"{side}{self._calibrated(found)}"
+
+    def _calibrated(self, found: dict[str, Any]) -> str:
+        t = self.t
+        if found["ece"] is None:
+            return t("; there are too few videos to judge its calibration.")
+        if found["calibrated"]:
+            return t("; it is calibrated within what {n} videos can show.", n=found["num_videos"])
+        return t("; it is not calibrated (ECE {ece} %).", ece=percent(found["ece"]))
+
+    # Metrics
+
+    def metrics(self) -> Html:
+        t = self.t
+        if self.report["multi_label"]:
+            rows = [
+                [
+                    self.name(run),
+                    self.with_interval(run["mean_average_precision"]),
+                    number(str(run["num_scored"])),
+                    number(str(len(run["broken"]))),
+                ]
+                for run in self.runs
+            ]
+            return join([table(["", t("mAP, %"), t("scored"), t("broken")], rows), self.seeds(), self.broken()])
+        head = [
+            "", t("top-1, %"), t("top-{k}, %", k=self.first["top5"]["k"]), t("mean class accuracy, %"),
+            t("NLL"), t("Brier score"), t("scored"), t("broken"),
+        ]  # fmt: skip
+        rows = []
+        for run in self.runs:
+            found = run.get("calibration") or {}
+            rows.append([
+                self.name(run), *(self.with_interval(run[key]) for key in ("top1", "top5", "mean_class_accuracy")),
+                *(number(decimals(found.get(key))) for key in ("log_loss", "brier")),
+                number(str(run["num_scored"])), number(str(len(run["broken"]))),
+            ])  # fmt: skip
+        groups = self.report["num_groups"]
+        how = (
+            t("Intervals of top-1 and top-k are Wilson's; videos are taken as independent.")
+            if groups is None
+            else t("Intervals are bootstrap intervals over {groups} groups of videos.", groups=groups)
+        )
+        return join([table(head, rows), self.seeds(), element("p", how), self.views(), self.broken()])
+
+    def seeds(self) -> list[Html]:
+        t = self.t
+        said = [
+            t(
+                "{runs}: one recipe, {n} seeds: {metric} {mean} ± {deviation} % (mean ± standard deviation).",
+                runs=t(", ").join(recipe["runs"]), n=len(recipe["runs"]), mean=percent(recipe["mean"]),
+                deviation=percent(recipe["standard_deviation"]),
+                metric="mAP" if self.report["multi_label"] else "top-1",
+            )
+            for recipe in self.report["recipes"]
+        ]  # fmt: skip
+        return [element("p", text) for text in said]
+
+    def views(self) -> Html:
+        t, runs = self.t, [run for run in self.runs if run.get("views")]
+        if not runs:
+            return Html("")
+        head = [t("clips x crops"), *(run["name"] for run in runs)]
+        rows = []
+        for row in runs[0]["views"]["accuracies"]:
+            cells = [self._view_cell(run, row["clips"], row["crops"]) for run in runs]
+            rows.append([f"{row['clips']} x {row['crops']}", *cells])
+        return join([element("h3", t("Accuracy by number of views")), table(head, rows), self.note("views")])
+
+    def _view_cell(self, run: dict[str, Any], clips: int, crops: int) -> Html:
+        for row in run["views"]["accuracies"]:
+            if (row["clips"], row["crops"]) == (clips, crops):
+                star = "*" if row["as_good_as_all"] else ""
+                return number(f"{percent(row['accuracy'])}{star} ({interval(row['interval'])})", row["accuracy"])
+        return number("-")
+
+    def broken(self) -> Html:
+        t, items = self.t, []
+        for run in self.runs:
+            shown = [f"{video['path']}: {video['reason']}" for video in run["broken"][:MAX_NAMED_BROKEN]]
+            more = len(run["broken"]) - len(shown)
+            items += [element("li", f"{run['name']}: {text}") for text in shown]
+            items += [element("li", t("and {n} more, in report.json", n=more))] if more else []
+        return (
+            element("details", element("summary", t("Videos without a score")), element("ul", items))
+            if items
+            else Html("")
+        )
+
+    # Comparison
+
+    def comparison(self) -> Html:
+        t, pairs = self.t, self.report.get("comparisons")
+        if not pairs:
+            return Html("")
+        head = [
+            t("runs A and B"), t("both right"), t("only A"), t("only B"), t("neither"), t("A - B, points"), t("P"),
+            t("A or B, %"), t("same answer, %"), t("detectable, points"), t("better"),
+        ]  # fmt: skip
+        rows = [
+            [
+                f"{pair['first']} - {pair['second']}",
+                *(number(str(pair[key])) for key in ("both", "first_only", "second_only", "neither")),
+                number(f"{percent(pair['difference'], True)} ({interval(pair['interval'], True)})", pair["difference"]),
+                number(p_value(pair["corrected_p_value"]), pair["corrected_p_value"]),
+                number(percent(pair["oracle"])),
+                number("-" if pair["agreement"] is None else percent(pair["agreement"])),
+                number(percent(pair["detectable_difference"])),
+                pair["better"] or t("not shown"),
+            ]
+            for pair in pairs
+        ]
+        of_first = [self._changes(pair) for pair in pairs if "classes" in pair]
+        return join([table(head, rows), self.note("comparison"), of_first])
+
+    def _changes(self, pair: dict[str, Any]) -> Html:
+        """The classes that changed between the first run and another, and the videos that turned."""
+        t, names = self.t, self.report["class_names"]
+        changed = [row for row in pair["classes"] if row["first_only"] + row["second_only"]]
+        rows = [
+            [
+                names[row["index"]], number(str(row["num_videos"])), number(str(row["first_only"])),
+                number(str(row["second_only"])), number(p_value(row["p_value"]), row["p_value"]),
+            ]
+            for row in changed[:MAX_CHANGES]
+        ]  # fmt: skip
+        head = [
+            t("class"),
+            t("videos"),
+            *(t("only {run}", run=pair[key]) for key in ("first", "second")),
+            t("P (Holm)"),
+        ]
+        lists = [
+            element(
+                "details",
+                element("summary", t("Videos that only {run} has right: {n}", run=pair[key], n=len(videos))),
+                element("ul", [element("li", self.path(path)) for path in videos[:MAX_TURNED]]),
+                element("p", t("and {n} more, in report.json", n=len(videos) - MAX_TURNED))
+                if len(videos) > MAX_TURNED
+                else "",
+            )
+            for key, videos in (("first", pair["first_only_videos"]), ("second", pair["second_only_videos"]))
+            if videos
+        ]
+        title = t("Largest changes: {first} and {second}", first=pair["first"], second=pair["second"])
+        return join([element("h3", title), table(head, rows) if rows else "", lists])
+
+    # Calibration and coverage
+
+    def calibration(self) -> Html:
+        t = self.t
+        if not self.judged:
+            return Html("")
+        head = [
+            "", t("mean confidence, %"), t("accuracy, %"), t("ECE, %"), t("by chance, %"), t("debiased, %"),
+            t("largest gap, %"), t("classwise, %"), t("NLL"), t("temperature"), t("ECE at it, %"), t("NLL at it"),
+        ]  # fmt: skip
+        rows = []
+        for run in self.judged:
+            found, cooled = run["calibration"], run["temperature"] or {}
+            after = cooled.get("held_out", {})
+            by_chance = None if found["ece"] is None else (
+                f"{percent(found['null_ece_mean'])} ({t('95 %: {value}', value=percent(found['null_ece_95']))})"
+            )  # fmt: skip
+            rows.append([
+                self.name(run), number(percent(found["mean_confidence"])), number(percent(found["accuracy"])),
+                number(percent(found["ece"])), number(by_chance or "-"), number(percent(found["debiased_error"])),
+                number(percent(found["largest_error"])), number(percent(found["classwise_ece"])),
+                number(decimals(found["log_loss"])), number(decimals(cooled.get("temperature"))),
+                number(percent(after.get("ece"))), number(decimals(after.get("log_loss"))),
+            ])  # fmt: skip
+        diagrams = [self._reliability(run) for run in self.judged if run["calibration"]["bins"]]
+        few = t("With fewer than 90 videos there are too few for an ECE.")
+        return join([
+            table(head, rows), self.note("calibration"),
+            element("div", diagrams, class_="charts") if diagrams else element("p", few),
+        ])  # fmt: skip
+
+    def _reliability(self, run: dict[str, Any]) -> Html:
+        """Accuracy over confidence, a point a bin, and the part of the videos in each tenth of confidence."""
+        t, bins = self.t, run["calibration"]["bins"]
+        labels = (t("mean confidence of a bin, %"), t("accuracy, %"), t("Reliability of {run}", run=run["name"]))
+        chart = Chart((0, 100), (0, 100), labels)
+        counts = [0] * 10
+        for found in bins:
+            counts[min(int(10 * found["confidence"]), 9)] += found["num_videos"]
+        for tenth, count in enumerate(counts):
+            chart.column(10 * tenth, 10 * tenth + 10, 100 * count / sum(counts), charts.GRID)
+        chart.line([(0, 0), (100, 100)], charts.INK, dashed=True, width=1)
+        for found in bins:
+            chart.dot(
+                100 * found["confidence"], 100 * found["accuracy"], colour(self.place(run)),
+                (100 * found["interval"][0], 100 * found["interval"][1]),
+            )  # fmt: skip
+        caption = t("{run}: each point is a bin with its Wilson interval; grey: videos by confidence.", run=run["name"])
+        return element("figure", chart.svg(), element("figcaption", caption))
+
+    def coverage(self) -> Html:
+        t = self.t
+        if not self.judged:
+            return Html("")
+        head = [
+            "", t("wanted accuracy, %"), t("threshold"), t("answers, %"), t("answers, held out, %"),
+            t("accuracy, held out, %"),
+        ]  # fmt: skip
+        rows = [
+            [
+                self.name(run), number(f"{100 * row['wanted_accuracy']:g}"), number(decimals(row["threshold"])),
+                *(number(percent(row[key])) for key in ("coverage", "held_out_coverage", "held_out_accuracy")),
+            ]
+            for run in self.judged for row in run["coverage"]["thresholds"]
+        ]  # fmt: skip
+        areas = [
+            [self.name(run), *(number(decimals(run["coverage"][key], 4)) for key in ("area", "excess_area", "auroc"))]
+            for run in self.judged
+        ]
+        return join([
+            element("div", self._risk_chart(), class_="charts"), table(head, rows),
+            table(["", t("AURC"), t("E-AURC"), t("AUROC")], areas), self.note("coverage"),
+        ])  # fmt: skip
+
+    def _risk_chart(self) -> Html:
+        t = self.t
+        highest = max(5.0, *(100 * point[1] for run in self.judged for point in run["coverage"]["curve"]))
+        labels = (t("coverage: videos answered, %"), t("risk: wrong among them, %"), t("Risk against coverage"))
+        chart = Chart((0, 100), (0, highest), labels)
+        for run in self.judged:
+            curve = [(100 * coverage, 100 * risk) for coverage, risk, _ in run["coverage"]["curve"]]
+            chart.line(curve, colour(self.place(run)))
+        return element("figure", chart.svg(), element("figcaption", [self.key(run) for run in self.judged]))
+
+    # Classes
+
+    def classes(self) -> Html:
+        t, names, runs = self.t, self.report["class_names"], [run for run in self.runs if run.get("classes")]
+        if not runs:
+            return Html("")
+        if self.report["multi_label"]:
+            head = [t("class"), t("videos"), *(t("AP of {run}, %", run=run["name"]) for run in runs)]
+            rows = [
+                [names[k], number(str(of[0]["num_videos"])), *(number(percent(row["average_precision"])) for row in of)]
+                for k, of in enumerate(zip(*(run["classes"] for run in runs)))
+            ]
+            return table(head, rows, sortable=True)
+        first, others = runs[0], runs[1:]
+        head = [
+            t("class"), t("videos"), t("recall, %"), "", t("precision, %"), t("F1, %"),
+            *(t("recall of {run}, %", run=run["name"]) for run in others),
+        ]  # fmt: skip
+        shown = sorted((row for row in first["classes"] if row["num_videos"]), key=lambda row: row["recall"])
+        rows = [
+            [
+                names[row["index"]], number(str(row["num_videos"])),
+                number(f"{percent(row['recall'])} ({interval(row['interval'])})", row["recall"]),
+                cell(bar(row["recall"], *row["interval"])),
+                *(number(percent(row[key]), row[key]) for key in ("precision", "f1")),
+                *(number(percent(run["classes"][row["index"]]["recall"])) for run in others),
+            ]
+            for row in shown
+        ]  # fmt: skip
+        few = [row["num_videos"] < FEW_VIDEOS for row in shown]
+        note = self.note("classes", run=first["name"], few=FEW_VIDEOS)
+        return join([table(head, rows, sortable=True, pale=few), note, self._pairs(first)])
+
+    def _pairs(self, run: dict[str, Any]) -> Html:
+        t, names = self.t, self.report["class_names"]
+        if not run["confused_pairs"]:
+            return Html("")
+        rows = [
+            [
+                names[pair["true"]], names[pair["predicted"]],
+                number(str(pair["count"])), number(percent(pair["share"])),
+                cell(element("div", [self.picture(path, MIDDLE) for path in pair["videos"]], class_="small")),
+            ]
+            for pair in run["confused_pairs"]
+        ]  # fmt: skip
+        mixed = [
+            [" / ".join(names[k] for k in pair["classes"]), number(str(pair["count"])), number(percent(pair["share"]))]
+            for pair in run["mixed_pairs"]
+        ]
+        return join([
+            element("h3", t("Confused classes")),
+            table([t("class"), t("taken for"), t("videos"), t("of the class, %"), t("some of them")], rows),
+            element("h3", t("Classes taken for each other")),
+            table([t("classes"), t("videos"), t("of both classes, %")], mixed),
+        ])  # fmt: skip
+
+    # Fusion
+
+    def fusion(self) -> Html:
+        t, found = self.t, self.report.get("fusion")
+        if not found:
+            return Html("")
+        titles = {
+            "arithmetic": t("mean of probabilities, equal weights"),
+            "geometric": t("geometric mean, equal weights"),
+            "held_out_weights": t("mean of probabilities, weights of the other folds"),
+            "logits": t("sum of logits"),
+        }
+        by_name = {run["name"]: run for run in self.runs}
+        rows = []
+        for single in found["singles"]:
+            run = by_name[single["name"]]
+            rows.append([self.name(run), self.with_interval(run["top1"]), number(decimals(single["log_loss"])), "", ""])
+        for way in found["ways"]:
+            against = way["against_best"]
+            difference = f"{percent(against['difference'], True)} ({interval(against['interval'], True)})"
+            rows.append([
+                titles[way["name"]], self.with_interval(way["top1"]), number(decimals(way["log_loss"])),
+                number(difference), number(p_value(against["p_value"])),
+            ])  # fmt: skip
+        head = ["", t("top-1, %"), t("NLL"), t("against {run}, points", run=found["best_single"]), t("P")]
+        weights = ", ".join(f"{name} {weight:.3f}" for name, weight in zip(found["runs"], found["weights"]))
+        note = self.note("fusion", weights=weights, n=found["num_videos"])
+        chart = element("div", self._weights_chart(found), class_="charts") if found["curve"] else ""
+        return join([table(head, rows), note, chart])
+
+    def _weights_chart(self, found: dict[str, Any]) -> Html:
+        t, points = self.t, [(weight, 100 * value) for weight, value in found["curve"]]
+        values = [value for _, value in points]
+        low, high = max(0.0, min(values) - 2), min(100.0, max(values) + 2)
+        labels = (t("weight of {run}", run=found["runs"][0]), t("top-1, %"), t("Top-1 over the weight of a run"))
+        chart = Chart((0, 1), (low, high), labels)
+        chart.line(points, colour(0))
+        caption = t("For the eye only: a weight read off this curve would be chosen on the test videos.")
+        return element("figure", chart.svg(), element("figcaption", caption))
+
+    # Mistakes
+
+    def mistakes(self) -> Html:
+        t, found = self.t, self.report.get("mistakes")
+        if not found or not found["num_wrong"]:
+            return Html("")
+        agreed = self.report["agreed_mistakes"]
+        intro = t("{n} scored videos of {run} are wrong.", n=found["num_wrong"], run=self.first["name"])
+        lists = [
+            (t("Largest loss, at most {n} a class", n=3), [self._mistake(v) for v in found["largest_losses"]]),
+            (t("Confident and wrong"), [self._mistake(v) for v in found["most_confident"]]),
+            (t("Label or network? All runs agree on a wrong class"), [self._agreed(video) for video in agreed]),
+        ]
+        return join([
+            element("p", intro),
+            *(join([element("h3", title), element("ul", items, class_="videos")]) for title, items in lists if items),
+        ])  # fmt: skip
+
+    def _mistake(self, video: dict[str, Any]) -> Html:
+        t, names = self.t, self.report["class_names"]
+        answers = [
+            element("div", bar(one["score"]), f" {percent(one['score'])} % {names[one['index']]}")
+            for one in video["answers"]
+        ]
+        truth = t("true: {name}; loss {loss}", name=names[video["label"]], loss=f"{video['loss']:.2f}")
+        return self._video(video["path"], [element("strong", truth), answers])
+
+    def _agreed(self, video: dict[str, Any]) -> Html:
+        names = self.report["class_names"]
+        said = self.t(
+            "labelled {label}, recognised as {predicted} with {least} % and more",
+            label=names[video["label"]], predicted=names[video["predicted"]], least=percent(video["least_confidence"]),
+        )  # fmt: skip
+        return self._video(video["path"], [element("strong", said)])
+
+    def _video(self, path: str, about: Sequence[Any]) -> Html:
+        return element("li", self.picture(path, STRIP), about, element("div", self.path(path), class_="note"))
+
+    # How it was made
+
+    def making(self) -> Html:
+        t, made = self.t, self.report["made_with"]
+        rows = []
+        for run in self.runs:
+            settings = ", ".join(f"{key} {value}" for key, value in run["settings"].items())
+            rows.append([
+                self.name(run), *(cell(text, wide=True) for text in (
+                    run["folder"], settings, f"{run['list_path']} {run['list_sha256']}", run["scores_sha256"])),
+            ])  # fmt: skip
+        versions = ", ".join(f"{key} {value}" for key, value in made.items())
+        formulas = [element("li", t(text)) for text in FORMULAS[self.report["multi_label"]]]
+        return join([
+            table(["", t("folder"), t("settings"), t("list, SHA-256"), t("scores.npz, SHA-256")], rows),
+            element("p", t("Made by tools/report.py: {versions}.", versions=versions)), element("ul", formulas),
+        ])  # fmt: skip
+
+    # Pieces
+
+    def note(self, name: str, **values: object) -> Html:
+        return element("p", self.t(NOTES[name], **values), class_="note")
+
+    def place(self, run: dict[str, Any]) -> int:
+        return next(place for place, other in enumerate(self.runs) if other is run)
+
+    def key(self, run: dict[str, Any]) -> Html:
+        """The run's name behind a patch of its colour."""
+        patch = Html(
+            f'<svg class="key" viewBox="0 0 1 1" aria-hidden="true"><rect width="1" height="1" '
+            f'fill="{colour(self.place(run))}"/></svg>'
+        )
+        return element("span", patch, f"{run['name']} ")
+
+    def name(self, run: dict[str, Any]) -> Html:
+        return cell(self.key(run))
+
+    def with_interval(self, metric: dict[str, Any]) -> Html:
+        return number(f"{percent(metric['value'])} ({interval(metric['interval'])})", metric["value"])
+
+    def path(self, path: str) -> Html:
+        return element("a", path, href=path) if self.link else element("span", path)
+
+    def picture(self, path: str, places: tuple[float, ...]) -> Html:
+        thumbnail = self.pictures(path, places)
+        if thumbnail.address:
+            return element("img", src=thumbnail.address, alt=self.t("frames of {path}", path=path), title=path)
+        return element("div", self.t("no picture: {cause}", cause=thumbnail.cause), class_="gone")
+
+
+def percent(fraction: float | None, signed: bool = False) -> str:
+    """0.123 as "12.3"; "-" for None."""
+    return "-" if fraction is None else f"{100 * fraction + 0.0:{'+' if signed else ''}.1f}"
+
+
+def decimals(value: float | None, digits: int = 3) -> str:
+    """0.1234 as "0.123"; "-" for None."""
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def interval(ends: Sequence[float], signed: bool = False) -> str:
+    """A 95 % interval as "10.1 – 14.9"."""
+    return " – ".join(percent(end, signed) for end in ends)
+
+
+def p_value(p: float) -> str:
+    """Two digits, or a bound."""
+    return "< 0.0001" if p < 1e-4 else f"{p:.2g}"

@@ -1,0 +1,180 @@
+"""Runs of eval.py, read from their folders and laid over each other: the same videos in the same order."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from metrics.groups import video_groups
+from metrics.joining import join_runs, with_labels
+from metrics.results import VideoScores, load_scores
+from utils.errors import UserError
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run over the N videos of a `Runs`; M of them were scored.
+
+    name: short, unique. results: what results.json holds; config: what config.yaml holds, None without one.
+    found: all of scores.npz; rows: int64 [N], the videos' rows in it, -1 without a score. labels: int64 [N], or bool
+    [N, K] where a video may have several.
+    """
+
+    name: str
+    folder: Path
+    results: dict[str, Any]
+    config: dict[str, Any] | None
+    found: VideoScores
+    rows: np.ndarray
+    all_labels: np.ndarray
+
+    @cached_property
+    def scored(self) -> np.ndarray:
+        """Places of the scored videos among all, int64 [M]."""
+        return np.flatnonzero(self.rows >= 0)
+
+    @cached_property
+    def scores(self) -> np.ndarray:
+        """float32 [M, K]."""
+        return self.found.scores[self.rows[self.scored]]
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """Of the scored videos, int64 [M] or bool [M, K]."""
+        return self.all_labels[self.scored]
+
+    @cached_property
+    def predicted(self) -> np.ndarray:
+        """int64 [M]."""
+        return self.scores.argmax(axis=1)
+
+    @cached_property
+    def confidence(self) -> np.ndarray:
+        """The highest score of each scored video, float32 [M]."""
+        return self.scores.max(axis=1)
+
+    @cached_property
+    def right(self) -> np.ndarray:
+        """Which of all videos are right at 1, bool [N]; a broken one is wrong."""
+        right = np.zeros(len(self.rows), bool)
+        right[self.scored] = self.predicted == self.labels
+        return right
+
+    @property
+    def is_fusion(self) -> bool:
+        """Whether it was made of other runs (tools/fuse_scores.py, eval.py --two_stream)."""
+        return "fusion" in self.results
+
+
+@dataclass(frozen=True)
+class Runs:
+    """R runs over the same N videos, in order of their paths.
+
+    labels: int64 [N] or bool [N, K]; class_names: K; groups: int64 [N], 0 .. G-1, or None: independent videos.
+    """
+
+    runs: list[Run]
+    paths: list[str]
+    labels: np.ndarray
+    class_names: list[str]
+    groups: np.ndarray | None
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a video may have several classes."""
+        return self.labels.ndim == 2
+
+
+def load_runs(
+    folders: Sequence[str], filelist: str | None = None, groups: str | None = None, common: bool = False
+) -> Runs:
+    """Read RUN/scores.npz, results.json and config.yaml of each folder.
+
+    filelist: the list, for runs of older versions, which hold no labels. groups: as `video_groups` takes it. common:
+    keep only the videos that all runs expect.
+
+    Raises UserError, in one line, for unreadable runs (all are named) and runs of other videos or classes.
+    """
+    names = short_names(folders)
+    if len({*map(str, map(Path, folders))}) < len(folders):
+        raise UserError("pass each run once")
+    found, problems = {}, []
+    for name, folder in zip(names, folders):
+        try:
+            found[name] = (read_scores(Path(folder), filelist), *read_notes(Path(folder)))
+        except UserError as error:
+            problems.append(str(error))
+    if problems:
+        raise UserError("; ".join(problems))
+    joined = join_runs({name: scores for name, (scores, _, _) in found.items()})
+    kept = joined.expected.all(axis=0)
+    if not kept.all() and not common:
+        run, video = np.argwhere(~joined.expected)[0]
+        raise UserError(
+            f"the runs are of other lists: {joined.paths[video]} is not in {folders[run]}; --common compares the "
+            f"{kept.sum()} videos that all runs have"
+        )
+    order = np.array([video for video in np.argsort(np.array(joined.paths)) if kept[video]], np.int64)
+    paths, labels = [joined.paths[video] for video in order], joined.labels[order]
+    runs = [
+        Run(name, Path(folder), results, config, scores, rows[order], labels)
+        for folder, rows, (name, (scores, results, config)) in zip(folders, joined.rows, found.items())
+    ]
+    for run in runs:
+        check_scores(run)
+    return Runs(runs, paths, labels, joined.class_names, video_groups(paths, groups) if groups else None)
+
+
+def short_names(folders: Sequence[str]) -> list[str]:
+    """The folders without the parts that all have at their beginning or end; "run 1" ... where nothing is left."""
+    parts = [Path(folder).parts for folder in folders]
+    if len(parts) == 1:
+        return [Path(folders[0]).resolve().name]
+    lead = sum(1 for _ in itertools.takewhile(lambda own: len({*own}) == 1, zip(*parts)))
+    tail = sum(1 for _ in itertools.takewhile(lambda own: len({*own}) == 1, zip(*map(reversed, parts))))
+    names = ["/".join(own[lead : len(own) - tail if len(own) - tail > lead else None]) for own in parts]
+    return names if len({*filter(None, names)}) == len(names) else [str(folder) for folder in folders]
+
+
+def read_scores(folder: Path, filelist: str | None) -> VideoScores:
+    """scores.npz, with the labels of the list where the file holds none. Raises UserError."""
+    scores = load_scores(folder / "scores.npz", filelist)
+    if scores.labels is not None:
+        return scores
+    if filelist is None:
+        raise UserError(f"{folder / 'scores.npz'} holds no labels (an older version wrote it): pass --filelist")
+    from datareader import read_list
+
+    return with_labels(scores, read_list(filelist, scores.scores.shape[1]))
+
+
+def read_notes(folder: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """results.json and, where there is one, config.yaml. Raises UserError."""
+    path, config = folder / "results.json", None
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+        if (folder / "config.yaml").exists():
+            path = folder / "config.yaml"
+            config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}; a run is a folder of eval.py") from error
+    except (ValueError, yaml.YAMLError) as error:
+        raise UserError(f"{path} is damaged; evaluate again") from error
+    if not isinstance(results, dict) or not isinstance(config, (dict, type(None))):
+        raise UserError(f"{path} is damaged; evaluate again")
+    return results, config
+
+
+def check_scores(run: Run) -> None:
+    """Raise UserError unless the scores of one class a video are probabilities."""
+    sums = run.scores.sum(axis=1, dtype=np.float64)
+    if run.labels.ndim == 1 and len(sums) and (np.abs(sums - 1).max() > 1e-3 or run.scores.min() < 0):
+        raise UserError(f"{run.folder / 'scores.npz'}: the scores of a video do not add up to 1; are they logits?")
