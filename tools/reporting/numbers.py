@@ -14,9 +14,10 @@ from metrics.classes import class_table, confused_pairs, confusion, mixed_pairs
 from metrics.comparison import compare, compare_classes, compare_pairs
 from metrics.coverage import risk_coverage, threshold_table
 from metrics.fusion import cross_validated_fusion, fuse, mixture_weights, own_probabilities
-from metrics.intervals import class_bootstrap, group_bootstrap, percentile_interval, resamples, wilson_interval
-from metrics.multilabel import mean_average_precision
+from metrics.intervals import class_bootstrap, group_bootstrap, percentile_interval, wilson_interval
+from metrics.multilabel import mean_average_precision, mean_average_precision_draws
 from metrics.probabilities import log_probabilities, own_probability, stratified_folds
+from metrics.score_intervals import score_intervals
 from metrics.temperature import fit_temperature, held_out_temperature
 from metrics.topk import topk_correct
 from metrics.view_counts import accuracy_by_views, agreement_of_views
@@ -30,7 +31,6 @@ MAX_PER_CLASS = 3  # mistakes of one class among the largest losses
 MAX_CONFIDENT, MAX_AGREED, SHOWN_CLASSES, VIDEOS_OF_A_PAIR = 10, 20, 3, 4
 SURE = 0.9  # confidence of runs that agree on a wrong class
 FEW_VIDEOS = 10  # a fold of fewer decides nothing
-MAP_DRAWS = 200
 
 
 def report_numbers(runs: Runs, folds: int, seed: int, num_mistakes: int) -> dict[str, Any]:
@@ -70,6 +70,7 @@ def run_numbers(run: Run, runs: Runs, folds: int, seed: int) -> dict[str, Any]:
         "name": run.name,
         "folder": str(run.folder),
         "scores_sha256": file_sha256(run.folder / "scores.npz"),
+        "weights_sha256": run.found.weights_sha256,
         "list_path": run.found.list_path,
         "list_sha256": run.found.list_sha256,
         "settings": {key: value for key, value in run.results.items() if isinstance(value, (str, bool))},
@@ -84,11 +85,17 @@ def run_numbers(run: Run, runs: Runs, folds: int, seed: int) -> dict[str, Any]:
         **numbers,
         **accuracies(run, runs, rng),
         "calibration": calibration(run.scores, run.labels, rng),
+        "intervals": score_intervals(run.scores, run.labels, rng, groups_of(run, runs)),
         "temperature": temperature(run, folds, seed),
         "coverage": coverage(run, folds, seed),
         **classes(run, runs),
         "views": views(run, runs),
     }
+
+
+def groups_of(run: Run, runs: Runs) -> np.ndarray | None:
+    """The groups of the scored videos, numbered without gaps, int64 [M]."""
+    return None if runs.groups is None else np.unique(runs.groups[run.scored], return_inverse=True)[1]
 
 
 def accuracies(run: Run, runs: Runs, rng: np.random.Generator) -> dict[str, Any]:
@@ -120,10 +127,9 @@ def average_precisions(run: Run, runs: Runs, rng: np.random.Generator) -> dict[s
     scores = np.full(runs.labels.shape, -np.inf)
     scores[run.scored] = run.scores
     found = mean_average_precision(scores, runs.labels)
-    samples = resamples(len(scores), MAP_DRAWS, rng, runs.groups)
-    draws = [mean_average_precision(scores[chosen], runs.labels[chosen])["mAP"] / 100 for chosen in samples]
+    draws = mean_average_precision_draws(scores, runs.labels, rng, runs.groups)
     return {
-        "mean_average_precision": {"value": found["mAP"] / 100, "interval": list(percentile_interval(np.array(draws)))},
+        "mean_average_precision": {"value": found["mAP"] / 100, "interval": list(percentile_interval(draws))},
         "classes": [
             {"index": k, "num_videos": int(count), "average_precision": None if value is None else value / 100}
             for k, (count, value) in enumerate(zip(runs.labels.sum(axis=0), found["average_precision"]))
@@ -177,7 +183,7 @@ def classes(run: Run, runs: Runs) -> dict[str, Any]:
 def views(run: Run, runs: Runs) -> dict[str, Any] | None:
     """Top-1 by the number of clips and crops, where scores.npz holds every view (eval.py --save_views)."""
     found = run.found
-    if getattr(found, "view_scores", None) is None:
+    if found.view_scores is None:
         return None
     of_videos = found.view_scores[run.rows[run.scored]]
     return {

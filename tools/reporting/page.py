@@ -217,7 +217,7 @@ class Page:
             found = run.get("calibration") or {}
             rows.append([
                 self.name(run), *(self.with_interval(run[key]) for key in ("top1", "top5", "mean_class_accuracy")),
-                *(number(decimals(found.get(key))) for key in ("log_loss", "brier")),
+                *(self.with_bounds(run, found, key, 3) for key in ("log_loss", "brier")),
                 number(str(run["num_scored"])), number(str(len(run["broken"]))),
             ])  # fmt: skip
         groups = self.report["num_groups"]
@@ -396,7 +396,10 @@ class Page:
             for run in self.judged for row in run["coverage"]["thresholds"]
         ]  # fmt: skip
         areas = [
-            [self.name(run), *(number(decimals(run["coverage"][key], 4)) for key in ("area", "excess_area", "auroc"))]
+            [
+                self.name(run),
+                *(self.with_bounds(run, run["coverage"], key, 4) for key in ("area", "excess_area", "auroc")),
+            ]
             for run in self.judged
         ]
         return join([
@@ -587,6 +590,12 @@ class Page:
 
     def with_interval(self, metric: dict[str, Any]) -> Html:
         return number(f"{percent(metric['value'])} ({interval(metric['interval'])})", metric["value"])
+
+    def with_bounds(self, run: dict[str, Any], metrics: dict[str, Any], key: str, digits: int) -> Html:
+        """A number that is no percentage, with its bootstrap interval."""
+        value, bounds = metrics.get(key), run.get("intervals", {}).get(key)
+        ends = f" ({' – '.join(decimals(end, digits) for end in bounds)})" if bounds else ""
+        return number(decimals(value, digits) + ends, value)
 
     def path(self, path: str) -> Html:
         return element("a", path, href=path) if self.link else element("span", path)

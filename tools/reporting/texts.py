@@ -37,6 +37,7 @@ FORMULAS = {
     False: (
         "Interval of top-1: (p + z^2/2n ± z sqrt(p (1 - p)/n + z^2/4n^2)) / (1 + z^2/n), z = 1.96 (Wilson 1927)",
         "Interval of mean class accuracy: bootstrap within each class, 10,000 draws (Efron 1979)",
+        "Intervals of NLL, Brier score, AURC, E-AURC and AUROC: bootstrap over videos, 1,000 draws",
         "P of two runs: min(1, 2 sum_{i <= min(b, c)} C(b + c, i) 2^-(b + c)), b and c: only A, only B right (McNemar 1947)",
         "Correction of several P: the j-th smallest of K times K - j + 1, running maximum (Holm 1979)",
         "Difference that would have been shown in four of five cases: 2.8 sqrt(b + c) / n",
@@ -46,7 +47,7 @@ FORMULAS = {
         "Risk and coverage: El-Yaniv & Wiener 2010; AURC, E-AURC: Geifman & El-Yaniv 2017",
         "Weights of a fusion: expectation maximisation of a mixture (Dempster, Laird & Rubin 1977)",
     ),
-    True: ("AP: sum_n (R_n - R_{n-1}) P_n; interval of mAP: bootstrap over videos, 200 draws (Efron 1979)",),
+    True: ("AP: sum_n (R_n - R_{n-1}) P_n; interval of mAP: bootstrap over videos, 1,000 draws (Efron 1979)",),
 }
 # English as in page.py and above -> Chinese; tests/test_tools_report.py compares the two.
 CHINESE = {
@@ -232,6 +233,9 @@ CHINESE = {
     "Interval of mean class accuracy: bootstrap within each class, 10,000 draws (Efron 1979)": (
         "平均类别准确率的区间：在各类别内自助抽样 10,000 次（Efron 1979）"
     ),
+    "Intervals of NLL, Brier score, AURC, E-AURC and AUROC: bootstrap over videos, 1,000 draws": (
+        "NLL、Brier 分数、AURC、E-AURC 与 AUROC 的区间：对视频自助抽样 1,000 次"
+    ),
     "P of two runs: min(1, 2 sum_{i <= min(b, c)} C(b + c, i) 2^-(b + c)), b and c: only A, only B right (McNemar 1947)": (
         "两次评估的 P：min(1, 2 sum_{i <= min(b, c)} C(b + c, i) 2^-(b + c))，b、c：仅 A、仅 B 正确的视频数（McNemar 1947）"
     ),
@@ -256,8 +260,8 @@ CHINESE = {
     "Weights of a fusion: expectation maximisation of a mixture (Dempster, Laird & Rubin 1977)": (
         "融合的权重：混合模型的期望最大化（Dempster, Laird & Rubin 1977）"
     ),
-    "AP: sum_n (R_n - R_{n-1}) P_n; interval of mAP: bootstrap over videos, 200 draws (Efron 1979)": (
-        "AP：sum_n (R_n - R_{n-1}) P_n；mAP 的区间：对视频自助抽样 200 次（Efron 1979）"
+    "AP: sum_n (R_n - R_{n-1}) P_n; interval of mAP: bootstrap over videos, 1,000 draws (Efron 1979)": (
+        "AP：sum_n (R_n - R_{n-1}) P_n；mAP 的区间：对视频自助抽样 1,000 次（Efron 1979）"
     ),
 }
 LANGUAGES = ("en", "cn")
