@@ -56,6 +56,7 @@ FASTEST_FIRST = ("openvino", "onnxruntime", "paddle_inference", "paddle")  # on 
 BFLOAT16_UNITS = {"avx512_bf16", "amx_bf16", "bf16"}  # the last is ARM's name
 INSTALL_HINT = 'pip install ".[fast]"'
 CPU_VALUES_PER_CALL = 400_000  # T * H * W of the clips given to a CPU at once; bounds memory
+LARGE_CLIP_BYTES = 100_000_000  # 64 frames of 224 x 224 pixels are 39 MB, 250 are 151
 GPU_MEMORY_MB = 1024  # Paddle Inference's initial pool; it grows
 
 
@@ -472,7 +473,10 @@ class OpenVinoSession:
 
     def __call__(self, frames: np.ndarray) -> list[np.ndarray]:
         results = self.request.infer({0: frames}, share_inputs=True)  # not copied
-        return [np.array(results[output], np.float32) for output in self.compiled.outputs]
+        arrays = [np.array(results[output], np.float32) for output in self.compiled.outputs]
+        if frames.nbytes > LARGE_CLIP_BYTES:
+            self.compiled.release_memory()  # of its activations, for the next clip to be prepared in
+        return arrays
 
 
 SESSIONS: dict[str, Callable[[Path, str, str, int], Session]] = {
