@@ -168,7 +168,7 @@ def test_kills_at_random_moments_leave_the_files_of_an_undisturbed_run(videos, w
     expected = contents(whole)
     for _ in range(5):
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-            time.sleep(rng.uniform(0.2, 0.6))
+            time.sleep(rng.uniform(0.2, 0.5))
             process.kill()
         left = contents(cache) if cache.exists() else {}
         assert left.items() <= expected.items() or any(name.endswith(".part") for name in left)
