@@ -131,6 +131,25 @@ def test_long_videos_are_computed_in_chunks_without_a_seam(video, tmp_path, flow
         assert np.array_equal(read(tmp_path / "cache", video, range(num_flows)).taken(), expected)
 
 
+CHANGES = {"8 flows, after 10 were computed": lambda flow: flow[:8], "another size": lambda flow: flow[:, 1:]}
+
+
+@pytest.mark.parametrize("message", CHANGES)
+def test_a_video_that_changes_while_it_is_computed_is_broken(video, tmp_path, flow, monkeypatch, message):
+    monkeypatch.setattr("datareader.flow.extraction.CHUNK", 10)
+    source = GivenFlow(flow)
+
+    def read(path, choose, reader, prepare):
+        reading = GivenFlow.read(source, path, choose, reader, prepare)
+        source.flow = CHANGES[message](flow)
+        return reading
+
+    source.read = read
+    with pytest.raises(VideoError, match=message):
+        ExtractFlow(video, "a.mp4", str(tmp_path / "a"), source, 0, READER).read()
+    assert not (tmp_path / "a").exists()
+
+
 def test_a_manifest_says_what_was_computed_from_what(video, tmp_path, flow):
     file = extract(video, tmp_path / "cache", flow, 10)
     content = json.loads(Path(f"{file}.json").read_text())
