@@ -92,7 +92,7 @@ def parser_of(script: str, monkeypatch) -> argparse.ArgumentParser:
     return found[0]
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("script", [*SCRIPTS, "tools.report"])
 def test_every_help_text_has_a_chinese_entry(script, monkeypatch):
     assert untranslated(parser_of(script, monkeypatch)) == []
 

@@ -7,6 +7,7 @@ compared and fused with it. The page opens offline and loads nothing; a .json be
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from pathlib import Path
@@ -26,7 +27,7 @@ from utils.files import write_together  # noqa: E402
 MAX_BYTES = 8_000_000  # of the page
 
 
-def main() -> None:
+def parse_args() -> argparse.Namespace:
     parser = Parser(description=__doc__, allow_abbrev=False)
     parser.add_argument("runs", nargs="+", metavar="RUN", help="folders of eval.py or of tools/fuse_scores.py")
     parser.add_argument("--out", required=True, help="the page; its numbers are written beside it, as .json")
@@ -48,7 +49,11 @@ def main() -> None:
     parser.add_argument(
         "--write_temperature", metavar="FILE", help="write the first run's temperature, for predict.py --temperature"
     )
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
     page, numbers = Path(args.out), Path(args.out).with_suffix(".json")
     if page == numbers:
         raise UserError(f"--out={args.out}: name the page, such as report.html; the numbers are the .json beside it")

@@ -1383,4 +1383,50 @@ ERRORS.update(
     }
 )
 
+# tools/report.py
+TOOLS.update(
+    {
+        "A report on evaluations as one HTML file: python tools/report.py RUN [RUN ...] --out report.html": (
+            "把评估结果写成一个 HTML 报告：python tools/report.py RUN [RUN ...] --out report.html"
+        ),
+        "A RUN is a folder of eval.py or of tools/fuse_scores.py. The first one is reported on: accuracy with intervals, "
+        "calibration, risk against coverage, classes, its worst mistakes with pictures; the others, on the same videos, are "
+        "compared and fused with it. The page opens offline and loads nothing; a .json beside it has every number.": (
+            "RUN 是 eval.py 或 tools/fuse_scores.py 的输出目录。报告针对第一个 RUN：准确率及其区间、校准、风险与覆盖率、各类别、\n"
+            "最严重的错误（附画面）；其余 RUN 须为同样的视频，与第一个对比并融合。页面可离线打开，不加载任何外部内容；全部数值写在\n"
+            "同名的 .json 中。"
+        ),
+        "folders of eval.py or of tools/fuse_scores.py": "eval.py 或 tools/fuse_scores.py 的输出目录",
+        "the page; its numbers are written beside it, as .json": "页面文件；数值写入同名的 .json",
+        "the list of the videos, for runs of older versions, which hold no labels": "视频列表，用于没有标签的旧版本结果",
+        "compare the videos that all runs have": "只对比各 RUN 共有的视频",
+        "file of `path group`, or regular expression of the group in a path: videos of one source": (
+            "每行为“路径 组”的文件，或在路径中匹配组名的正则表达式：来自同一来源的视频"
+        ),
+        "on which thresholds and weights are judged (default: %(default)s)": "评判阈值与权重所用的折数（默认：%(default)s）",
+        "of resampling and folds (default: %(default)s)": "重抽样与分折的随机种子（默认：%(default)s）",
+        "number of worst mistakes (default: %(default)s)": "最严重错误的数量（默认：%(default)s）",
+        "language of the page (default: %(default)s)": "页面的语言（默认：%(default)s）",
+        "link the videos' files": "为视频文件加上链接",
+        "write the first run's temperature, for predict.py --temperature": "写出第一个 RUN 的温度，供 predict.py --temperature 使用",
+    }
+)
+ERRORS.update(
+    {
+        "--out={path}: name the page, such as report.html; the numbers are the .json beside it": (
+            "--out={path}：请给出页面文件名，例如 report.html；数值写在同名的 .json 中"
+        ),
+        "--write_temperature: {run} has too few videos, or videos of several classes": (
+            "--write_temperature：{run} 的视频太少，或每段视频有多个类别"
+        ),
+        "pass each run once": "每个 RUN 只能给出一次",
+        "the runs are of other lists: {path} is not in {run}; --common compares the {number} videos that all runs have": (
+            "各 RUN 的列表不同：{path} 不在 {run} 中；--common 只对比共有的 {number} 段视频"
+        ),
+        "cannot read {path}: {cause}; a run is a folder of eval.py": "无法读取 {path}：{cause}；RUN 应为 eval.py 的输出目录",
+        "{path} is damaged; evaluate again": "{path} 已损坏；请重新评估",
+        "{path}: the scores of a video do not add up to 1; are they logits?": "{path}：视频的各类得分之和不为 1；是否为 logits？",
+    }
+)
+
 MESSAGES = {**ARGPARSE, **HELP, **TOOLS, **ERRORS, **SYSTEM, **KEYS}

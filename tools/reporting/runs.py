@@ -145,12 +145,10 @@ def short_names(folders: Sequence[str]) -> list[str]:
 
 
 def read_scores(folder: Path, filelist: str | None) -> VideoScores:
-    """scores.npz, with the labels of the list where the file holds none. Raises UserError."""
+    """scores.npz, with the labels of the list where the file holds none and there is a list. Raises UserError."""
     scores = load_scores(folder / "scores.npz", filelist)
-    if scores.labels is not None:
+    if scores.labels is not None or filelist is None:
         return scores
-    if filelist is None:
-        raise UserError(f"{folder / 'scores.npz'} holds no labels (an older version wrote it): pass --filelist")
     from datareader import read_list
 
     return with_labels(scores, read_list(filelist, scores.scores.shape[1]))
