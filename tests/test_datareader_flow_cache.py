@@ -19,6 +19,7 @@ from datareader.flow.cache import CachedFlow, cache_file, relative_path
 from datareader.flow.extraction import ExtractFlow
 from datareader.flow.manifest import manifest_path, read_manifest
 from datareader.flow.methods import FlowProvenance, compute_flow
+from datareader.flow.source import ComputedFlow
 from datareader.requests import ReaderSettings
 from utils.errors import RunError, UserError
 
@@ -114,6 +115,8 @@ def test_lossless_files_hold_the_codes_exactly(video, tmp_path, flow, crf, size)
     assert np.array_equal(reading.taken(), expected[[[7, 3], [3, NUM_FLOWS - 1]]])
     assert reading.taken().dtype == np.float32 and reading.num_frames == NUM_FLOWS
     assert np.array_equal(read(tmp_path, str(file)).taken(), expected)  # a list of the files themselves
+    with pytest.raises(UserError, match="is flow already; set READER.flow_cache"):
+        ComputedFlow(PROVENANCE).read(str(file), np.arange, READER, lambda field: field)
 
 
 def test_a_lossy_file_is_smaller_and_near(video, tmp_path, flow):

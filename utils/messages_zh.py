@@ -723,6 +723,9 @@ ERRORS = {
         "文件被截断或改动：{number} 字节，清单中为 {other_number} 字节"
     ),
     "{number} frames of flow, {other_number} in the manifest": "光流 {number} 帧，清单中为 {other_number} 帧",
+    "{path} is flow already; set READER.flow_cache to the folder that holds it": (
+        "{path} 本身就是光流；请把 READER.flow_cache 设为它所在的目录"
+    ),
     "its frames are of another size from flow {number} on": "从第 {number} 个光流起，帧的尺寸不同",
     "damaged: {number} flows, after {other_number} were computed": (
         "文件损坏：只有 {number} 个光流，而之前已算出 {other_number} 个"

@@ -45,6 +45,11 @@ def cache_file(cache: str | os.PathLike, relative: str, method: str, format: str
     return Path(cache) / f"{relative}.{method}{SUFFIXES[format]}"
 
 
+def is_flow_file(path: str) -> bool:
+    """Whether a path is that of a file of a cache."""
+    return path.endswith(tuple(SUFFIXES.values()))
+
+
 @dataclass(frozen=True)
 class CachedFlow:
     """Flow that was computed before. A sample's path is that of its video, or of a file of flow itself.
@@ -88,7 +93,7 @@ class CachedFlow:
 
     def _find(self, path: str) -> str:
         """The file or folder that holds a video's flow."""
-        if path.endswith((*SUFFIXES.values(),)) or decoding.is_pair_folder(path):
+        if is_flow_file(path) or decoding.is_pair_folder(path):
             return path
         if not os.path.isdir(self.cache):
             raise UserError(f"READER.flow_cache {self.cache} is no folder; tools/extract_flow.py makes one")

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, ClassVar
 import cv2
 import numpy as np
 
-from datareader.decoding import Budget, ChooseIndices, FrameKeeper, Prepare, Reading, VideoError
-from datareader.flow.cache import CachedFlow
+from datareader.decoding import Budget, ChooseIndices, FrameKeeper, Prepare, Reading, VideoError, printable
+from datareader.flow.cache import CachedFlow, is_flow_file
 from datareader.flow.methods import FlowProvenance, check_method, compute_flow
 from datareader.requests import RGB, FramePlan, ReaderSettings, ShortSide, Source
+from utils.errors import UserError
 
 if TYPE_CHECKING:
     from configs.schema import Config  # a reading process starts faster without
@@ -36,7 +37,9 @@ class ComputedFlow:
         return self.plan(path, choose, reader, prepare).read()
 
     def plan(self, path: str, choose: ChooseIndices, reader: ReaderSettings, prepare: Prepare) -> FlowPlan:
-        """The steps of `read`."""
+        """The steps of `read`. Raises UserError for a file of a cache, whose pictures are flow already."""
+        if is_flow_file(path):
+            raise UserError(f"{printable(path)} is flow already; set READER.flow_cache to the folder that holds it")
         return FlowPlan(self, path, choose, reader, prepare)
 
     def between(self, frame: np.ndarray, following: np.ndarray) -> np.ndarray:
