@@ -307,10 +307,9 @@ def test_the_page_stays_within_its_limit_and_says_so(monkeypatch, tmp_path, path
 
 
 def test_every_text_of_the_page_is_in_chinese_and_none_is_left_over():
-    tree = ast.parse((ROOT / "tools/reporting/page.py").read_text(encoding="utf-8"))
-    calls = [
-        node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) in ("t", "self.t")
-    ]
+    trees = [ast.parse((ROOT / f"tools/reporting/{name}.py").read_text("utf-8")) for name in ("page", "verdict")]
+    nodes = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    calls = [node for node in nodes if ast.unparse(node.func) in ("t", "self.t")]
     said = {call.args[0].value for call in calls if isinstance(call.args[0], ast.Constant)}
     said |= {*texts.NOTES.values(), *texts.FORMULAS[True], *texts.FORMULAS[False]}
     assert said == {*texts.CHINESE}
@@ -342,8 +341,9 @@ def test_ticks_are_round_and_inside():
     [
         (["out/eval"], ["eval"]),
         (["out/a/eval", "out/b/eval"], ["a", "b"]),
-        (["out/eval", "out/eval/reversed"], ["out/eval", "out/eval/reversed"]),
+        (["out/eval", "out/eval/rgb", "out/eval/flow"], ["eval", "eval/rgb", "eval/flow"]),
         (["x/a", "x/b", "y/a"], ["x/a", "x/b", "y/a"]),
+        (["a/a", "a/a/a"], ["a", "a/a"]),
     ],
 )
 def test_runs_are_called_by_what_tells_them_apart(folders, names):

@@ -5,56 +5,22 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from tools.reporting import charts
 from tools.reporting.charts import Chart, bar, colour
 from tools.reporting.markup import Html, cell, element, join, number, table
-from tools.reporting.texts import FORMULAS, NOTES, Texts
+from tools.reporting.texts import FORMULAS, NOTES, Texts, decimals, interval, p_value, percent
 from tools.reporting.thumbnails import MIDDLE, STRIP, Thumbnail
+from tools.reporting.verdict import sentences
 
 # of a video, at some places -> its picture
 Pictures = Callable[[str, tuple[float, ...]], Thumbnail]
 
 MAX_CHANGES, MAX_TURNED, MAX_NAMED_BROKEN = 10, 20, 20
 FEW_VIDEOS = 10  # classes with fewer are shown pale
-STYLE = """
-:root { --ink: #303030; --pale: #767676; --line: #d8d8d8; --blue: #4477aa }
-* { box-sizing: border-box }
-body { margin: 0 auto; max-width: 60rem; padding: 1rem; color: var(--ink); background: #fff;
-  font: 1rem/1.5 system-ui, "Noto Sans CJK SC", "Microsoft YaHei", "PingFang SC", sans-serif; overflow-wrap: anywhere }
-h1 { font-size: 1.5rem; margin: .5rem 0 } h2 { font-size: 1.25rem; margin: 2.5rem 0 .5rem; padding-top: .5rem;
-  border-top: 1px solid var(--line) } h3 { font-size: 1rem; margin: 1.5rem 0 .25rem }
-p { margin: .5rem 0; max-width: 44rem } a { color: var(--blue) }
-nav { display: flex; flex-wrap: wrap; gap: .25rem 1rem; font-size: .875rem }
-.verdict { font-size: 1.125rem; border-left: 4px solid var(--blue); padding-left: 1rem }
-.note, figcaption, .pale td { color: var(--pale); font-size: .875rem }
-.scroll { overflow-x: auto; margin: .5rem 0 }
-table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums }
-th, td { text-align: left; padding: .25rem .75rem .25rem 0; border-bottom: 1px solid var(--line); white-space: nowrap }
-th { vertical-align: bottom } .number { text-align: right } td.wide { white-space: normal; min-width: 14rem }
-.sortable th { cursor: pointer; text-decoration: underline dotted }
-.charts { display: flex; flex-wrap: wrap; gap: 1rem } figure { margin: 0; flex: 1 1 18rem; max-width: 29rem }
-figure > svg { width: 100%; display: block } svg.bar { width: 6rem; height: .75rem; vertical-align: middle }
-.key { display: inline-block; width: .75rem; height: .75rem; margin-right: .25rem }
-.videos { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(20rem, 100%), 1fr)); gap: 1rem; padding: 0;
-  list-style: none } .videos li { min-width: 0; font-size: .875rem; line-height: 1.35 }
-.videos img, .gone { display: block; max-width: 100%; height: auto; margin-bottom: .25rem }
-.gone { background: #e8e8e8; color: var(--pale); padding: 1.5rem .75rem; font-size: .8125rem }
-.small { display: flex; flex-wrap: wrap; gap: .25rem } .small img { height: 3rem; width: auto }
-.small .gone { padding: .25rem; max-width: 12rem; white-space: normal }
-"""
-# Sorts a table by the clicked column, and the other way round by a second click. Without "less than" and "and" signs,
-# so that the page is well-formed XML.
-SCRIPT = """
-for (const head of document.querySelectorAll("table.sortable th")) head.onclick = () => {
-  const body = head.closest("table").tBodies[0], column = head.cellIndex, turn = head.dataset.turn === "1" ? -1 : 1;
-  const key = row => row.cells[column].dataset.value ?? row.cells[column].textContent;
-  const order = (a, b) => isNaN(key(a)) || isNaN(key(b)) ? key(a).localeCompare(key(b)) : key(a) - key(b);
-  head.dataset.turn = turn;
-  body.append(...[...body.rows].sort((a, b) => turn * order(a, b)));
-};
-"""
+STYLE, SCRIPT = (Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
 
 
 def render(report: dict[str, Any], pictures: Pictures, language: str = "en", link: bool = False) -> str:
@@ -114,84 +80,8 @@ class Page:
     # Verdict
 
     def verdict(self) -> Html:
-        t = self.t
-        if self.report["multi_label"]:
-            sentences = [self._say_precision()]
-        else:
-            sentences = [self._say_accuracy(), self._say_comparison(), self._say_confidence()]
-        said = t(" ").join(filter(None, sentences))
+        said = self.t(" ").join(filter(None, sentences(self.report, self.t)))
         return join([element("p", said, class_="verdict"), self.note("verdict")])
-
-    def _say_precision(self) -> str:
-        metric = self.first["mean_average_precision"]
-        return self.t(
-            "{run} reaches a mean average precision of {value} % ({interval}) on {n} videos; {broken} of them have no "
-            "score and rank last.",
-            run=self.first["name"], value=percent(metric["value"]), interval=interval(metric["interval"]),
-            n=self.report["num_videos"], broken=len(self.first["broken"]),
-        )  # fmt: skip
-
-    def _say_accuracy(self) -> str:
-        t, top1, num_broken = self.t, self.first["top1"], len(self.first["broken"])
-        said = t(
-            "{run} recognises {value} % ({interval}) of {n} videos",
-            run=self.first["name"], value=percent(top1["value"]), interval=interval(top1["interval"]),
-            n=self.report["num_videos"],
-        )  # fmt: skip
-        return said + (t("; {n} of them have no score and count as wrong.", n=num_broken) if num_broken else t("."))
-
-    def _say_comparison(self) -> str:
-        t, pairs = self.t, [pair for pair in self.report["comparisons"] if pair["first"] == self.first["name"]]
-        if len(pairs) == 1:
-            return self._conclusion(pairs[0])
-        worse = [pair["second"] for pair in pairs if pair["better"] == self.first["name"]]
-        better = [pair["second"] for pair in pairs if pair["better"] == pair["second"]]
-        open_ = [pair["second"] for pair in pairs if pair["better"] is None]
-        parts = [
-            t("it is better than {names}", names=t(", ").join(worse)) if worse else "",
-            t("{names} is better", names=t(", ").join(better)) if better else "",
-            t("no difference to {names} is shown", names=t(", ").join(open_)) if open_ else "",
-        ]
-        said = "; ".join(filter(None, parts))
-        return t("Compared with the others: {said}.", said=said) if said else ""
-
-    def _conclusion(self, pair: dict[str, Any]) -> str:
-        t, discordant = self.t, pair["first_only"] + pair["second_only"]
-        if pair["better"] is None:
-            return t(
-                "No difference between {first} and {second} is shown (P = {p}); with these {n} videos and {discordant} "
-                "that only one of them has right, about {points} points would have been.",
-                first=pair["first"], second=pair["second"], p=p_value(pair["corrected_p_value"]),
-                n=self.report["num_videos"], discordant=discordant, points=percent(pair["detectable_difference"]),
-            )  # fmt: skip
-        sign = 1 if pair["better"] == pair["first"] else -1
-        return t(
-            "{better} is better than {other} by {points} points ({interval}; P = {p}).",
-            better=pair["better"], other=pair["second"] if sign > 0 else pair["first"],
-            points=percent(sign * pair["difference"]), p=p_value(pair["corrected_p_value"]),
-            interval=interval(sorted(sign * end for end in pair["interval"])),
-        )  # fmt: skip
-
-    def _say_confidence(self) -> str:
-        t, found = self.t, self.first.get("calibration")
-        if not found:
-            return ""
-        points = percent(abs(found["overconfidence"]))
-        values = {"confidence": percent(found["mean_confidence"]), "points": points}
-        side = (
-            t("Its mean confidence, {confidence} %, is {points} points above its accuracy", **values)
-            if found["overconfidence"] > 0
-            else t("Its mean confidence, {confidence} %, is {points} points below its accuracy", **values)
-        )
-        return f"{side}{self._calibrated(found)}"
-
-    def _calibrated(self, found: dict[str, Any]) -> str:
-        t = self.t
-        if found["ece"] is None:
-            return t("; there are too few videos to judge its calibration.")
-        if found["calibrated"]:
-            return t("; it is calibrated within what {n} videos can show.", n=found["num_videos"])
-        return t("; it is not calibrated (ECE {ece} %).", ece=percent(found["ece"]))
 
     # Metrics
 
@@ -494,8 +384,8 @@ class Page:
             against = way["against_best"]
             difference = f"{percent(against['difference'], True)} ({interval(against['interval'], True)})"
             rows.append([
-                titles[way["name"]], self.with_interval(way["top1"]), number(decimals(way["log_loss"])),
-                number(difference), number(p_value(against["p_value"])),
+                cell(titles[way["name"]], wide=True), self.with_interval(way["top1"]),
+                number(decimals(way["log_loss"])), number(difference), number(p_value(against["p_value"])),
             ])  # fmt: skip
         head = ["", t("top-1, %"), t("NLL"), t("against {run}, points", run=found["best_single"]), t("P")]
         weights = ", ".join(f"{name} {weight:.3f}" for name, weight in zip(found["runs"], found["weights"]))
@@ -605,23 +495,3 @@ class Page:
         if thumbnail.address:
             return element("img", src=thumbnail.address, alt=self.t("frames of {path}", path=path), title=path)
         return element("div", self.t("no picture: {cause}", cause=thumbnail.cause), class_="gone")
-
-
-def percent(fraction: float | None, signed: bool = False) -> str:
-    """0.123 as "12.3"; "-" for None."""
-    return "-" if fraction is None else f"{100 * fraction + 0.0:{'+' if signed else ''}.1f}"
-
-
-def decimals(value: float | None, digits: int = 3) -> str:
-    """0.1234 as "0.123"; "-" for None."""
-    return "-" if value is None else f"{value:.{digits}f}"
-
-
-def interval(ends: Sequence[float], signed: bool = False) -> str:
-    """A 95 % interval as "10.1 – 14.9"."""
-    return " – ".join(percent(end, signed) for end in ends)
-
-
-def p_value(p: float) -> str:
-    """Two digits, or a bound."""
-    return "< 0.0001" if p < 1e-4 else f"{p:.2g}"

@@ -104,7 +104,7 @@ def load_runs(
     Raises UserError, in one line, for unreadable runs (all are named) and runs of other videos or classes.
     """
     names = short_names(folders)
-    if len({*map(str, map(Path, folders))}) < len(folders):
+    if len({Path(folder).resolve() for folder in folders}) < len(folders):
         raise UserError("pass each run once")
     found, problems = {}, []
     for name, folder in zip(names, folders):
@@ -134,14 +134,17 @@ def load_runs(
 
 
 def short_names(folders: Sequence[str]) -> list[str]:
-    """The folders without the parts that all have at their beginning or end; "run 1" ... where nothing is left."""
-    parts = [Path(folder).parts for folder in folders]
-    if len(parts) == 1:
-        return [Path(folders[0]).resolve().name]
-    lead = sum(1 for _ in itertools.takewhile(lambda own: len({*own}) == 1, zip(*parts)))
-    tail = sum(1 for _ in itertools.takewhile(lambda own: len({*own}) == 1, zip(*map(reversed, parts))))
-    names = ["/".join(own[lead : len(own) - tail if len(own) - tail > lead else None]) for own in parts]
-    return names if len({*filter(None, names)}) == len(names) else [str(folder) for folder in folders]
+    """The folders without the parts that all have at their beginning and end; of each at least one part stays."""
+    parts = [Path(folder).resolve().parts for folder in folders]
+    shortest = min(map(len, parts))
+    lead = min(_num_equal(parts), shortest - 1)
+    tail = min(_num_equal([own[::-1] for own in parts]), shortest - lead - 1)
+    return ["/".join(own[lead : len(own) - tail]) for own in parts]
+
+
+def _num_equal(parts: Sequence[Sequence[str]]) -> int:
+    """How many places from the first on hold the same in all."""
+    return sum(1 for _ in itertools.takewhile(lambda place: len({*place}) == 1, zip(*parts)))
 
 
 def read_scores(folder: Path, filelist: str | None) -> VideoScores:

@@ -1,6 +1,9 @@
-"""What the page says, in the languages of `--lang`. The English stands in page.py; here is what it is replaced by."""
+"""What the page says in the languages of `--lang`: the English stands where it is used (page.py, verdict.py) or in NOTES
+and FORMULAS, the Chinese in one table; and how numbers are written."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 # Explanations below tables, by section.
 NOTES = {
@@ -49,7 +52,7 @@ FORMULAS = {
     ),
     True: ("AP: sum_n (R_n - R_{n-1}) P_n; interval of mAP: bootstrap over videos, 1,000 draws (Efron 1979)",),
 }
-# English as in page.py and above -> Chinese; tests/test_tools_report.py compares the two.
+# English -> Chinese; tests/test_tools_report.py compares the two.
 CHINESE = {
     "Evaluation of {names}": "评估报告：{names}",
     "Verdict": "结论",
@@ -128,6 +131,7 @@ CHINESE = {
     ".": "。",
     " ": "",
     ", ": "、",
+    "; ": "；",
     "P: McNemar's exact test, two-sided, corrected for the number of pairs (Holm). The interval is a paired bootstrap of "
     "10,000 draws. A run is better only where the interval excludes 0 and P is below 0.05. A or B: the ceiling of a fusion "
     "that chooses between the two. Detectable: the difference that would have been shown in four of five cases.": (
@@ -278,3 +282,23 @@ class Texts:
         """The text, with its values put in where there are any."""
         text = self.table.get(text, text)
         return text.format(**values) if values else text
+
+
+def percent(fraction: float | None, signed: bool = False) -> str:
+    """0.123 as "12.3"; "-" for None."""
+    return "-" if fraction is None else f"{100 * fraction + 0.0:{'+' if signed else ''}.1f}"
+
+
+def decimals(value: float | None, digits: int = 3) -> str:
+    """0.1234 as "0.123"; "-" for None."""
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def interval(ends: Sequence[float], signed: bool = False) -> str:
+    """A 95 % interval as "10.1 – 14.9"."""
+    return " – ".join(percent(end, signed) for end in ends)
+
+
+def p_value(p: float) -> str:
+    """Two digits, or a bound."""
+    return "< 0.0001" if p < 1e-4 else f"{p:.2g}"
