@@ -438,7 +438,8 @@ def _optional(
     if name not in arrays:
         return None
     array = _array(arrays, name, "f", ndim, num_videos)
-    if array.shape[-1] != num_classes or not np.isfinite(array).all():
+    ends = [array.min(), array.max()] if array.size else []  # NaN, if there is one; needs no array as large as this one
+    if array.shape[-1] != num_classes or not np.isfinite(ends).all():
         raise ValueError(f"{name} is not of {num_classes} classes, or not finite")
     return array
 

@@ -107,6 +107,8 @@ def test_accuracy_with_fewer_views_is_that_of_their_mean(monkeypatch):
     assert rows[-1]["accuracy"] > rows[0]["accuracy"] and not rows[0]["as_good_as_all"]
     monkeypatch.setattr(view_counts, "VIDEOS_AT_ONCE", 7)
     assert accuracy_by_views(scores, labels, 4, 50) == rows
+    order = np.random.default_rng(2).permutation(40)
+    assert accuracy_by_views(scores[order], labels, 4, 50, np.argsort(order)) == rows
 
 
 def test_agreement_is_the_fraction_of_views_that_say_what_their_mean_says():
@@ -114,4 +116,5 @@ def test_agreement_is_the_fraction_of_views_that_say_what_their_mean_says():
     own = scores.astype(np.float64).mean(axis=1).argmax(axis=1)
     expected = [(scores[i].argmax(axis=1) == own[i]).mean() for i in range(40)]
     np.testing.assert_allclose(agreement_of_views(scores), expected)
+    np.testing.assert_allclose(agreement_of_views(scores, np.array([7, 3])), [expected[7], expected[3]])
     assert agreement_of_views(scores[:, :1]).tolist() == [1.0] * 40

@@ -25,6 +25,7 @@ JOBS = {
     "nonlocal": "tools.benchmarks.block",
     "train": "tools.benchmarks.train",
     "demo": "tools.benchmarks.demo",
+    "report": "tools.benchmarks.report",
 }
 
 if __name__ == "__main__":

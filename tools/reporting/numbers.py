@@ -185,10 +185,10 @@ def views(run: Run, runs: Runs) -> dict[str, Any] | None:
     found = run.found
     if found.view_scores is None:
         return None
-    of_videos = found.view_scores[run.rows[run.scored]]
+    rows = run.rows[run.scored]
     return {
-        "accuracies": accuracy_by_views(of_videos, run.labels, found.num_clips, len(runs.paths)),
-        "mean_agreement": float(agreement_of_views(of_videos).mean()),
+        "accuracies": accuracy_by_views(found.view_scores, run.labels, found.num_clips, len(runs.paths), rows),
+        "mean_agreement": float(agreement_of_views(found.view_scores, rows).mean()),
     }
 
 
