@@ -330,6 +330,10 @@ PHASE_KEYS = {
 }
 # What INPUT's keys are where READER.modality is flow.
 FLOW_INPUT = {"channels": 2, "mean": [0.0, 0.0], "std": [1.0, 1.0]}
+# What makes flow the same numbers -> the key of READER that says it.
+FLOW_SETTINGS = {
+    "method": "flow_method", "bound": "flow_bound", "short_side": "flow_short_side", "frame_rate": "frame_rate"
+}  # fmt: skip
 # Sections of a `Config` that only some families of networks read (models.FAMILIES says which).
 NETWORK_SECTIONS = ("RESNETS", "NONLOCAL")
 

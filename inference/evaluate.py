@@ -124,6 +124,8 @@ class Evaluation:
             "backend": self.backend.name,
             "precision": self.backend.precision,
         }
+        if options.reverse_frames and self.config.READER.modality == "flow":  # a cache has no flow of swapped frames
+            result["reversed"] = "approximate" if self.config.READER.flow_cache else "exact"
         assert self.spec.weights is not None
         write_text(options.folder / "config.yaml", save_config(self.config))
         write_results(

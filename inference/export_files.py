@@ -8,11 +8,13 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from configs.schema import Config
 from datareader import NO_LABEL, Failure, VideoItem, build_view_loader
+from datareader.flow.methods import FlowProvenance
 from datareader.lists import class_names_of, list_folder
 from inference.backends import check_backend, computes_volumes, open_session
 from inference.export import (
@@ -139,7 +141,7 @@ def write_facts(
         "input": {
             "name": "frames",
             "shape": f"[clips * num_frames, {config.INPUT.channels}, height, width], the frames of a clip in a row",
-            "colours": "RGB, 0..255, then (x - image_mean) / image_std",
+            **described_values(config),
             "clips": options.batch_size or "free",
             "height": side,
             "width": side,
@@ -165,6 +167,15 @@ def write_facts(
     }
     text = yaml.safe_dump(facts, sort_keys=False, allow_unicode=True)
     (folder / f"{STEM}.yaml").write_text(text, encoding="utf-8")
+
+
+def described_values(config: Config) -> dict[str, Any]:
+    """What the numbers of a frame are, and of flow how it is computed."""
+    modality = config.READER.modality
+    if modality == "rgb":
+        return {"modality": modality, "colours": "RGB, 0..255, then (x - image_mean) / image_std"}
+    values = "optical flow in pixels, x to the right, then y downwards, cut to +-bound and divided by it"
+    return {"modality": modality, "values": values, "flow": FlowProvenance.of(config.READER).as_dict()}
 
 
 def _made_folder(path: Path) -> Path:

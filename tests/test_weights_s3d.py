@@ -11,6 +11,7 @@ import pytest
 
 import hubconf
 from configs import load_config
+from datareader.flow.methods import FlowProvenance
 from inference.backends import ExportedBackend
 from inference.export import NetworkSource
 from models import S3DModel, build_model
@@ -183,7 +184,8 @@ def test_flow_has_clips_of_two_channels(monkeypatch, tmp_path):
     arrays = source.tensors(WIDTH, channels=2)
     convert(monkeypatch, write_bundle(tmp_path / "model.ckpt", arrays), tmp_path / "w.pdparams", "--quiet")
     config = load_config(tmp_path / "w.yaml")
-    assert config.INPUT.channels == 2 and config.INPUT.mean == [127.5, 127.5]
+    assert config.INPUT.channels == 2 and config.INPUT.mean == [0, 0]
+    assert FlowProvenance.of(config.READER) == FlowProvenance("tvl1", 20.0, 256, 25.0)
     clips = random_clips(9, 97, 97, 2)
     model = network(tmp_path / "w.pdparams", "INPUT.crop_size=97", "MODEL.head_pool_size=7")
     np.testing.assert_allclose(log_scores(model, clips), source.log_probabilities(arrays, clips), atol=1e-4)

@@ -30,14 +30,11 @@ def main(argv: list[str]) -> None:
     names, item = class_names_of(config, "INFER"), VideoItem(args.video_path, NO_LABEL, 1)
     network = build_backend(config, args.weights, config.INFER.checkpoint_dir)
     frames, rows = middle_clip(args.video_path, config.INFER, args.num_frames), {}
-    (views,) = build_view_loader(config, [item], section="INFER", num_workers=0)
-    if isinstance(views, Failure):
-        raise UserError(f"{views.path}: {views.reason}")
-    for title, shown, played in (
-        ("frames forwards", frames, views),
-        ("frames reversed", frames[::-1], views.reversed()),
-    ):
-        scores = score_views(network, played, config.INFER.batch_size).mean(0)
+    for title, shown, backwards in (("frames forwards", frames, False), ("frames reversed", frames[::-1], True)):
+        (views,) = build_view_loader(config, [item], section="INFER", num_workers=0, reverse_frames=backwards)
+        if isinstance(views, Failure):
+            raise UserError(f"{views.path}: {views.reason}")
+        scores = score_views(network, views, config.INFER.batch_size).mean(0)
         best = (-scores).argsort(kind="stable")[: args.infer_topk]
         rows[title] = (shown, {names[i]: float(scores[i]) for i in best})
         print(f"{title}: {names[best[0]]} ({scores[best[0]]:.4f})")

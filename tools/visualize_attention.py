@@ -95,6 +95,7 @@ def _read_clip(config, arguments: argparse.Namespace) -> tuple[np.ndarray, np.nd
     drawing, and width / height of a pixel."""
     from datareader import NO_LABEL, Failure, VideoItem, build_view_loader, probe
     from datareader.windows import read_pixel_aspect
+    from utils.clip_sheets import as_rgb, display_scale
 
     if not 0 <= arguments.clip < 10:
         raise UserError(f"--clip={arguments.clip}: there are clips 0 to 9")
@@ -106,13 +107,14 @@ def _read_clip(config, arguments: argparse.Namespace) -> tuple[np.ndarray, np.nd
     if isinstance(views, Failure):
         raise UserError(f"{views.path}: {views.reason}")
     clip = views.clips(np.array([arguments.clip]))
-    shown = clip[0].transpose(1, 2, 3, 0) * np.array(config.INPUT.std) + np.array(config.INPUT.mean)
+    mean, std = map(np.array, display_scale(config))
+    shown = clip[0].transpose(1, 2, 3, 0) * std + mean
     across, down = read_pixel_aspect(loader.pool, arguments.video_path, loader.reader)
     aspect = across / down
     if not config.INPUT.keep_aspect_ratio:  # drawn in the video's shape
         info = probe(arguments.video_path)
         aspect *= info.width / info.height
-    return clip, np.clip(np.rint(shown), 0, 255).astype(np.uint8), aspect
+    return clip, as_rgb(np.clip(np.rint(shown), 0, 255).astype(np.uint8)), aspect
 
 
 def find_looks(model, clip: np.ndarray, arguments: argparse.Namespace) -> tuple[str, list[Look], np.ndarray]:

@@ -24,7 +24,7 @@ def main(argv: list[str]) -> None:
     from datareader.windows import read_pixel_aspect
     from tasks import build_task
     from training.augmentation import augment
-    from utils.clip_sheets import clip_sheet, write_picture
+    from utils.clip_sheets import clip_sheet, display_scale, write_picture
 
     train, task = config.TRAIN, build_task(config)
     items = read_list(train.filelist, config.MODEL.num_classes, multi_label=task.multi_label)
@@ -42,7 +42,7 @@ def main(argv: list[str]) -> None:
     aspects = [read_pixel_aspect(loader.pool, items[i].path, loader.reader) for i in batch.video_id]
     stretches = [used.height * used.source_width / (used.width * used.source_height) for used in batch.transforms]
     aspects = [across / down * stretch for (across, down), stretch in zip(aspects, stretches)]
-    write_picture(args.output, clip_sheet(clips, config.INPUT.mean, config.INPUT.std, captions, aspects))
+    write_picture(args.output, clip_sheet(clips, *display_scale(config), captions, aspects))
     print(f"{len(clips)} clips of {train.video_length} frames of {train.crop_size} px are in {args.output}")
 
 

@@ -15,6 +15,7 @@ import paddle
 
 from configs.schema import Config
 from datareader import Batch, build_train_loader, build_valid_loader, read_list
+from datareader.flow.methods import FlowProvenance
 from models import build_model
 from tasks import Task, build_task
 from training.augmentation import augment
@@ -50,7 +51,8 @@ from training.resume import check_recipe, delete_run, find_resume_point
 from utils.errors import RunError, UserError
 from utils.parallel import Ranks
 from utils.runtime import available_cores
-from weights import save_weights
+from weights import ORIGIN_KEY, save_weights
+from weights.naming import Origin
 
 
 @dataclass(frozen=True)
@@ -393,11 +395,18 @@ class Trainer:
     def publish(self, name: str) -> None:
         """Write the weights alone, as eval.py and predict.py take them."""
         if self.ranks.is_main_process:
-            save_weights(self.save_dir / f"{name}.pdparams", self.weights())
+            save_weights(self.save_dir / f"{name}.pdparams", {**self.weights(), **flow_origin(self.config)})
 
     def weights(self) -> dict[str, np.ndarray]:
         """The model's parameters and statistics by name."""
         return {name: tensor.numpy() for name, tensor in self.model.state_dict().items()}
+
+
+def flow_origin(config: Config) -> dict[str, dict]:
+    """What a file of weights says of the flow that they were trained on; nothing for RGB."""
+    if config.READER.modality == "rgb":
+        return {}
+    return {ORIGIN_KEY: Origin("this network", flow=FlowProvenance.of(config.READER).as_dict()).stored()}
 
 
 def validate(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +31,7 @@ def clip_sheet(
 
     mean, std = (np.reshape(values, (-1, 1, 1, 1)) for values in (mean, std))
     frames = np.clip(np.asarray(clips) * std + mean, 0, 255).round().astype(np.uint8).transpose(0, 2, 3, 4, 1)
-    frames = _as_rgb(frames)
+    frames = as_rgb(frames)
     frames = frames[:, :: -(-frames.shape[1] // MAX_FRAMES)]
     step = -(-max(frames.shape[2:4]) // MAX_SIDE_PX)
     frames = frames[:, :, ::step, ::step]
@@ -48,7 +49,15 @@ def clip_sheet(
     return np.concatenate([np.pad(row, ((0, 0), (0, longest - row.shape[1]), (0, 0))) for row in rows], 0)
 
 
-def _as_rgb(frames: np.ndarray) -> np.ndarray:
+def display_scale(config: Any) -> tuple[list[float], list[float]]:
+    """mean and std that make a picture, 0..255, of the clips of a configuration: INPUT's; of flow, in [-1, 1], grey
+    where nothing moves."""
+    if config.READER.modality == "flow":
+        return [127.5] * 2, [127.5] * 2
+    return config.INPUT.mean, config.INPUT.std
+
+
+def as_rgb(frames: np.ndarray) -> np.ndarray:
     """uint8 [..., C] -> [..., 3]: the channels in order, grey for those that are missing (flow has two), no more than
     three."""
     missing = max(0, 3 - frames.shape[-1])

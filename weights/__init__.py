@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from configs.schema import FLOW_SETTINGS
 from utils.errors import UserError
 from utils.files import CHECKPOINT_DIR, ZOO_CHECKPOINT_DIR, write_atomically
 from weights.safe_pickle import Refused, read_pickle
@@ -56,12 +57,15 @@ def input_warning(origin: Any, config) -> str:
     if origin is None:
         return ""
     wrong = []
-    for name in ("mean", "std"):
+    for name in () if config.READER.modality == "flow" else ("mean", "std"):
         has, wants = getattr(config.INPUT, name), list(getattr(origin, name))
         if wants and (len(has) != len(wants) or not np.allclose(has, wants, atol=0.01)):
             wrong.append(f"INPUT.{name}: {wants}")
     if origin.keep_aspect_ratio not in (None, config.INPUT.keep_aspect_ratio):
         wrong.append(f"INPUT.keep_aspect_ratio: {origin.keep_aspect_ratio}")
+    for name, key in FLOW_SETTINGS.items() if origin.flow else ():
+        if getattr(config.READER, key) != origin.flow[name]:
+            wrong.append(f"READER.{key}: {'none' if origin.flow[name] is None else origin.flow[name]}")
     return f"WARNING: {origin.title} was trained with other clips; set {', '.join(wrong)}" if wrong else ""
 
 

@@ -16,9 +16,20 @@ import numpy as np
 from utils.errors import UserError
 from weights import LoadReport
 from weights.containers import Stored, read_stored
-from weights.naming import PLAIN, FamilyNames, Origin, all_families, all_sources, family_of, recognise
+from weights.naming import (
+    FLOW_CHANNELS,
+    PLAIN,
+    RGB_CHANNELS,
+    FamilyNames,
+    Origin,
+    all_families,
+    all_sources,
+    family_of,
+    recognise,
+)
 from weights.safe_pickle import Refused
 
+CROSS_MODALITY = "the mean over RGB, for x and for y"
 EPSILON = 1e-5  # of a source's batch norms where its naming says no other
 STATISTICS = ("_mean", "_variance")
 
@@ -96,6 +107,7 @@ def convert(
     fitted = fit_to(target, renamed, path, partial=partial)
     title = "" if renamed.source == "own" else renamed.family.namings[renamed.source].title
     notes = renamed.dropped_note()
+    notes += [f"{name}: {action}" for name, action in fitted.actions.items() if action == CROSS_MODALITY]
     found = [] if partial else renamed.family.warnings(model, renamed.source, renamed.describe())
     if found:
         notes.append(f"WARNING: {title} computes something else; set {', '.join(found)}")
@@ -225,6 +237,7 @@ def fit(renamed: Renamed, target: Mapping[str, tuple[int, ...]], *, partial: boo
     is_image = any(array.ndim == 4 for array in arrays.values()) and not any(a.ndim == 5 for a in arrays.values())
     renamed.family.adapt(arrays, actions, target)
     _adapt_norms(arrays, actions, target, is_image, renamed.epsilon())
+    _adapt_modality(arrays, actions, target, renamed.family, partial)
     fitted = Fitted({}, actions)
     wrong, missing = [], []
     for name, shape in target.items():
@@ -251,6 +264,25 @@ def fit(renamed: Renamed, target: Mapping[str, tuple[int, ...]], *, partial: boo
     if missing or extra or wrong:
         raise Refused(_difference(renamed, arrays, target, missing, extra, wrong))
     return fitted
+
+
+def _adapt_modality(arrays: dict, actions: dict, target: Mapping, family: FamilyNames, partial: bool) -> None:
+    """To begin a training of flow from RGB weights: the first kernel's mean over RGB, once for x and once for y (Wang
+    et al., "Temporal Segment Networks", ECCV 2016). Raises Refused for other channels than the network's."""
+    for name in filter(family.first_kernels.fullmatch, target):
+        kernel, channels = arrays.get(name), target[name][1]
+        if kernel is None or kernel.ndim < 4 or kernel.shape[1] == channels:
+            continue
+        if partial and (kernel.shape[1], channels) == (RGB_CHANNELS, FLOW_CHANNELS):
+            mean = kernel.mean(1, np.float64, keepdims=True).astype(np.float32)
+            arrays[name], actions[name] = np.repeat(mean, channels, 1), CROSS_MODALITY
+        else:
+            raise Refused(f"its clips are of {_modality(kernel.shape[1])}, the network's of {_modality(channels)}")
+
+
+def _modality(channels: int) -> str:
+    modality = {RGB_CHANNELS: "RGB, ", FLOW_CHANNELS: "optical flow, "}.get(channels, "")
+    return f"{modality}{channels} channels"
 
 
 def _inflate(kernel: np.ndarray, kernel_frames: int) -> np.ndarray:

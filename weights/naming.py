@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from configs.schema import FLOW_SETTINGS
+
 if TYPE_CHECKING:
     from weights.convert import Renamed
     from weights.download import Published
 
+RGB_CHANNELS, FLOW_CHANNELS = 3, 2
 Shapes = Mapping[str, Sequence[int]]
 
 
@@ -50,7 +53,8 @@ class Origin:
     """What a program's weights were trained with, as far as tensors do not tell it; converted files keep it.
 
     title: of the program. padding: the network's, "" where it does not matter. mean, std: of each channel, of values
-    0..255. keep_aspect_ratio: frames are resized so; None: not known.
+    0..255. keep_aspect_ratio: frames are resized so; None: not known. flow: of networks of optical flow, how it was
+    computed, by the names of configs.schema.FLOW_SETTINGS and others that are for people; empty: of RGB.
     """
 
     title: str
@@ -58,15 +62,20 @@ class Origin:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     keep_aspect_ratio: bool | None = None
+    flow: Mapping[str, str | float | None] = field(default_factory=dict)
 
     def stored(self) -> dict[str, Any]:
         """As plain values, for a weight file."""
-        return {**dataclasses.asdict(self), "mean": list(self.mean), "std": list(self.std)}
+        fields = {**dataclasses.asdict(self), "mean": list(self.mean), "std": list(self.std)}
+        return fields if self.flow else {name: value for name, value in fields.items() if name != "flow"}
 
     @classmethod
     def read(cls, stored: Any) -> Origin | None:
         """What `stored` made, out of a file; None for anything else."""
-        if not isinstance(stored, dict) or stored.keys() != {field.name for field in dataclasses.fields(cls)}:
+        if not isinstance(stored, dict):
+            return None
+        flow = stored.get("flow", {})  # files of RGB networks, and of earlier versions, have none
+        if stored.keys() | {"flow"} != {field.name for field in dataclasses.fields(cls)} or not _is_flow(flow):
             return None
         texts = [stored["title"], stored["padding"]]
         lists = [stored["mean"], stored["std"]]
@@ -77,12 +86,33 @@ class Origin:
         if stored["keep_aspect_ratio"] not in (True, False, None):
             return None
         mean, std = map(tuple, lists)
-        return cls(texts[0], texts[1], mean, std, stored["keep_aspect_ratio"])
+        return cls(texts[0], texts[1], mean, std, stored["keep_aspect_ratio"], flow)
 
     def input_rule(self) -> str:
         """Its clips, for people."""
+        if self.flow:
+            return f"of optical flow in [-1, 1] ({', '.join(f'{name} {value}' for name, value in self.flow.items())})"
         size = ", frames resized to a square" if self.keep_aspect_ratio is False else ""
         return f"(x - {_numbers(self.mean)}) / {_numbers(self.std)}{size}"
+
+
+def rgb_shape(shape: Sequence[int]) -> tuple[int, ...]:
+    """A first kernel's shape [out, in, ...] in the same network of RGB; shapes of other kernels stay."""
+    out, channels, *rest = shape
+    return (out, RGB_CHANNELS if channels == FLOW_CHANNELS else channels, *rest)
+
+
+def _is_flow(stored: Any) -> bool:
+    """Whether it may be `Origin.flow`: short texts and numbers by name, those of the settings among them."""
+    if stored == {}:
+        return True
+    if not isinstance(stored, dict) or not FLOW_SETTINGS.keys() <= stored.keys() or len(stored) > 20:
+        return False
+    return all(
+        isinstance(name, str) and len(name) < 100 and isinstance(value, (str, int, float, type(None)))
+        and len(str(value)) < 100
+        for name, value in stored.items()
+    )  # fmt: skip
 
 
 def _numbers(values: tuple[float, ...]) -> str:
@@ -105,21 +135,23 @@ class FamilyNames:
     """All that weights/ knows of a family; the defaults serve a family that has only our own names.
 
     namings: program -> its names; "own" is ours. our_names: () -> every name that a network of the family can have.
-    may_be_new: names of tensors that weights to initialise from may lack or have in another shape. describe: {our name:
-    shape} -> what network that is: printed, and compared. adapt: (arrays, actions, shapes of the network) -> None,
-    changes arrays in place where that is exact. name_records: tensors without names -> {name: tensor}, None when they
-    are of none of the family's networks. warnings: (model, program, description of the file) -> what the model computes
-    otherwise. published: entry -> published weights. default_entry: config -> the entry taken without --weights, or
-    None. image_entry: shapes of a network -> the entry of --pretrain=imagenet; raises UserError. hub_entries: entry of
-    hubconf -> the published weights of its pretrained=True. configuration: (program, description of a file, variant,
-    arch, num_classes) -> (variant, note, sections): under which configuration our network computes what the file's
-    does; "" and 0 take the file's own; raises Refused. origin: (program, description of a file) -> its `Origin`, None
-    where the names do not tell it. check_origin: (model, Origin) -> None;
-    raises UserError where the model cannot serve weights of that origin.
+    first_kernels: names of the kernels that see the channels of clips. may_be_new: names of tensors that weights to
+    initialise from may lack or have in another shape. describe: {our name: shape} -> what network that is: printed, and
+    compared. adapt: (arrays, actions, shapes of the network) -> None, changes arrays in place where that is exact.
+    name_records: tensors without names -> {name: tensor}, None when they are of none of the family's networks.
+    warnings: (model, program, description of the file) -> what the model computes otherwise. published: entry ->
+    published weights. default_entry: config -> the entry taken without --weights, or None. image_entry: shapes of a
+    network -> the entry of --pretrain=imagenet; raises UserError. hub_entries: entry of hubconf -> the published
+    weights of its pretrained=True. configuration: (program, description of a file, variant, arch, num_classes) ->
+    (variant, note, sections): under which configuration our network computes what the file's does; "" and 0 take the
+    file's own; raises Refused. origin: (program, description of a file) -> its `Origin`, None where the names do not
+    tell it. check_origin: (model, Origin) -> None; raises UserError where the model cannot serve weights of that
+    origin.
     """
 
     namings: Mapping[str, Naming] = field(default_factory=dict)
     our_names: Callable[[], Iterable[str]] = tuple
+    first_kernels: re.Pattern = re.compile(r"(?!)")
     may_be_new: re.Pattern = re.compile(r"head\.")
     describe: Callable[[Shapes], Any] = lambda shapes: Description(len(shapes))
     adapt: Callable[[dict, dict, Shapes], None] = lambda arrays, actions, target: None

@@ -19,7 +19,7 @@ from models.nonlocal_model.placement import BLOCKS_OF_DEPTH, block_positions
 from utils.errors import UserError
 from weights.convert import EPSILON, STATISTICS, Renamed, scale_and_shift
 from weights.download import Published
-from weights.naming import FamilyNames, Naming, Origin
+from weights.naming import FamilyNames, Naming, Origin, rgb_shape
 from weights.safe_pickle import Refused
 
 # --- names
@@ -675,7 +675,8 @@ def image_entry(shapes: Mapping[str, Sequence[int]]) -> str:
     """
     kind = network_kind(shapes)
     published = network_shapes(kind.arch, {}, 0) if kind.arch else {}
-    if not kind.arch or any(shapes.get(n) != s for n, s in published.items() if n.endswith("conv.weight")):
+    found = {name: rgb_shape(shape) if name == "stem.conv.weight" else shape for name, shape in shapes.items()}
+    if not kind.arch or any(found.get(n) != s for n, s in published.items() if n.endswith("conv.weight")):
         widths = " of these widths" if kind.arch else ""
         raise UserError(f"no ImageNet weights are published for {kind}{widths}; pass --pretrain=FILE or leave it out")
     return IMAGENET_OF_DEPTH[ARCHS[kind.arch].depth]
@@ -683,13 +684,14 @@ def image_entry(shapes: Mapping[str, Sequence[int]]) -> str:
 
 def default_entry(config) -> str | None:
     """The entry that a script takes without --weights: the zoo's, for the network it was published for."""
-    is_zoo = config.MODEL.arch == "c2d_r50" and config.MODEL.num_classes == 400
+    is_zoo = config.MODEL.arch == "c2d_r50" and config.MODEL.num_classes == 400 and config.INPUT.channels == 3
     return HUB_ENTRIES["nonlocal_c2d_r50"] if is_zoo else None
 
 
 NAMES = FamilyNames(
     namings=NAMINGS,
     our_names=all_our_names,
+    first_kernels=re.compile(r"stem\.conv\.weight"),
     may_be_new=re.compile(r"head\.|stage\d\.nl\d+\."),
     describe=network_kind,
     adapt=_adapt_blocks,

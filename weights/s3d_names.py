@@ -16,12 +16,13 @@ from typing import Any
 
 import numpy as np
 
+from configs.schema import FLOW_SETTINGS
 from models.s3d_model.options import ARCHS as ROWS
 from models.s3d_model.options import BLOCKS, NO_BORDER, NONLOCAL_LAYERS, TEMPORAL_LAYERS, network_options
 from utils.errors import UserError
 from weights.convert import Renamed, read_renamed
 from weights.download import Published
-from weights.naming import FamilyNames, Naming, Origin
+from weights.naming import FLOW_CHANNELS, FamilyNames, Naming, Origin, rgb_shape
 from weights.safe_pickle import Refused
 
 # --- names
@@ -520,6 +521,8 @@ SOURCES = {
         f"{PADS_AS_EVEN}",
     ),
 }  # fmt: skip
+# How the flow of all published networks was computed (README of kinetics-i3d).
+I3D_FLOW = {"method": "tvl1", "bound": 20.0, "short_side": 256, "frame_rate": 25.0}
 IMAGE_SOURCE = Source(
     "", keep_aspect_ratio=None
 )  # -1..1 in torchvision's GoogLeNet too, whose weights are TensorFlow's
@@ -538,6 +541,9 @@ def origin(program: str, kind: TrunkKind) -> Origin | None:
     source = source_of(program, kind)
     if source is None:
         return None
+    if kind.in_channels == FLOW_CHANNELS:
+        title, keep = NAMINGS[program].title, source.keep_aspect_ratio
+        return Origin(title, source.padding, keep_aspect_ratio=keep, flow=I3D_FLOW)
     mean, std = (_per_channel(values, kind) for values in (source.mean, source.std))
     return Origin(NAMINGS[program].title, source.padding, mean, std, source.keep_aspect_ratio)
 
@@ -599,13 +605,16 @@ def configuration(
             "frame_stride": source.frame_stride,
             "crop_size": source.crop,
             "scales": [source.scale, source.scale],
-            "channels": kind.in_channels,
-            "mean": list(_per_channel(source.mean, kind)),
-            "std": list(_per_channel(source.std, kind)),
         }
         if source.keep_aspect_ratio is not None:
             inputs["keep_aspect_ratio"] = source.keep_aspect_ratio
         sections = {phase: {"crop_size": source.crop} for phase in ("TEST", "INFER")}
+        if kind.in_channels == FLOW_CHANNELS:
+            keys = {key: I3D_FLOW[name] for name, key in FLOW_SETTINGS.items()}
+            sections["READER"] = {"modality": "flow", **keys}
+        else:
+            mean, std = (list(_per_channel(values, kind)) for values in (source.mean, source.std))
+            inputs.update(channels=kind.in_channels, mean=mean, std=std)
     blocks = {"positions": {layer: [0] for layer in kind.nonlocal_after}} if kind.nonlocal_after else {}
     found = {"MODEL": model, "S3D": trunk, "NONLOCAL": blocks, "INPUT": inputs, **sections}
     name = variant or (program if program in SOURCES or kind.is_image else "s3d")
@@ -797,7 +806,7 @@ FULL_WIDTH = 64  # channels of conv_1a
 def image_entry(shapes: Mapping[str, Sequence[int]]) -> str:
     """The entry of ImageNet weights for a network of these tensors. Raises UserError where none fits."""
     kernel = shapes.get("conv_1a.spatial.weight") or shapes.get("conv_1a.conv.weight", (0, 0, 0, 0, 0))
-    if kernel[0] != FULL_WIDTH or kernel[1] != 3 or kernel[3:] != (7, 7):
+    if kernel[0] != FULL_WIDTH or rgb_shape(kernel)[1] != 3 or kernel[3:] != (7, 7):
         raise UserError(
             f"no ImageNet weights are published for {trunk_kind(shapes)} with a first kernel {list(kernel)}; "
             "pass --pretrain=FILE or leave it out"
@@ -817,6 +826,7 @@ def default_entry(config) -> str | None:
 NAMES = FamilyNames(
     namings=NAMINGS,
     our_names=all_our_names,
+    first_kernels=re.compile(r"conv_1a\.(spatial|conv)\.weight"),
     may_be_new=re.compile(r"head\.|mixed_\w\w\.nl0\.|conv_\w+\.(nl0|gate)\.|mixed_\w\w\.b\w+\.gate\."),
     describe=trunk_kind,
     adapt=adapt,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from configs.schema import FLOW_SETTINGS
 from utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class FlowProvenance:
     @classmethod
     def of(cls, reader: Reader) -> FlowProvenance:
         """What READER asks for."""
-        return cls(reader.flow_method, reader.flow_bound, reader.flow_short_side, reader.frame_rate)
+        return cls(**{name: getattr(reader, key) for name, key in FLOW_SETTINGS.items()})
 
     def as_dict(self) -> dict[str, Any]:
         """As plain values, for weights, exports and manifests."""
