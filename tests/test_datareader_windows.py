@@ -125,6 +125,10 @@ def test_a_video_ends_when_the_frame_shown_last_does(folder, config):
         shown_last.duration = round(1 / shown_last.time_base)
 
     path = copy_video(draw_video(folder / "even.mp4", 29), folder / "lasting.mkv", let_last)
+    with av.open(str(path)) as container:
+        written = max((packet.pts, packet.duration) for packet in container.demux(video=0) if packet.pts is not None)
+    if written[1] != 1000:
+        pytest.skip(f"PyAV {av.__version__} does not write a packet's duration")
     timeline = windows_of(config, path).timeline
     assert timeline.end_seconds == pytest.approx(28 / 25 + 1, abs=1e-3)
 

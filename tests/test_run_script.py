@@ -74,7 +74,7 @@ ZOO_LINE = ("NONLOCAL", "configs/x.yaml")
         ("train", "visualdl", ["'visualdl>=2.5,<3'"]),
         ("eval", "tabulate", ["'tabulate>=0.9,<1'"]),
         ("predict", "cv2 yaml", ["'opencv-python-headless>=4.5,<6'", "'PyYAML>=6,<7'"]),
-        ("inference", "av", ["'av>=12,<19'"]),
+        ("inference", "av", ["'av>=15,<19'"]),
         ("demo", "tabulate", ["'tabulate>=0.9,<1'"]),
         ("study", "matplotlib", ["'matplotlib>=3.5,<4'"]),
         ("test", "xdist ruff", ["'pytest-xdist>=3,<4'", "'ruff>=0.15,<1'"]),
