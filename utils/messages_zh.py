@@ -1432,4 +1432,71 @@ ERRORS.update(
     }
 )
 
+# tools/evaluate_detections.py
+TOOLS.update(
+    {
+        "Judge detected actions against annotated ones: frame-mAP by AVA's or ACT's rules, video-mAP, recall of the boxes.": (
+            "把检测到的动作与标注比较：按 AVA 或 ACT 的规则计算 frame-mAP、video-mAP，以及检测框的召回率。"
+        ),
+        "The files may be any program's: csv in AVA's form, or with pixels and numbered frames (docs/detection.md).": (
+            "文件可以来自任何程序：AVA 格式的 csv，或以像素和帧号书写（见 docs/zh/detection.md）。"
+        ),
+        "csv of annotated boxes": "标注框的 csv 文件",
+        "csv of detected boxes with scores": "检测框及其得分的 csv 文件",
+        "pbtxt of the classes that are judged": "参与评估的类别的 pbtxt 文件",
+        "csv of frames that are not judged, `video,second` a row": "不参与评估的帧的 csv 文件，每行 `video,second`",
+        "ava: as AVA's program; act: as ACT's and MOC's for JHMDB and UCF101-24, with video-mAP": (
+            "ava：与 AVA 的程序相同；act：与 ACT、MOC 评估 JHMDB 和 UCF101-24 的方式相同，并计算 video-mAP"
+        ),
+        "highest-scored rows of a frame that are judged, with ava; 0: all (default: {number})": (
+            "ava 时每帧参与评估的得分最高的行数；0：全部（默认：{number}）"
+        ),
+        "file for the result": "写入结果的文件",
+    }
+)
+ERRORS.update(
+    {
+        "--max_per_frame is a number of 0 or more, with --protocol ava": (
+            "--max_per_frame 是不小于 0 的数，且只用于 --protocol ava"
+        ),
+        "expected 2, 7 or 8 columns: video,second,x1,y1,x2,y2,action,person or score": (
+            "应有 2、7 或 8 列：video,second,x1,y1,x2,y2,action,人的编号或得分"
+        ),
+        "expected 2 columns: video,second": "应有 2 列：video,second",
+        "a field is not a number": "有字段不是数字",
+        "an action, person or #frame is not a whole number": "动作、人的编号或 #帧号 不是整数",
+        "there is no action (a number from 1)": "没有动作（从 1 开始的编号）",
+        "there is no name of a video": "没有视频名称",
+        "the second or #frame is not a number of 0 or more": "秒数或 #帧号 不是不小于 0 的数",
+        "seconds and #frames are mixed": "秒数与 #帧号 混用",
+        "a coordinate is not finite": "坐标不是有限数",
+        "a coordinate or score is not finite": "坐标或得分不是有限数",
+        "the box has x1 >= x2 or y1 >= y2": "框的 x1 >= x2 或 y1 >= y2",
+        "the box leaves the picture (0 .. 1) by more than 0.01": "框超出画面（0 .. 1）0.01 以上",
+        "{path}: none of the rows can be used; line {number}: {cause}": "{path}：没有可用的行；第 {number} 行：{cause}",
+        "{path} holds no box": "{path} 中没有框",
+        '{path}:{number}: expected entries like `item {{ name: "sit" id: 11 }}`': (
+            '{path}:{number}：应为 `item {{ name: "sit" id: 11 }}` 这样的条目'
+        ),
+        "{path}:{number}: expected `# boxes: relative` or `# boxes: pixels`, before all rows": (
+            "{path}:{number}：应为 `# boxes: relative` 或 `# boxes: pixels`，并且在所有行之前"
+        ),
+        "{path}: the boxes look like pixels; if they are, make `# boxes: pixels` the first line": (
+            "{path}：坐标看来是像素；若确实如此，请以 `# boxes: pixels` 作为第一行"
+        ),
+        "{path}: the boxes look like fractions, but the first line says `# boxes: pixels`": (
+            "{path}：坐标看来是比例，但第一行写的是 `# boxes: pixels`"
+        ),
+        "{truth} has boxes in {unit_0} units, {detections} in {unit_1} units": (
+            "{truth} 中框的单位为 {unit_0}，{detections} 中为 {unit_1}"
+        ),
+        "{path}: the act protocol needs boxes in pixels (first line `# boxes: pixels`)": (
+            "{path}：act 规则需要以像素为单位的框（第一行 `# boxes: pixels`）"
+        ),
+        "{path}: no row is of a class of the label map and a frame that is judged": (
+            "{path}：没有任何一行属于标签表中的类别和参与评估的帧"
+        ),
+    }
+)
+
 MESSAGES = {**ARGPARSE, **HELP, **TOOLS, **ERRORS, **SYSTEM, **KEYS}

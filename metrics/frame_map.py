@@ -1,0 +1,150 @@
+"""Average precision of detected boxes by class, over frames (frame-mAP), by the rules of two programs.
+
+| | `ava` (ActivityNet's program for AVA) | `act` (ACT's, also MOC's, for JHMDB and UCF101-24) |
+|---|---|---|
+| lengths | x2 - x1 | x2 - x1 + 1: pixels |
+| before matching | 50 best rows of a frame, boxes with x1 < x2, y1 < y2 | suppression at IoU 0.3, by class |
+| a detection is compared with | its best truth box of the class, even if that is taken | the best one that is left |
+| area under | the envelope of precision, at every step of recall | the points themselves, by trapezoids from (0, 1) |
+| a class without truth | counts for nothing | counts 0 in the mean |
+
+Rows are a structured array with the fields frame int64 (a number for each frame), box float64 [4], label int64 and,
+for detections, score float64 (`datareader.box_lists.BOX_ROW` has them).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from metrics.boxes import groups_of, overlapping_pairs, suppress
+
+PIXELS = 1.0  # the margin of the ACT rules
+ACT_MAX_IOU = 0.3
+
+
+def ava_average_precisions(
+    truth: np.ndarray,
+    detections: np.ndarray,
+    classes: Sequence[int],
+    min_iou: float = 0.5,
+    max_per_frame: int = 50,
+) -> list[float | None]:
+    """The AP, 0 .. 1, of each of `classes` as AVA's program computes it; None without truth.
+
+    truth, detections: rows of the frames that are judged. max_per_frame: 0 keeps all rows.
+    Equal scores, whose order AVA's program leaves open, are ranked by frame, then by row.
+    """
+    detections = detections[np.isin(detections["label"], classes)]
+    if max_per_frame:
+        detections = highest_of_each_frame(detections, max_per_frame)
+    box = detections["box"]
+    detections = detections[(box[:, 0] < box[:, 2]) & (box[:, 1] < box[:, 3])]
+    return _average_precisions(truth, detections, classes, min_iou, 0.0, True, envelope_precision)
+
+
+def act_average_precisions(
+    truth: np.ndarray, detections: np.ndarray, classes: Sequence[int], min_iou: float = 0.5
+) -> list[float | None]:
+    """The AP, 0 .. 1, of each of `classes` by the rules of ACT's frameAP; 0 without truth. Boxes are in pixels.
+
+    truth, detections: rows of all frames of the judged videos.
+    """
+    detections = detections[np.isin(detections["label"], classes)]
+    kept = [
+        rows[suppress(detections["box"][rows], detections["score"][rows], ACT_MAX_IOU, PIXELS)]
+        for rows in groups_of(detections["frame"], detections["label"])
+    ]
+    detections = detections[np.sort(np.concatenate([*kept, np.zeros(0, np.int64)]))]
+    found = _average_precisions(truth, detections, classes, min_iou, PIXELS, False, trapezoid_precision)
+    return [0.0 if value is None else value for value in found]
+
+
+def _average_precisions(
+    truth: np.ndarray,
+    detections: np.ndarray,
+    classes: Sequence[int],
+    min_iou: float,
+    margin: float,
+    best_only: bool,
+    area: Callable[[np.ndarray, int], float],
+) -> list[float | None]:
+    detections = detections[np.lexsort((detections["frame"], -detections["score"]))]
+    hits = match(truth, detections, min_iou, margin, best_only)
+    num_truth = [int(np.count_nonzero(truth["label"] == label)) for label in classes]
+    return [
+        area(hits[detections["label"] == label], number) if number else None
+        for label, number in zip(classes, num_truth)
+    ]
+
+
+def match(truth: np.ndarray, ranked: np.ndarray, min_iou: float, margin: float, best_only: bool) -> np.ndarray:
+    """Which detections are true positives, bool [M]. Each takes a truth box of its frame and class, in the given order.
+
+    ranked: rows, highest score first. best_only: a detection whose best truth box is taken is false, whatever others
+    it overlaps; else it takes the best of those that are left.
+    """
+    num_labels = 1 + max(truth["label"].max(initial=0), ranked["label"].max(initial=0))
+    groups = [rows["frame"] * num_labels + rows["label"] for rows in (ranked, truth)]
+    detected, wanted = overlapping_pairs(groups[0], ranked["box"], groups[1], truth["box"], min_iou, margin)
+    if best_only:
+        first = np.unique(detected, return_index=True)[1]
+        detected, wanted = detected[first], wanted[first]
+    hits, taken = np.zeros(len(ranked), bool), np.zeros(len(truth), bool)
+    for i, j in zip(detected.tolist(), wanted.tolist()):
+        if not hits[i] and not taken[j]:
+            hits[i] = taken[j] = True
+    return hits
+
+
+def envelope_precision(hits: np.ndarray, num_truth: int) -> float:
+    """AP = sum over n of (R_n - R_{n-1}) max_{m >= n} P_m (PASCAL VOC 2010, all points).
+
+    hits: bool [M], true positives, highest score first. num_truth: at least 1.
+    """
+    precision, recall = _precision_and_recall(hits, num_truth)
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    return float(np.sum(np.diff(recall, prepend=0.0) * envelope))
+
+
+def trapezoid_precision(hits: np.ndarray, num_truth: int) -> float:
+    """AP = sum over n of (R_n - R_{n-1}) (P_n + P_{n-1}) / 2 with R_0 = 0, P_0 = 1. The arguments as above."""
+    precision, recall = _precision_and_recall(hits, num_truth)
+    precision = np.append(1.0, precision)
+    return float(np.sum(np.diff(recall, prepend=0.0) * (precision[1:] + precision[:-1]) / 2))
+
+
+def _precision_and_recall(hits: np.ndarray, num_truth: int) -> tuple[np.ndarray, np.ndarray]:
+    found = np.cumsum(hits)
+    return found / np.arange(1, len(hits) + 1), found / num_truth
+
+
+def box_recall(truth: np.ndarray, detections: np.ndarray, min_iou: float = 0.5, margin: float = 0.0) -> float | None:
+    """The ratio of truth boxes that a detected box of any class overlaps by `min_iou`; None without truth.
+
+    A box with several classes, so with several rows, counts once.
+    """
+    truth, detections = distinct_boxes(truth), distinct_boxes(detections)
+    if not len(truth):
+        return None
+    covered = overlapping_pairs(truth["frame"], truth["box"], detections["frame"], detections["box"], min_iou, margin)[
+        0
+    ]
+    return len(np.unique(covered)) / len(truth)
+
+
+def distinct_boxes(rows: np.ndarray) -> np.ndarray:
+    """The first row of each box of each frame."""
+    keys = np.column_stack([rows["frame"], rows["box"]])
+    order = np.lexsort(keys.T)
+    is_new = np.append(True, (keys[order[1:]] != keys[order[:-1]]).any(axis=1))[: len(rows)]
+    return rows[np.sort(order[is_new])]
+
+
+def highest_of_each_frame(rows: np.ndarray, number: int) -> np.ndarray:
+    """The `number` highest-scored rows of each frame (of equal ones the earlier), in their order."""
+    order = np.lexsort((-rows["score"], rows["frame"]))
+    frame = rows["frame"][order]
+    place = np.arange(len(rows)) - np.searchsorted(frame, frame)
+    return rows[np.sort(order[place < number])]
