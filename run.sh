@@ -2,6 +2,7 @@
 # bash run.sh train|eval|predict NONLOCAL ./configs/nonlocal.yaml [flags]    the zoo's three scripts
 # bash run.sh export NONLOCAL ./configs/nonlocal.yaml [flags]                 a static network; `inference` in the zoo
 # bash run.sh demo                                                           everything once, on videos drawn here
+# bash run.sh demo --two_stream                                              optical flow and both streams, on the same videos
 # bash run.sh study                                                          the S3D paper's findings, tried on such videos
 # bash run.sh predict [flags]                                                the example network on a clip of this repository
 # bash run.sh test                                                           linter, types and tests, of the optional backends too

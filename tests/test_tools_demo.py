@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 from tests.script_runs import ROOT
+from utils.files import write_text
 
 
 def test_the_demo_runs_from_videos_to_results(tmp_path):
@@ -24,3 +25,35 @@ def test_the_demo_runs_from_videos_to_results(tmp_path):
     for picture in ("train/curves.png", "eval/confusion_matrix.png", "reversed.png"):
         assert (tmp_path / "out" / picture).read_bytes().startswith(b"\x89PNG")
     assert "frames reversed" in done.stdout
+
+
+def test_the_demo_of_two_streams_runs_from_flow_to_a_report(monkeypatch, tmp_path):
+    """Every step but training, which writes an untrained network at once; the RGB network is the one of examples/."""
+    from configs import load_config, save_config
+    from models import build_model
+    from tools import demo
+    from weights import save_weights
+
+    called, call = [], demo.call
+
+    def call_or_write(title, script, *flags):
+        called.append(script)
+        if script != "train.py":
+            return call(title, script, *flags)
+        (folder,) = (flag.partition("=")[2] for flag in flags if flag.startswith("--save_dir="))
+        overrides = [flag.partition("=")[2] for flag in flags if flag.startswith("--override=")]
+        config = load_config("configs/demo_flow.yaml", overrides)
+        state = {name: tensor.numpy() for name, tensor in build_model(config).state_dict().items()}
+        save_weights(f"{folder}/NONLOCAL.pdparams", state)
+        write_text(f"{folder}/config.yaml", save_config(config))
+
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(demo, "call", call_or_write)
+    flags = [f"--output_dir={tmp_path / 'out'}", f"--data_dir={tmp_path / 'videos'}", "--num_train=1", "--num_test=1"]
+    monkeypatch.setattr(sys, "argv", ["demo.py", "--two_stream", *flags, "-o", "TEST.num_test_clips=3"])
+    demo.main()
+    results = json.loads((tmp_path / "out/two_stream/results.json").read_text())
+    assert {"all", "motion", "brightness"} == results["flow"].keys() and results["rgb"]["all"] >= 75
+    assert results["reversed"]["rgb"]["all"] < results["rgb"]["all"]
+    assert called[0].endswith("make_videos.py") and called[-1] == "tools/report.py"
+    assert (tmp_path / "out/two_stream/report.html").stat().st_size > 10_000

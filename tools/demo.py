@@ -2,10 +2,15 @@
 
 Draws the data set, trains configs/demo.yaml from scratch, evaluates held-out videos with several views (also with their
 frames reversed), predicts one, and writes output/demo/results.json.
+
+bash run.sh demo --two_stream then trains configs/demo_flow.yaml on the optical flow of the same videos, evaluates both
+streams and their fusion, forwards and reversed, and writes output/demo/two_stream/results.json and report.html. Without
+an RGB network in output/demo it takes the one in examples/.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -19,6 +24,11 @@ from utils.cli import Parser, positive_int, run  # noqa: E402 - the tool is star
 from utils.errors import RunError  # noqa: E402
 from utils.files import write_json  # noqa: E402
 
+WEIGHTS = "NONLOCAL.pdparams"
+FLOW_FLAGS = ("--method=dis_fast", "--short_side=112")  # as in configs/demo_flow.yaml
+STREAMS = {"rgb": "rgb", "flow": "flow", "fused": ""}  # name -> folder of eval.py --two_stream
+BRIGHTNESS_CLASSES = ("brighten", "darken", "flicker")
+
 
 def main() -> None:
     parser = Parser(description=__doc__, allow_abbrev=False)
@@ -29,26 +39,21 @@ def main() -> None:
     parser.add_argument(
         "-o", "--override", action="append", default=[], metavar="SECTION.KEY=VALUE", help="passed on to train.py"
     )
+    parser.add_argument("--two_stream", action="store_true", help="the flow stream, and its fusion with the RGB stream")
     args = parser.parse_args()
-    output, videos = Path(args.output_dir), Path(args.data_dir)
+    (two_streams if args.two_stream else rgb_stream)(args, Path(args.output_dir), Path(args.data_dir))
+
+
+def rgb_stream(args: argparse.Namespace, output: Path, videos: Path) -> None:
+    """Train, evaluate and predict with RGB frames."""
     started = time.perf_counter()
-    call(
-        "1/5 draw the videos", "data/dataset/demo/make_videos.py", f"--output_dir={videos}",
-        f"--num_train={args.num_train}", f"--num_test={args.num_test}",
-    )  # fmt: skip
+    draw_videos("1/5", args, videos)
 
     train_started = time.perf_counter()
-    lists = {
-        "TRAIN.filelist": "trainlist.txt",
-        "VALID.filelist": "vallist.txt",
-        "TEST.filelist": "testlist.txt",
-        "MODEL.class_names": "class_names.txt",
-    }
-    overrides = [f"{key}={videos / name}" for key, name in lists.items()] + args.override
     call(
         "2/5 train a small I3D network with non-local blocks from scratch", "train.py", "--config=configs/demo.yaml",
         f"--save_dir={output / 'train'}", "--fix_random_seed=True", "--valid_interval=5", "--overwrite",
-        *(f"--override={override}" for override in overrides),
+        *list_overrides(videos, args.override),
     )  # fmt: skip
     train_seconds = time.perf_counter() - train_started
 
@@ -83,6 +88,62 @@ def main() -> None:
     show(results, output)
 
 
+def two_streams(args: argparse.Namespace, output: Path, videos: Path) -> None:
+    """Train the flow stream, evaluate both streams and their fusion, report."""
+    rgb = next(
+        folder for folder in (output / "train", Path("examples/demo_network")) if (ROOT / folder / WEIGHTS).is_file()
+    )
+    output = output / "two_stream"
+    started = time.perf_counter()
+    draw_videos("1/6", args, videos)
+    for name in ("trainlist.txt", "vallist.txt"):
+        call(
+            f"2/6 compute the flow of {name} once, for all epochs", "tools/extract_flow.py",
+            f"--filelist={videos / name}", f"--save_dir={output / 'flow_cache'}", *FLOW_FLAGS,
+        )  # fmt: skip
+    train_started = time.perf_counter()
+    call(
+        "3/6 train the same network on flow", "train.py", "--config=configs/demo_flow.yaml",
+        f"--save_dir={output / 'train'}", "--fix_random_seed=True", "--valid_interval=5", "--overwrite",
+        *list_overrides(videos, [f"READER.flow_cache={output / 'flow_cache'}", *args.override]),
+    )  # fmt: skip
+    train_seconds = time.perf_counter() - train_started
+
+    both = ("--two_stream", f"{rgb / WEIGHTS}", f"{output / 'train' / WEIGHTS}", "--override=READER.flow_cache=''")
+    both += tuple(list_overrides(videos, args.override))
+    evaluate("4/6 evaluate both streams and their fusion, each video decoded once", output / "eval", *both)
+    evaluate("5/6 the same with reversed frames", output / "eval_reversed", *both, "--reverse_frames")
+    runs = [output / "eval/rgb", output / "eval/flow", output / "eval"]
+    call("6/6 report", "tools/report.py", *map(str, runs), f"--out={output / 'report.html'}")
+    results = {
+        **{name: group_top1(output / "eval" / folder) for name, folder in STREAMS.items()},
+        "reversed": {name: group_top1(output / "eval_reversed" / folder) for name, folder in STREAMS.items()},
+        "train_seconds": round(train_seconds, 1),
+        "total_seconds": round(time.perf_counter() - started, 1),
+    }
+    write_json(output / "results.json", results)
+    show_streams(results, output)
+
+
+def draw_videos(step: str, args: argparse.Namespace, videos: Path) -> None:
+    """Draw the data set; a complete one is left as it is."""
+    call(
+        f"{step} draw the videos", "data/dataset/demo/make_videos.py", f"--output_dir={videos}",
+        f"--num_train={args.num_train}", f"--num_test={args.num_test}",
+    )  # fmt: skip
+
+
+def list_overrides(videos: Path, others: list[str]) -> list[str]:
+    """The flags that name the lists and classes of the drawn videos, then the others."""
+    lists = {
+        "TRAIN.filelist": "trainlist.txt",
+        "VALID.filelist": "vallist.txt",
+        "TEST.filelist": "testlist.txt",
+        "MODEL.class_names": "class_names.txt",
+    }
+    return [f"--override={key}={videos / name}" for key, name in lists.items()] + [f"--override={o}" for o in others]
+
+
 def call(title: str, script: str, *flags: str) -> None:
     """Run one of the project's scripts as a user would."""
     command = [sys.executable, script, *flags]
@@ -104,6 +165,25 @@ def direction_top1(result: dict) -> float:
 
     rows = [row["top1"] for row in result["per_class"] if REVERSED_CLASS[row["name"]] != row["name"]]
     return sum(rows) / len(rows)
+
+
+def group_top1(folder: Path) -> dict[str, float]:
+    """Top-1 in percent of a run: of all videos, of the classes that move and of those whose brightness changes."""
+    result = json.loads((folder / "results.json").read_text())
+    rows = {row["name"]: row["top1"] for row in result["per_class"]}
+    light = [rows.pop(name) for name in BRIGHTNESS_CLASSES]
+    return {"all": result["top1"], "motion": sum(rows.values()) / len(rows), "brightness": sum(light) / len(light)}
+
+
+def show_streams(results: dict, output: Path) -> None:
+    """Print the accuracy of each stream, forwards and reversed."""
+    from tabulate import tabulate
+
+    rows = [(name, *results[name].values(), results["reversed"][name]["all"]) for name in STREAMS]
+    print("\nheld-out videos, % right:")
+    print(tabulate(rows, ("", "all", "motion classes", "brightness classes", "all, frames reversed"), floatfmt=".1f"))
+    print(f"trained the flow stream in {results['train_seconds']:.0f} s; all steps {results['total_seconds']:.0f} s")
+    print(f"report: {output}/report.html; metrics: {output}/results.json, {output}/eval/results.json")
 
 
 def show(results: dict, output: Path) -> None:
