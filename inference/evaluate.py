@@ -87,6 +87,8 @@ class Evaluation:
     def build(self) -> None:
         """Build the backend."""
         self.backend = self.spec.build()
+        assert self.spec.weights is not None
+        self.weights_sha256 = stored_sha256(self.spec.weights)  # now: training may write the file meanwhile
 
     def add(self, video: VideoViews | Failure, progress: Progress) -> None:
         """Give the meter the scores of a video, or the reason of its failure."""
@@ -126,11 +128,10 @@ class Evaluation:
         }
         if options.reverse_frames and self.config.READER.modality == "flow":  # a cache has no flow of swapped frames
             result["reversed"] = "approximate" if self.config.READER.flow_cache else "exact"
-        assert self.spec.weights is not None
         write_text(options.folder / "config.yaml", save_config(self.config))
         write_results(
             options.folder, self.task, self.meter, result, self.config.TEST.filelist, self.list_sha256,
-            self.task.report(result), weights_sha256=stored_sha256(self.spec.weights), views=views,
+            self.task.report(result), weights_sha256=self.weights_sha256, views=views,
         )  # fmt: skip
 
 

@@ -85,9 +85,9 @@ def test_ranks_that_meet_leave_the_file_that_one_process_leaves(tmp_path, fileli
     for rank, part in enumerate(parts):
         part._results._rows = {i: row for i, row in part._results._rows.items() if i % 2 == rank}
         part._results._causes = {i: cause for i, cause in part._results._causes.items() if i % 2 == rank}
-    parts[0].merge(parts[1].state())
-    parts[0].merge(fresh.state())
-    one, two = (load_scores(saved(tmp_path, filelist, meter)) for meter in (whole, parts[0]))
+    parts[1].merge(parts[0].state())
+    parts[1].merge(fresh.state())
+    one, two = (load_scores(saved(tmp_path, filelist, meter)) for meter in (whole, parts[1]))
     for field in dataclasses.fields(one):
         np.testing.assert_array_equal(getattr(one, field.name), getattr(two, field.name), field.name)
 
