@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from metrics.comparison import compare
 from metrics.fusion import cross_validated_fusion, fuse, mixture_weights, own_probabilities
 from metrics.joining import JoinedRuns, join_runs
 from metrics.results import VideoMeter, VideoScores, load_scores
+from metrics.temperature import apply_temperature, fit_temperature
 from tasks.classification import Classification
 from tasks.multi_label import MultiLabel
 from utils.errors import UserError
@@ -34,7 +36,8 @@ def judge_fusion(
     logits that are not there.
     """
     joined = join_runs(runs)
-    of = of or (joined.logits is not None and joined.labels.ndim == 1 and "logits") or "probabilities"
+    if of is None:
+        of = "logits" if joined.logits is not None and joined.labels.ndim == 1 else "probabilities"
     weights = [1.0] * len(runs) if weights is None else [float(weight) for weight in weights]
     fused = fuse(_values(joined, of), weights, of)
     num_classes = len(joined.class_names)
@@ -109,9 +112,26 @@ def comparison_table(result: dict) -> str:
     )
 
 
-def tuned_weights(held_out: Mapping[str, VideoScores], judged: Mapping[str, VideoScores]) -> list[float]:
-    """The `mixture_weights` of the same runs on other videos than those that are judged. Raises UserError where a
-    judged video is among the held-out ones, and as `join_runs` does."""
+@dataclass(frozen=True)
+class Tuning:
+    """What was found on held-out videos: of each run its weight and the temperature of its scores, 1 each where runs
+    are not calibrated."""
+
+    weights: list[float]
+    temperatures: list[float]
+
+    def calibrated(self, runs: Mapping[str, VideoScores]) -> dict[str, VideoScores]:
+        """The runs at their temperatures."""
+        scores = [apply_temperature(run.scores, t) for run, t in zip(runs.values(), self.temperatures)]
+        return {name: replace(run, scores=scaled) for (name, run), scaled in zip(runs.items(), scores)}
+
+
+def tune(held_out: Mapping[str, VideoScores], judged: Mapping[str, VideoScores], calibrate: bool) -> Tuning:
+    """The `mixture_weights` of the same runs on other videos than those that are judged; with `calibrate` of their
+    scores at the temperatures that fit them best.
+
+    Raises UserError where a judged video is among the held-out ones, and as `join_runs` does.
+    """
     if len(held_out) != len(judged):
         raise UserError(f"--tune_on: pass {len(judged)} files, the same runs as --scores in the same order")
     joined = join_runs(held_out)
@@ -121,7 +141,14 @@ def tuned_weights(held_out: Mapping[str, VideoScores], judged: Mapping[str, Vide
     shared = next((path for path in joined.paths if path in known), None)
     if shared is not None:
         raise UserError(f"--tune_on: {shared} is one of the videos of --scores; weights are found on other videos")
-    return mixture_weights(own_probabilities(joined.scores, joined.labels[joined.scored])).tolist()
+    if not joined.scored.any():
+        raise UserError("--tune_on: no video has a score in all files")
+    labels, scores = joined.labels[joined.scored], joined.scores
+    temperatures = [1.0] * len(scores)
+    if calibrate:
+        temperatures = [fit_temperature(run, labels) for run in scores]
+        scores = [apply_temperature(run, t) for run, t in zip(scores, temperatures)]
+    return Tuning(mixture_weights(own_probabilities(scores, labels)).tolist(), temperatures)
 
 
 def _values(joined: JoinedRuns, of: str) -> list[np.ndarray]:

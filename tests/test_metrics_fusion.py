@@ -168,6 +168,25 @@ def test_a_video_without_a_score_in_one_run_counts_as_wrong_and_is_named(runs):
         np.testing.assert_array_equal(joined.scores[order.index("rgb")], runs["rgb"].scores[1:])
 
 
+def test_runs_that_scored_no_video_in_common_are_all_wrong(runs):
+    first, second = without(runs["rgb"], 2), without(without(runs["flow"], 0), 0)
+    joined = join_runs(
+        {
+            "rgb": without(first, 1),
+            "flow": replace(
+                second,
+                broken_paths=[PATHS[0]],
+                broken_reasons=["gone"],
+                broken_video_ids=np.array([0]),
+                broken_labels=np.array([0]),
+            ),
+        }
+    )
+    fused = fuse(joined.logits, [1, 1], "logits")
+    assert fused.shape == (0, 4) and joined.paths == [PATHS[0], PATHS[2]] and not joined.right(fused).any()
+    assert joined.meter(fused).result()["top1"] == 0
+
+
 def test_several_labels_a_video_are_joined_as_well(runs):
     labels = np.array([[1, 0, 0, 1], [0, 0, 0, 0], [0, 1, 0, 0]], bool)
     multi = {name: replace(run, labels=labels, broken_labels=np.zeros((0, 4), bool)) for name, run in runs.items()}

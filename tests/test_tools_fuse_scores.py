@@ -11,6 +11,7 @@ import pytest
 from metrics import load_scores
 from metrics.fusion import mixture_weights
 from metrics.probabilities import softmax
+from metrics.temperature import apply_temperature, fit_temperature
 from tests.test_metrics_fusion import LOGITS, PATHS
 from tools import fuse_scores
 from utils.cli import run as run_main
@@ -94,28 +95,42 @@ def test_a_missing_video_counts_as_wrong_and_is_named(monkeypatch, tmp_path, fil
     assert f"{PATHS[2]}: not in {files[1]}" in capsys.readouterr().out
 
 
-def test_weights_are_found_on_other_videos_only(monkeypatch, tmp_path, files, capsys):
+@pytest.fixture
+def held_out(tmp_path):
+    """Files of 30 other videos, of a run that knows something and of one that knows more."""
+    truth, rng = [i % 4 for i in range(30)], np.random.default_rng(0)
     paths = [f"/valid/{i}.mp4" for i in range(30)]
-    rng, labels = np.random.default_rng(0), [i % 4 for i in range(30)]
-    logits = [rng.normal(size=(30, 4)) + strength * np.eye(4)[labels] for strength in (1, 1.5)]
-    held_out = [write_run(tmp_path, f"valid{i}", values, paths, labels) for i, values in enumerate(logits)]
-    assert fuse(monkeypatch, tmp_path, files, "--tune_on", *held_out) == 0
+    logits = [rng.normal(size=(30, 4)) + strength * np.eye(4)[truth] for strength in (1, 1.5)]
+    return [write_run(tmp_path, f"valid{i}", z, paths, truth) for i, z in enumerate(logits)]
+
+
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_weights_are_found_on_other_videos(monkeypatch, tmp_path, files, held_out, calibrated):
+    flags = ["--fuse_calibrated"] if calibrated else []
+    assert fuse(monkeypatch, tmp_path, files, "--tune_on", *held_out, *flags) == 0
     result, found = fused(tmp_path)
-    own = np.stack([softmax(values)[np.arange(30), labels] for values in logits], axis=1)
-    weights = mixture_weights(own)
-    np.testing.assert_allclose(result["fusion"]["weights"], weights, atol=1e-5)
+    runs, judged = [load_scores(file) for file in held_out], [load_scores(file).scores for file in files]
+    scores, labels = [run.scores for run in runs], runs[0].labels
+    if calibrated:
+        temperatures = [fit_temperature(s, labels) for s in scores]
+        assert result["fusion"]["temperatures"] == temperatures and abs(temperatures[0] - 1) > 0.05
+        scores, judged = ([apply_temperature(s, t) for s, t in zip(x, temperatures)] for x in (scores, judged))
+    weights = mixture_weights(np.stack([s[np.arange(30), labels] for s in scores], axis=1))
+    np.testing.assert_allclose(result["fusion"]["weights"], weights, rtol=1e-9)
     assert 0.05 < weights[0] < 0.95 and result["fusion"]["of"] == "probabilities"
-    expected = weights[0] * softmax(LOGITS["rgb"]) + weights[1] * softmax(LOGITS["flow"])
-    np.testing.assert_allclose(found.scores, expected, atol=1e-5)
-    for wrong in (files, [held_out[0], files[1]]):
+    np.testing.assert_allclose(found.scores, weights[0] * judged[0] + weights[1] * judged[1], atol=1e-6)
+
+
+def test_weights_are_never_found_on_the_videos_that_are_judged(monkeypatch, tmp_path, files, held_out, capsys):
+    for wrong in (files, [held_out[0], files[1]], held_out[:1]):
         assert fuse(monkeypatch, tmp_path, files, "--tune_on", *wrong) == 2
-    assert fuse(monkeypatch, tmp_path, files, "--tune_on", *held_out[:1]) == 2
     assert fuse(monkeypatch, tmp_path, files, "--tune_on", *held_out, "--weights", 1, 1) == 2
-    write_run(tmp_path, "valid0", np.zeros((3, 4)))
-    write_run(tmp_path, "valid1", np.zeros((3, 4)))
+    assert fuse(monkeypatch, tmp_path, files, "--fuse_calibrated") == 2
+    copies = [write_run(tmp_path, f"copy{i}", np.zeros((3, 4))) for i in range(2)]
     capsys.readouterr()
-    assert fuse(monkeypatch, tmp_path, files, "--tune_on", *held_out) == 2
-    assert "is one of the videos of --scores" in capsys.readouterr().err
+    assert fuse(monkeypatch, tmp_path, files, "--tune_on", *copies) == 2
+    assert f"{PATHS[0]} is one of the videos of --scores" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_files_of_version_1_are_fused_by_their_probabilities_and_the_list(monkeypatch, tmp_path, files, capsys):

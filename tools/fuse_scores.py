@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from metrics.fusion import FUSED  # noqa: E402 - the tool is started as a file
 from metrics.joining import with_labels  # noqa: E402
 from metrics.results import VideoScores  # noqa: E402
-from tasks.fusion import comparison_table, judge_fusion, load_runs, tuned_weights  # noqa: E402
+from tasks.fusion import comparison_table, judge_fusion, load_runs, tune  # noqa: E402
 from utils.cli import Parser, run  # noqa: E402
 from utils.errors import UserError  # noqa: E402
 
@@ -34,17 +34,26 @@ def main() -> None:
         "--tune_on", nargs="+", metavar="SCORES",
         help="scores.npz of the same runs on other videos, on which the weights are found (with --of probabilities)",
     )  # fmt: skip
+    parser.add_argument(
+        "--fuse_calibrated", action="store_true", help="each run at the temperature that fits it best on --tune_on"
+    )
     parser.add_argument("--filelist", help="the list of the videos, for files of version 1, which hold no labels")
     parser.add_argument("--groups", default="", metavar="FILE|REGEX", help="as of eval.py")
     parser.add_argument("--save_dir", required=True, help="output folder")
     args = parser.parse_args()
     if args.tune_on and (args.weights or args.of not in (None, "probabilities")):
         parser.error("--tune_on finds the weights of --of probabilities; leave --weights out")
+    if args.fuse_calibrated and not args.tune_on:
+        parser.error("--fuse_calibrated goes with --tune_on, on whose videos temperatures are found")
     runs = named_runs("--scores", args.scores, args.filelist)
-    weights = args.weights
+    more = {}
     if args.tune_on:
-        args.of, weights = "probabilities", tuned_weights(named_runs("--tune_on", args.tune_on), runs)
-    task, meter, result = judge_fusion(runs, args.of, weights, args.groups)
+        tuning = tune(named_runs("--tune_on", args.tune_on), runs, args.fuse_calibrated)
+        args.of, args.weights = "probabilities", tuning.weights
+        if args.fuse_calibrated:
+            runs, more["temperatures"] = tuning.calibrated(runs), tuning.temperatures
+    task, meter, result = judge_fusion(runs, args.of, args.weights, args.groups)
+    result["fusion"].update(more)
     from inference.evaluate import write_results
 
     first = next(iter(runs.values()))

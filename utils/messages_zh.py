@@ -1377,6 +1377,10 @@ ERRORS.update(
         "--tune_on: {path} is one of the videos of --scores; weights are found on other videos": (
             "--tune_on：{path} 是 --scores 中的视频；权重须在其他视频上寻找"
         ),
+        "--tune_on: no video has a score in all files": "--tune_on：没有在所有文件中都有得分的视频",
+        "--fuse_calibrated goes with --tune_on, on whose videos temperatures are found": (
+            "--fuse_calibrated 须与 --tune_on 一起使用：温度在其视频上寻找"
+        ),
         "--of {of} is for videos of one class each; choose --of probabilities": (
             "--of {of} 只用于每段视频一个类别的数据；请选择 --of probabilities"
         ),
