@@ -19,7 +19,7 @@ from inference.example import choose_network
 from metrics.temperature import apply_temperature, parse_temperature
 from models import FAMILIES
 from tasks import build_task
-from utils.cli import add_hidden_alias, build_parser, positive_int, run
+from utils.cli import add_hidden_alias, build_parser, positive_int, positive_seconds, run
 from utils.errors import UserError
 from utils.runtime import choose_device, prepare_environment
 
@@ -85,17 +85,6 @@ def parse_args() -> argparse.Namespace:
     if args.stride_seconds and not args.segments and args.feature_pooling != "window":
         parser.error("--stride_seconds goes with --segments or --feature_pooling=window")
     return args
-
-
-def positive_seconds(text: str) -> float:
-    """A number above 0."""
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if 0 < seconds < float("inf"):
-        return seconds
-    raise argparse.ArgumentTypeError(f"expected seconds above 0, found {text!r}")
 
 
 def main() -> None:

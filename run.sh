@@ -5,6 +5,7 @@
 # bash run.sh demo --two_stream                                              optical flow and both streams, on the same videos
 # bash run.sh study                                                          the S3D paper's findings, tried on such videos
 # bash run.sh predict [flags]                                                the example network on a clip of this repository
+# bash run.sh classify --input LIST --output DIR [flags]                     lists of any length, with many workers
 # bash run.sh test                                                           linter, types and tests, of the optional backends too
 # bash run.sh setup                                                          the environment in .venv only
 set -euo pipefail
@@ -97,6 +98,7 @@ modules_of_train="$core matplotlib visualdl"
 modules_of_eval="$core matplotlib tabulate"
 modules_of_predict="$core tabulate"
 modules_of_export="$core tabulate"
+modules_of_classify="$core tabulate pyarrow"
 everything="$core matplotlib tabulate visualdl safetensors"
 mode=${1:-}
 [ $# -gt 0 ] && shift
@@ -128,12 +130,16 @@ demo)
     find_python "$everything"
     exec "$python" tools/demo.py "$@"
     ;;
+classify)
+    find_python "$modules_of_classify" cluster
+    exec "$python" tools/classify_dataset.py "$@"
+    ;;
 study)
     find_python "$everything"
     exec "$python" tools/study.py "$@"
     ;;
 test)
-    find_python "$everything pytest pytest_timeout xdist sklearn imageio_ffmpeg ruff mypy" test,fast
+    find_python "$everything pytest pytest_timeout xdist pyarrow sklearn imageio_ffmpeg ruff mypy" test,fast,cluster
     "$python" -m ruff check .
     "$python" -m ruff format --check .
     "$python" -m mypy
@@ -144,6 +150,6 @@ setup)
     echo "the environment is in .venv: source .venv/bin/activate"
     ;;
 *)
-    fail "usage: bash run.sh train|eval|predict|export NONLOCAL CONFIG.yaml [flags] | demo | study | test | setup"
+    fail "usage: bash run.sh train|eval|predict|export NONLOCAL CONFIG.yaml [flags] | classify | demo | study | test | setup"
     ;;
 esac

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -129,20 +129,43 @@ def _parse_line(
     return VideoItem(_resolve(match[1], path), labels[0] if labels else NO_LABEL, number, labels)
 
 
+def iter_paths(path: str | os.PathLike) -> Iterator[str]:
+    """The paths of `read_list(path, labels_required=False)` one by one, for a list that is too long for the memory.
+
+    Raises UserError as read_list does, and at the end for the zoo's four columns, which name each video many times.
+    """
+    parse, first, four_columns = _LabelParser(None, None, False), "", True
+    for number, text in _iter_lines(path):
+        first = first or text
+        four_columns = four_columns and _FOUR_FIELDS.fullmatch(text) is not None
+        yield _parse_line(number, text, path, parse, labels_required=False).path
+    if not first:
+        raise UserError(f"the list {path} holds no video; write `path label` lines into it")
+    if four_columns and _has_four_columns([(1, first)], path):
+        raise UserError(f"{path} has the four columns `path video_index clip crop`; write one `path` line a video")
+
+
 def _read_lines(path: str | os.PathLike) -> list[tuple[int, str]]:
-    """(line number, text) of the lines that say something. File names of any bytes survive (surrogateescape)."""
-    try:
-        text = Path(path).read_bytes().decode("utf-8-sig", "surrogateescape")
-    except OSError as error:
-        raise UserError(f"cannot read the list {path}: {error.strerror or error}") from error
-    lines = [(number, line.strip(" \t\r")) for number, line in enumerate(text.split("\n"), 1)]
-    lines = [(number, line) for number, line in lines if line and not line.startswith("#")]
-    for number, line in lines:
-        if "\0" in line:
-            raise UserError(f"{path}:{number}: a NUL byte; this is no text file")
+    """(line number, text) of the lines that say something."""
+    lines = list(_iter_lines(path))
     if not lines:
         raise UserError(f"the list {path} holds no video; write `path label` lines into it")
     return lines
+
+
+def _iter_lines(path: str | os.PathLike) -> Iterator[tuple[int, str]]:
+    """The same one by one. File names of any bytes survive (surrogateescape)."""
+    try:
+        with open(path, "rb") as stream:
+            for number, line in enumerate(stream, 1):
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8", "surrogateescape").strip(" \t\r\n")
+                if not text or text.startswith("#"):
+                    continue
+                if "\0" in text:
+                    raise UserError(f"{path}:{number}: a NUL byte; this is no text file")
+                yield number, text
+    except OSError as error:
+        raise UserError(f"cannot read the list {path}: {error.strerror or error}") from error
 
 
 def _has_four_columns(lines: list[tuple[int, str]], list_path: str | os.PathLike) -> bool:

@@ -122,12 +122,14 @@ def predict_classes(
         if isinstance(video, Failure):
             record = failure_record(video, progress)
         else:
+            record = {"path": video.path, "num_frames": video.num_frames}
             if video.warning:
                 progress.say(f"{printable(video.path)}: {video.warning}")
+                record["warning"] = video.warning
             scores = score_views(built, video, config.INFER.batch_size).mean(0)
             if options.calibrate is not None:
                 scores = options.calibrate(scores)
-            record = {"path": video.path, "top": task.postprocess(scores, names, options.topk)}
+            record["top"] = task.postprocess(scores, names, options.topk)
             progress.say(class_table(record))
         yield record
 

@@ -42,8 +42,7 @@ def predict_features(
     else:
         loader = build_view_loader(config, items, section="INFER", views=options.views)
     model = backend.build_eager().model
-    if stage not in model.stage_names:
-        raise UserError(f"--features={stage}: the network's stages are {', '.join(model.stage_names)}")
+    check_stage(model, stage)
     for video in loader:
         if isinstance(video, Failure):
             yield failure_record(video, progress)
@@ -65,6 +64,12 @@ def predict_features(
         shape = list(arrays["features"].shape)
         progress.say(f"{printable(file)}: {stage} of {printable(video.path)}, {' x '.join(map(str, shape))}")
         yield {"path": video.path, "file": str(file), "shape": shape}
+
+
+def check_stage(model: Recognizer, stage: str) -> None:
+    """Raise UserError when the network has no such stage."""
+    if stage not in model.stage_names:
+        raise UserError(f"--features={stage}: the network's stages are {', '.join(model.stage_names)}")
 
 
 def _write_npz(file: Path, arrays: dict[str, np.ndarray]) -> None:

@@ -170,6 +170,7 @@ def text_of(node: ast.AST) -> str | None:
 def texts_of_the_program() -> set[str]:
     found = set()
     folders = ("configs", "data", "datareader", "inference", "metrics", "models", "tasks", "tools", "training", "utils")
+    folders = ("clusters", *folders)
     files = [*ROOT.glob("*.py"), *(path for name in (*folders, "weights") for path in (ROOT / name).rglob("*.py"))]
     for path in files:
         if not path.name.startswith("messages_"):

@@ -13,9 +13,11 @@ FIXED_NAMES = [
     "data/dataset/nonlocal",
 ]  # fmt: skip
 PACKAGES = {
-    "configs", "datareader", "inference", "metrics", "models", "tasks", "tools", "training", "utils", "weights",
+    "clusters", "configs", "datareader", "inference", "metrics", "models", "tasks", "tools", "training", "utils",
+    "weights",
 }  # fmt: skip
 MAY_IMPORT = {
+    "clusters": {"configs", "datareader", "inference", "utils"},
     "configs": {"models", "utils"},  # models: the table of families only, when a file is loaded
     "datareader": {"configs", "utils"},
     "metrics": {"configs", "utils"},

@@ -28,6 +28,28 @@ def positive_int(text: str) -> int:
     raise argparse.ArgumentTypeError(f"expected a whole number above 0, found {text!r}")
 
 
+def positive_seconds(text: str) -> float:
+    """A number above 0."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if 0 < seconds < float("inf"):
+        return seconds
+    raise argparse.ArgumentTypeError(f"expected seconds above 0, found {text!r}")
+
+
+def ratio(text: str) -> float:
+    """A number from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if 0 <= value <= 1:
+        return value
+    raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, found {text!r}")
+
+
 class Parser(argparse.ArgumentParser):
     """argparse's parser; help and usage errors are in Chinese where the locale is (utils/i18n.py)."""
 
@@ -70,17 +92,11 @@ def build_parser(
         model_names: the names that --model_name lists in --help (the keys of models.FAMILIES).
     """
     parser = Parser(description=description, allow_abbrev=False)
-    parser.add_argument(
-        "--model_name", help=f"family of networks: {', '.join(model_names)} (default: the configuration's)"
-    )
-    parser.add_argument(
-        "--config", help="YAML file (default: the family's, ./configs/nonlocal.yaml or ./configs/s3d.yaml)"
-    )
-    parser.add_argument("--batch_size", type=int, help="clips in a step; overrides the configuration")
+    add_config_flags(parser, model_names)
     for flag in without_effect:
         parser.add_argument(flag, action=_FlagWithoutEffect, dest=argparse.SUPPRESS, help=argparse.SUPPRESS)
     if "--use_gpu" not in without_effect:
-        parser.add_argument("--use_gpu", type=parse_switch, help="True or False; auto-detected when omitted")
+        add_gpu_flag(parser)
     parser.add_argument("--save_dir", default=save_dir, help="output folder (default: %(default)s)")
     if "--log_interval" not in without_effect:
         parser.add_argument(
@@ -89,6 +105,18 @@ def build_parser(
             default=log_interval,
             help="steps between two progress lines; 0 disables them (default: %(default)s)",
         )
+    return parser
+
+
+def add_config_flags(parser: argparse.ArgumentParser, model_names: Iterable[str]) -> None:
+    """Add --model_name, --config, -o and --batch_size, from which `configs.config_from_args` makes a configuration."""
+    parser.add_argument(
+        "--model_name", help=f"family of networks: {', '.join(model_names)} (default: the configuration's)"
+    )
+    parser.add_argument(
+        "--config", help="YAML file (default: the family's, ./configs/nonlocal.yaml or ./configs/s3d.yaml)"
+    )
+    parser.add_argument("--batch_size", type=int, help="clips in a step; overrides the configuration")
     parser.add_argument(
         "-o",
         "--override",
@@ -97,7 +125,11 @@ def build_parser(
         metavar="SECTION.KEY=VALUE",
         help="override a key of the configuration; may be repeated",
     )
-    return parser
+
+
+def add_gpu_flag(parser: argparse.ArgumentParser) -> None:
+    """Add --use_gpu, the argument of `choose_device`."""
+    parser.add_argument("--use_gpu", type=parse_switch, help="True or False; auto-detected when omitted")
 
 
 def run(main: Callable[[], Any]) -> None:

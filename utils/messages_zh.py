@@ -593,6 +593,7 @@ ERRORS = {
         "列表 {path} 中没有视频；请写入 `路径 标签` 形式的行"
     ),
     "the list holds no video": "列表中没有视频",
+    "the list {path} holds no video": "列表 {path} 中没有视频",
     "{where}: no label after the path; write `path label`": "{where}：路径后没有标签；请写成 `路径 标签`",
     "{path}:{line}: a NUL byte; this is no text file": "{path}:{line}：含有 NUL 字节，不是文本文件",
     "{path} has the four columns `path video_index clip crop`, which need a list of labels: set TEST.filename_gt, or "
@@ -1315,6 +1316,89 @@ ERRORS.update(
         ),
         "{folder} holds no results.json of eval.py: {cause}": "{folder} 中没有 eval.py 的 results.json：{cause}",
         "--archs={arch}: there are {archs}": "--archs={arch}：可用的有 {archs}",
+    }
+)
+
+# tools/classify_dataset.py
+TOOLS.update(
+    {
+        "Classify the videos of a list of any length with many workers; a run that was stopped continues where it was.": (
+            "用多个工作进程对任意长的列表中的视频分类；中断的运行会从中断处继续。"
+        ),
+        "Writes out/parts/000/part-000000.parquet ..., a row per video in the list's order: id, path, class, probability, "
+        "error and more (docs/cluster.md). A video that cannot be scored is a row with an error. out/_SUCCESS is written at "
+        "the end. The exit status is 2 when there are errors among the rows.": (
+            "写出 out/parts/000/part-000000.parquet 等文件，每段视频一行，顺序与列表相同：id、path、class、probability、error 等\n"
+            "（见 docs/zh/cluster.md）。无法打分的视频也占一行，并写明 error。结束时写出 out/_SUCCESS。有错误行时退出码为 2。"
+        ),
+        "a list, a folder, or a Parquet file with a column path": "列表、目录，或含有 path 列的 Parquet 文件",
+        "output folder; the run that it holds is continued": "输出目录；其中已有的运行会继续",
+        "processes (default: %(default)s)": "进程数（默认：%(default)s）",
+        "videos in a part, the unit of work and of loss: two to ten minutes of it (default: %(default)s)": (
+            "每个分片的视频数；分片是调度单位，也是中断时最多损失的量，宜为两到十分钟的工作（默认：%(default)s）"
+        ),
+        "what predict.py can compute of a video (default: %(default)s)": (
+            "要计算的内容，与 predict.py 相同（默认：%(default)s）"
+        ),
+        "as predict.py's (default: INFER.num_test_clips as Nx3; of segments: whole)": (
+            "与 predict.py 相同（默认：按 INFER.num_test_clips 取 Nx3；时间段：whole）"
+        ),
+        "topk:N, all:float16 or all:float32 scores of classes (default: %(default)s)": (
+            "保留哪些类别得分：topk:N、all:float16 或 all:float32（默认：%(default)s）"
+        ),
+        "score videos again, with --refine_views, whose best class is less probable than this": (
+            "最高类别概率低于此值的视频，用 --refine_views 重新打分"
+        ),
+        "more views than --views has, as 10x3": "比 --views 更多的视图，例如 10x3",
+        "of --task features: a stage, as res5": "用于 --task features：某一阶段，例如 res5",
+        "compute parts again that hold a missing video, one that took too long, or one that killed its worker": (
+            "重新计算含有以下视频的分片：缺失的、超时的、使工作进程崩溃的"
+        ),
+        "more errors among the first 1,000 videos stop the run (default: %(default)s)": (
+            "前 1000 段视频中错误比例超过此值时停止运行（默认：%(default)s）"
+        ),
+    }
+)
+ERRORS.update(
+    {
+        "expected a number from 0 to 1, found {value}": "应为 0 到 1 之间的数，实际为 {value}",
+        "--refine and --refine_views go together": "--refine 与 --refine_views 须同时给出",
+        "--task features and --features=STAGE go together": "--task features 与 --features=阶段 须同时给出",
+        "--refine goes with --task classes": "--refine 只用于 --task classes",
+        "--stride_seconds goes with --task segments": "--stride_seconds 只用于 --task segments",
+        "--keep={value}: write topk:N, all:float16 or all:float32": (
+            "--keep={value}：请写 topk:N、all:float16 或 all:float32"
+        ),
+        "{path} has the four columns `path video_index clip crop`; write one `path` line a video": (
+            "{path} 是四列格式 `path video_index clip crop`；请改为每段视频一行 `路径`"
+        ),
+        "{path} is no Parquet file: {cause}": "{path} 不是 Parquet 文件：{cause}",
+        "{path} has no column path; it has {names}": "{path} 没有 path 列；现有的列：{names}",
+        "{path}: the column path holds {kind}; it must hold strings": "{path}：path 列的类型为 {kind}；应为字符串",
+        "{path} holds parts, but {name} is missing or broken; choose another --output": (
+            "{path} 中已有分片，但 {name} 缺失或损坏；请换一个 --output"
+        ),
+        "{path} holds a run with another {name} ({first} there, {second} now); choose another --output": (
+            "{path} 中的运行的 {name} 不同（原为 {first}，现为 {second}）；请换一个 --output"
+        ),
+        "a worker computes with {first}, other parts were computed with {second}; pass --backend": (
+            "一个工作进程使用 {first}，而其他分片用 {second} 计算；请给出 --backend"
+        ),
+        "{path}: process {number} on {host} is working on it; wait for its end, or choose another --output": (
+            "{path}：主机 {host} 上的进程 {number} 正在处理；请等待其结束，或换一个 --output"
+        ),
+        "{number_of_errors} of the first {number_of_videos} videos could not be scored; the column error of {path} says "
+        "why (--max_error_ratio {number})": (
+            "前 {number_of_videos} 段视频中有 {number_of_errors} 段无法打分；原因见 {path} 的 error 列（--max_error_ratio {number}）"
+        ),
+        "{number} videos could not be scored: {kinds}": "{number} 段视频无法打分：{kinds}",
+        "the workers do not start ({status}); see {path}": "工作进程无法启动（{status}）；见 {path}",
+        "cannot read {path}: {cause}; start the run again": "无法读取 {path}：{cause}；请重新启动运行",
+        "{path} does not hold the videos {number_first} to {number_last}; delete it": (
+            "{path} 中不是视频 {number_first} 到 {number_last}；请删除该文件"
+        ),
+        "cannot read the weights {path}: {cause}": "无法读取权重 {path}：{cause}",
+        'this tool needs {name}: pip install ".[cluster]"': '此工具需要 {name}：pip install ".[cluster]"',
     }
 )
 

@@ -1,0 +1,166 @@
+"""A part's videos -> a table, by the functions of predict.py: the same scores, bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pyarrow as pa
+
+from clusters.rows import Keep, error_columns, failed_row, schema_of, table_of
+from configs.schema import Config
+from datareader import NO_LABEL, Failure, VideoItem, build_view_loader, build_window_loader
+from inference.backends import Backend, BackendSpec
+from inference.classify import PredictOptions, predict_classes
+from inference.features import check_stage, view_features
+from inference.segment import score_windows
+from utils.runtime import choose_device, prepare_environment
+
+
+@dataclass(frozen=True)
+class ScoringSpec:
+    """What is computed of each video, the same in every worker.
+
+    task: a key of rows.COLUMNS. class_names: of config. views: as predict.py's. refine_below, refine_views: videos
+    whose best probability is lower are scored again with these views; 0: none. stride_seconds: of segments, None: half
+    a window. features: a stage of the network, as res5. A worker reads with config.INFER.num_reader_threads processes.
+    """
+
+    config: Config
+    backend: BackendSpec
+    use_gpu: bool | None
+    task: str
+    class_names: list[str]
+    keep: Keep
+    views: str | None = None
+    refine_below: float = 0.0
+    refine_views: str | None = None
+    stride_seconds: float | None = None
+    features: str = ""
+
+    @property
+    def schema(self) -> pa.Schema:
+        return schema_of(self.task, self.keep)
+
+    def check(self) -> None:
+        """Raise UserError for views that the configuration does not have, before a worker is started."""
+        video = [VideoItem("", NO_LABEL, 1)]
+        if self.task == "segments":
+            build_window_loader(self.config, video, views=self.views)
+            return
+        for views in (self.views, self.refine_views):
+            build_view_loader(self.config, video, section="INFER", views=views)
+
+    def build(self) -> VideoScorer:
+        return VideoScorer(self)
+
+    def fail_row(self, video_id: int, path: str, reason: str) -> pa.Table:
+        """The table of a video that killed its workers."""
+        return table_of(self.schema, [failed_row(video_id, path, reason)])
+
+
+class VideoScorer:
+    """The network of a worker. setup: what runs it."""
+
+    def __init__(self, spec: ScoringSpec):
+        prepare_environment()
+        choose_device(spec.use_gpu)
+        self.spec, self.rows_of = spec, getattr(self, f"_{spec.task}")
+        self.backend: Backend = spec.backend.build_eager() if spec.task == "features" else spec.backend.build()
+        if spec.task == "features":
+            check_stage(self.backend.model, spec.features)
+        self.setup = f"{self.backend.name}, {self.backend.precision}"
+
+    def __call__(self, first_id: int, paths: list[str]) -> pa.Table:
+        """A row per video. first_id: the first video's place in the list."""
+        items = [VideoItem(path, NO_LABEL, line) for line, path in enumerate(paths, 1)]
+        rows = [
+            {"id": video_id, "path": path, **row}
+            for video_id, path, row in zip(range(first_id, first_id + len(paths)), paths, self.rows_of(items))
+        ]
+        return table_of(self.spec.schema, rows)
+
+    def _options(self, **changes) -> PredictOptions:
+        spec = self.spec
+        options = PredictOptions(
+            Path(), topk=spec.keep.topk or len(spec.class_names), views=spec.views,
+            stride_seconds=spec.stride_seconds, features=spec.features, log_interval=0,
+        )  # fmt: skip
+        return replace(options, **changes)
+
+    def _classes(self, items: Sequence[VideoItem]) -> Iterator[dict]:
+        spec = self.spec
+        rows = self._class_rows(items, spec.views)
+        unsure = [place for place, row in enumerate(rows) if row.get("probability", 1.0) < spec.refine_below]
+        if unsure:
+            refined = self._class_rows([items[place] for place in unsure], spec.refine_views)
+            for place, row in zip(unsure, refined):
+                rows[place] = row
+        yield from rows
+
+    def _class_rows(self, items: Sequence[VideoItem], views: str | None) -> list[dict]:
+        spec = self.spec
+        records = predict_classes(
+            spec.config, items, _Built(self.backend), spec.class_names, self._options(views=views), _Silent()
+        )
+        return [self._class_row(record, views) for record in records]
+
+    def _class_row(self, record: dict, views: str | None) -> dict:
+        if "error" in record:
+            return error_columns(record["error"])
+        best = record["top"][0]
+        row = {name: record[name] for name in ("num_frames", "warning") if name in record}
+        default = f"{self.spec.config.INFER.num_test_clips // 3}x3"
+        row.update({"class": best["index"], "probability": best["probability"], "views": views or default})
+        return {**row, **self.spec.keep.values(record["top"])}
+
+    def _segments(self, items: Sequence[VideoItem]) -> Iterator[dict]:
+        spec, options = self.spec, self._options(topk=1)
+        loader = build_window_loader(spec.config, items, views=spec.views, stride_seconds=spec.stride_seconds)
+        for windows in loader:
+            if isinstance(windows, Failure):
+                yield error_columns(windows.reason)
+                continue
+            segments, error = score_windows(spec.config, windows, self.backend, options)
+            yield {
+                "num_frames": windows.timeline.num_frames,
+                "warning": windows.warning or None,
+                "segments": [
+                    {
+                        "start_seconds": segment.start,
+                        "end_seconds": segment.end,
+                        "class": segment.indices[0],
+                        "probability": segment.probabilities[0],
+                    }
+                    for segment in segments
+                ],
+                **(error_columns(error) if error else {}),
+            }
+
+    def _features(self, items: Sequence[VideoItem]) -> Iterator[dict]:
+        spec, options = self.spec, self._options()
+        for video in build_view_loader(spec.config, items, section="INFER", views=spec.views):
+            if isinstance(video, Failure):
+                yield error_columns(video.reason)
+                continue
+            arrays = view_features(self.backend.model, video, options, spec.config.INFER.batch_size)
+            row = {"num_frames": video.num_frames, "warning": video.warning or None}
+            yield {**row, "features": arrays["features"]}
+
+
+@dataclass(frozen=True)
+class _Built:
+    """A BackendSpec whose backend is there already."""
+
+    backend: Backend
+
+    def build(self) -> Backend:
+        return self.backend
+
+
+class _Silent:
+    """A Progress that prints nothing: results and errors are rows."""
+
+    def say(self, text: str) -> None:
+        pass
