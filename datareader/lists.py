@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from datareader.decoding import can_be_video, is_frame_folder, printable
+from datareader.decoding import can_be_video, exists, is_frame_folder, printable
 from utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -208,13 +208,13 @@ def _true_label(truth: list[VideoItem], index: int, name: str, where: str, filen
 
 
 def _exists(name: str, list_path: str | os.PathLike) -> bool:
-    return os.path.lexists(os.path.join(os.path.dirname(list_path), name)) or os.path.lexists(name)
+    return exists(os.path.join(os.path.dirname(list_path), name)) or exists(name)
 
 
 def _resolve(name: str, list_path: str | os.PathLike) -> str:
     """`name` beside the list if it is there (or nowhere), in the working directory otherwise."""
     beside = os.path.join(os.path.dirname(list_path), name)
-    return name if not os.path.lexists(beside) and os.path.lexists(name) else beside
+    return name if not exists(beside) and exists(name) else beside
 
 
 class _LabelParser:

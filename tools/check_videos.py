@@ -21,7 +21,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from datareader import Limits, VideoError, VideoItem, read_class_names, read_list  # noqa: E402 - started as a file
-from datareader.decoding import VIDEO_SUFFIXES, is_frame_folder  # noqa: E402
+from datareader.decoding import VIDEO_SUFFIXES, identity_of, is_frame_folder  # noqa: E402
 from datareader.requests import InspectVideo, ReaderSettings  # noqa: E402
 from datareader.video import printable  # noqa: E402
 from datareader.workers import ReaderPool  # noqa: E402
@@ -258,17 +258,18 @@ def write_clean_list(verdicts: list[Verdict], path: str) -> None:
 
 
 def _identity(path: str) -> str:
-    """Name, size and time of a file, or of the files of a folder, so that a changed one is looked at again."""
+    """Name, size and time of a file (of a member's shard), or of the files of a folder, so that a changed one is looked
+    at again."""
     try:
-        status = os.stat(path)
         if os.path.isdir(path):
             with os.scandir(path) as entries:
                 files = [entry.stat() for entry in entries]
-            newest = max((file.st_mtime_ns for file in files), default=status.st_mtime_ns)
+            newest = max((file.st_mtime_ns for file in files), default=os.stat(path).st_mtime_ns)
             return f"{path} {len(files)} {sum(file.st_size for file in files)} {newest}"
+        _, _, num_bytes, time_ns, *_ = identity_of(path)
     except (OSError, ValueError):
         return f"{path} absent"
-    return f"{path} {status.st_size} {status.st_mtime_ns}"
+    return f"{path} {num_bytes} {time_ns}"
 
 
 def _state_file(source: str) -> Path:

@@ -1,4 +1,4 @@
-"""The one door to everything that opens a video: a file, or a folder of numbered JPEG frames.
+"""The one door to everything that opens a video: a file, a member of a shard, or a folder of numbered JPEG frames.
 
 Three back ends read frames: pyav (the default, exact), decord and opencv (docs/data.md says where those two are not
 exact). Times, streams, pixel shapes and inspections come from PyAV. The packages of the back ends are imported on first
@@ -29,11 +29,12 @@ from datareader.decoding.base import (
     Timeline,
     VideoError,
     VideoInfo,
-    check_file,
     display_size,
     printable,
 )
 from datareader.decoding.containers import VIDEO_SUFFIXES, can_be_video, is_frame_folder, is_pair_folder, open_video
+from datareader.decoding.shards import ShardMember, shard_index, shard_index_path, split_member
+from datareader.decoding.storage import check_file, exists, identity_of, local_file, open_file
 from utils.errors import UserError
 
 __all__ = [
@@ -51,16 +52,21 @@ __all__ = [
     "Limits",
     "Prepare",
     "Reading",
+    "ShardMember",
     "Timeline",
     "VideoError",
     "VideoInfo",
     "can_be_video",
     "check_file",
     "display_size",
+    "exists",
+    "identity_of",
     "inspect",
     "is_frame_folder",
     "is_pair_folder",
+    "local_file",
     "next_frames",
+    "open_file",
     "open_video",
     "pixel_aspect",
     "printable",
@@ -68,6 +74,9 @@ __all__ = [
     "read",
     "read_luma",
     "read_luma_pairs",
+    "shard_index",
+    "shard_index_path",
+    "split_member",
     "timeline",
 ]
 DECODERS = ("pyav", "decord", "opencv")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import time
 import zlib
 from collections.abc import Callable
@@ -16,7 +15,6 @@ from utils.errors import UserError
 
 ChooseIndices = Callable[[int], np.ndarray]
 Prepare = Callable[[np.ndarray], np.ndarray]
-MIN_FILE_BYTES = 16
 MIN_DECODED_RATIO = 0.1  # of the frames; a video of which fewer decode is an error
 SQUARE_PIXELS = (1, 1)
 MAX_DISPLAY_PIXELS = 2**25
@@ -129,36 +127,6 @@ class Reading:
         if np.array_equal(self.positions, np.arange(len(self.frames))):
             return self.frames
         return self.frames[self.positions]
-
-
-def check_file(path: str | os.PathLike) -> None:
-    """Raise VideoError unless the path is a regular file (or a link to one) with content. Opens nothing."""
-    try:
-        status = os.stat(path)
-    except (OSError, ValueError) as error:
-        if os.path.islink(path):
-            raise VideoError(path, "the link leads nowhere") from error
-        raise VideoError(path, (getattr(error, "strerror", None) or str(error)).lower()) from error
-    if not stat.S_ISREG(status.st_mode):
-        kinds = {stat.S_IFDIR: "a directory", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket"}
-        raise VideoError(path, f"{kinds.get(stat.S_IFMT(status.st_mode), 'a device')}, not a video file")
-    if status.st_size < MIN_FILE_BYTES:
-        raise VideoError(path, "the file is empty" if not status.st_size else f"only {status.st_size} bytes long")
-    if not os.access(path, os.R_OK):
-        raise VideoError(path, "permission denied")
-
-
-def check_no_script(path: str | os.PathLike) -> None:
-    """Raise VideoError for a text file, which OpenCV and decord might follow to other files or the network, and for a
-    path that is not UTF-8, on which OpenCV crashes."""
-    with open(path, "rb") as stream:
-        head = stream.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")
-    if head.startswith((b"#", b"ffconcat", b"v=0", b"<", b"[", b"http")):
-        raise VideoError(path, "a text file, not a video")
-    try:
-        os.fsdecode(path).encode()
-    except UnicodeEncodeError as error:
-        raise VideoError(path, "the path is not UTF-8; use READER.decoder pyav") from error
 
 
 class FrameKeeper:

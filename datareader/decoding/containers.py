@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
 from datareader.decoding.base import Budget, Limits, VideoError
+from datareader.decoding.storage import ffmpeg_input, open_file
 
 if TYPE_CHECKING:
     import av
@@ -84,27 +85,23 @@ def open_video(path: str, limits: Limits, budget: Budget, *, strict: bool) -> It
     }
     # Options for probing decoders too; PyAV before 18 crashes on them where streams appear late (MPEG program streams).
     argument = "options" if int(av.__version__.split(".")[0]) >= 18 else "container_options"
-    try:
-        container = av.open(
-            "file:" + os.path.abspath(path),
-            metadata_errors="replace",
-            timeout=budget.left(),
-            **{argument: options},
-        )
-    except (av.FFmpegError, OSError, ValueError, UnicodeError) as error:
-        budget.check()
-        raise VideoError(path, f"no video that can be opened ({_ffmpeg_message(error)})") from error
-    with container:
-        stream = _pick_stream(container)
-        if stream is None:
-            raise VideoError(path, "holds no video stream that can be decoded")
-        context = stream.codec_context
-        _check_size(path, context.width, context.height, limits)
-        context.thread_count, context.thread_type = 1, "NONE"
-        context.options = {"max_pixels": str(limits.max_pixels), "flags": "+unaligned"}
-        if strict:
-            context.options = {**context.options, "err_detect": "explode"}
-        yield container, stream
+    with ffmpeg_input(path) as source:
+        try:
+            container = av.open(source, metadata_errors="replace", timeout=budget.left(), **{argument: options})
+        except (av.FFmpegError, OSError, ValueError, UnicodeError) as error:
+            budget.check()
+            raise VideoError(path, f"no video that can be opened ({_ffmpeg_message(error)})") from error
+        with container:
+            stream = _pick_stream(container)
+            if stream is None:
+                raise VideoError(path, "holds no video stream that can be decoded")
+            context = stream.codec_context
+            _check_size(path, context.width, context.height, limits)
+            context.thread_count, context.thread_type = 1, "NONE"
+            context.options = {"max_pixels": str(limits.max_pixels), "flags": "+unaligned"}
+            if strict:
+                context.options = {**context.options, "err_detect": "explode"}
+            yield container, stream
 
 
 def _pick_stream(container) -> av.VideoStream | None:
@@ -225,8 +222,8 @@ def count_samples(path: str) -> int:
     for a lot before its first frame is decoded.
     """
     try:
-        with open(path, "rb") as stream:
-            return _most_samples(stream, 0, os.fstat(stream.fileno()).st_size, [_MAX_BOXES])
+        with open_file(path) as stream:
+            return _most_samples(stream, 0, stream.seek(0, os.SEEK_END), [_MAX_BOXES])
     except (OSError, struct.error):
         return 0
 
@@ -234,8 +231,9 @@ def count_samples(path: str) -> int:
 def missing_bytes(path: str) -> int:
     """How many bytes the file is shorter than its container says (mp4/mov, avi, mkv/webm); 0 if unknown."""
     try:
-        with open(path, "rb") as stream:
-            size = os.fstat(stream.fileno()).st_size
+        with open_file(path) as stream:
+            size = stream.seek(0, os.SEEK_END)
+            stream.seek(0)
             head = stream.read(64)
             if head[:4] == b"RIFF":
                 return max(0, struct.unpack_from("<I", head, 4)[0] + 8 - size)

@@ -15,8 +15,8 @@ from datareader.decoding.base import (
     Prepare,
     Reading,
     VideoError,
-    check_no_script,
 )
+from datareader.decoding.storage import check_no_script, local_file
 
 
 def read(path: str, choose: ChooseIndices, limits: Limits, prepare: Prepare) -> Reading:
@@ -24,14 +24,15 @@ def read(path: str, choose: ChooseIndices, limits: Limits, prepare: Prepare) -> 
     check_no_script(path)
     budget = Budget(path, limits.seconds)
     try:
-        reader = decord.VideoReader(os.path.abspath(path), num_threads=1)
-        num_frames = len(reader)
-        if not num_frames:
-            raise VideoError(path, "decord: holds no frame")
-        keeper = FrameKeeper(path, choose(num_frames), limits, prepare)
-        for number in keeper.numbers:
-            budget.check()
-            keeper.keep(int(number), reader[int(number)].asnumpy())
+        with local_file(path) as file:
+            reader = decord.VideoReader(os.path.abspath(file), num_threads=1)
+            num_frames = len(reader)
+            if not num_frames:
+                raise VideoError(path, "decord: holds no frame")
+            keeper = FrameKeeper(path, choose(num_frames), limits, prepare)
+            for number in keeper.numbers:
+                budget.check()
+                keeper.keep(int(number), reader[int(number)].asnumpy())
     except (decord.DECORDError, RuntimeError, IndexError) as error:
         raise VideoError(path, f"decord: {(str(error).splitlines() or ['failed'])[0][-200:]}") from error
     return keeper.reading(num_frames)

@@ -28,10 +28,10 @@ from datareader.decoding.base import (
     Timeline,
     VideoError,
     VideoInfo,
-    check_file,
 )
 from datareader.decoding.colours import Converter, LumaPlane, RgbConverter
 from datareader.decoding.containers import frame_number, plane_number
+from datareader.decoding.storage import check_file
 
 MAX_FILE_BYTES = 1 << 26
 DECODE_ERRORS = (av.FFmpegError, ValueError, IndexError, OSError)

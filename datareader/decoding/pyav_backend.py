@@ -7,7 +7,6 @@ skipped; streams that do not allow this are decoded from the start.
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -36,6 +35,7 @@ from datareader.decoding.base import (
 from datareader.decoding.colours import Converter, RgbConverter, clockwise_degrees, display_matrix
 from datareader.decoding.containers import Demuxer, missing_bytes, open_video
 from datareader.decoding.packet_index import PacketIndex, Span, plan, scan
+from datareader.decoding.storage import identity_of
 
 # Decoders in which skipping a non-reference picture changes no other one. HEVC hides damage, AV1 loses frames.
 SKIPPING_CODECS = ("h264", "mpeg1video", "mpeg2video", "mpeg4")
@@ -57,7 +57,7 @@ def read(
 ) -> Reading:
     """See datareader.decoding.read. converter: what makes arrays of decoded frames."""
     budget = Budget(path, limits.seconds)
-    identity = _identity_of(path)
+    identity = identity_of(path)
     if identity in _COUNTED:
         count, warning = _COUNTED[identity]
         keeper = FrameKeeper(path, choose(count), limits, prepare)
@@ -183,11 +183,6 @@ def _read_all(
 def _check_ratio(path: str, count: int, index: PacketIndex) -> None:
     if count < max(1, MIN_DECODED_RATIO * index.num_frames):
         raise VideoError(path, f"damaged: {count} of {index.num_frames} frames can be decoded")
-
-
-def _identity_of(path: str) -> tuple:
-    status = os.stat(path)
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 @dataclass
@@ -381,7 +376,7 @@ def timeline(path: str, limits: Limits, may_decode: bool) -> Timeline | int:
 
 
 def _scan(path: str, limits: Limits, budget: Budget) -> _Scanned:
-    key = _identity_of(path)
+    key = identity_of(path)
     if key not in _SCANNED:
         _SCANNED.clear()
         with open_video(path, limits, budget, strict=True) as (container, stream):
@@ -420,7 +415,7 @@ def next_frames(
     size: tuple[int, int] | None,
 ) -> tuple[np.ndarray, Damage]:
     """See datareader.decoding.next_frames."""
-    key = (_identity_of(path), path, selection, prepare)
+    key = (identity_of(path), path, selection, prepare)
     stream = _STREAMS.pop(key, None)
     if stream is None or stream.place != first:
         _STREAMS.clear()
