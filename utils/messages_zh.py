@@ -165,6 +165,34 @@ TOOLS = {
     "file that remembers finished videos (default: by source, in output/)": (
         "记录已检查视频的文件（默认：在 output/ 中，按来源命名）"
     ),
+    # tools/pack_dataset.py
+    "Pack the videos of a list into shards, tar files of about one size: python tools/pack_dataset.py LIST --out shards/": (
+        "把列表中的视频打包成分片，即大小相近的 tar 文件：python tools/pack_dataset.py LIST --out shards/"
+    ),
+    "For storage that is slow with many small files. Writes shard-000000.tar ... in the form of WebDataset (000000123.mp4, "
+    "000000123.cls, 000000123.json: the video whose place in the list is 123, its label, its path and labels), the index of "
+    "each shard and its SHA-256 (`sha256sum --check *.sha256`), and list.txt, which every command takes in place of LIST: the "
+    "videos keep their places, so that training gets the same clips. A run that was stopped continues when it is started "
+    "again.": (
+        "用于小文件很慢的存储。按 WebDataset 的格式写出 shard-000000.tar 等（000000123.mp4、000000123.cls、000000123.json：\n"
+        "列表中位置为 123 的视频、它的标签、它的路径与全部标签），每个分片的索引与 SHA-256（`sha256sum --check *.sha256`），以及\n"
+        "list.txt，任何命令都可用它代替 LIST：视频的位置不变，因此训练取到的片段相同。中断后再次启动即可继续。"
+    ),
+    "`path label` lines; labels may be missing": "每行为 `路径 标签`；可以没有标签",
+    "folder for the shards": "存放分片的目录",
+    "MiB of videos in a shard (%(default)s)": "每个分片中视频的大小，MiB（%(default)s）",
+    # tools/index_shards.py
+    "Make the index of tar files of videos, which lists need to read them: python tools/index_shards.py shards/*.tar": (
+        "为视频的 tar 文件建立索引，列表要读取它们必须有索引：python tools/index_shards.py shards/*.tar"
+    ),
+    "Writes SHARD.idx beside each SHARD.tar, in the form of NVIDIA DALI's wds2idx (tools/pack_dataset.py has written those of "
+    "its shards). --list FILE writes a list of all videos in the shards; the label of SAMPLE.mp4 is what SAMPLE.cls holds, "
+    "with underscores for spaces.": (
+        "在每个 SHARD.tar 旁边写出 SHARD.idx，格式同 NVIDIA DALI 的 wds2idx（tools/pack_dataset.py 已为自己的分片写好）。\n"
+        "--list FILE 写出分片中全部视频的列表；SAMPLE.mp4 的标签是 SAMPLE.cls 的内容，空格改为下划线。"
+    ),
+    "uncompressed tar files": "未压缩的 tar 文件",
+    "write a list of the videos": "写出视频的列表",
     # tools/extract_flow.py
     "Compute the optical flow of all videos of a list into a cache, for READER.flow_cache.": (
         "把列表中所有视频的光流计算到缓存中，供 READER.flow_cache 使用。"
@@ -703,6 +731,36 @@ ERRORS = {
         "为 {width}x{height} 像素，而第一帧为 {first_width}x{first_height} 像素"
     ),
     "a broken JPEG ({reason})": "JPEG 已损坏（{reason}）",
+    # members of shards
+    "no such file in the index of its shard": "所在分片的索引中没有这个文件",
+    "its shard has no index; make it with tools/index_shards.py": "所在分片没有索引；请用 tools/index_shards.py 生成",
+    "the index of its shard is no index of version 1.2; make it with tools/index_shards.py": (
+        "所在分片的索引不是 1.2 版的索引；请用 tools/index_shards.py 生成"
+    ),
+    "its shard is another one than its index is of; make it with tools/index_shards.py": (
+        "所在分片与它的索引不符；请用 tools/index_shards.py 重新生成"
+    ),
+    "its shard is cut off before the end of this file": "所在分片被截断，缺少这个文件的末尾",
+    "its shard: {cause}": "所在分片：{cause}",
+    "the index of its shard: {cause}": "所在分片的索引：{cause}",
+    # tools/pack_dataset.py, tools/index_shards.py
+    "{number} of {total} videos cannot be packed, the first: {cause}; tools/check_videos.py --clean_list writes a list "
+    "without them": (
+        "{total} 段视频中有 {number} 段无法打包，第一段：{cause}；tools/check_videos.py --clean_list 可写出去掉它们的列表"
+    ),
+    "{path} holds shards of another origin; choose an empty folder": "{path} 中有来源不同的分片；请选择空目录",
+    "{path} holds shards of another list, of files that have changed since, or of another --shard_mb; choose an empty "
+    "folder": "{path} 中的分片来自另一个列表、之后改动过的文件或不同的 --shard_mb；请选择空目录",
+    "cannot read {path}: {cause}; choose an empty folder": "无法读取 {path}：{cause}；请选择空目录",
+    "{path} cannot be read any more: {cause}": "{path} 已无法读取：{cause}",
+    "{path} has changed since the start; choose an empty folder and start again": (
+        "{path} 在运行期间被改动；请选择空目录重新运行"
+    ),
+    "{path}: the name of a shard ends in .tar": "{path}：分片的文件名须以 .tar 结尾",
+    "the shards hold no video; looked for {suffixes}": "分片中没有视频；查找的扩展名：{suffixes}",
+    "{path} is no whole, uncompressed tar file: {cause}": "{path} 不是完整的、未压缩的 tar 文件：{cause}",
+    "{path} holds {number} files called {name}; a name must be there once": "{path} 中有 {number} 个名为 {name} 的文件；名称不能重复",
+    "{path}: an index cannot hold the name {name}": "{path}：索引中无法写入名称 {name}",
     # flow that was computed before
     "flow {file}: {cause}{hint}": "光流 {file}：{cause}{hint}",
     "; make it again with tools/extract_flow.py --overwrite": "；请用 tools/extract_flow.py --overwrite 重新计算",
