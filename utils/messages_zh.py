@@ -733,13 +733,10 @@ ERRORS = {
     "a broken JPEG ({reason})": "JPEG 已损坏（{reason}）",
     # members of shards
     "no such file in the index of its shard": "所在分片的索引中没有这个文件",
-    "its shard has no index; make it with tools/index_shards.py": "所在分片没有索引；请用 tools/index_shards.py 生成",
-    "the index of its shard is no index of version 1.2; make it with tools/index_shards.py": (
-        "所在分片的索引不是 1.2 版的索引；请用 tools/index_shards.py 生成"
-    ),
-    "its shard is another one than its index is of; make it with tools/index_shards.py": (
-        "所在分片与它的索引不符；请用 tools/index_shards.py 重新生成"
-    ),
+    "make it with tools/index_shards.py": "请用 tools/index_shards.py 生成",
+    "its shard has no index; {hint}": "所在分片没有索引；{hint}",
+    "the index of its shard is no index of version 1.2; {hint}": "所在分片的索引不是 1.2 版的索引；{hint}",
+    "its shard is another one than its index is of; {hint}": "所在分片与它的索引不符；{hint}",
     "its shard is cut off before the end of this file": "所在分片被截断，缺少这个文件的末尾",
     "its shard: {cause}": "所在分片：{cause}",
     "the index of its shard: {cause}": "所在分片的索引：{cause}",
@@ -760,7 +757,7 @@ ERRORS = {
     "the shards hold no video; looked for {suffixes}": "分片中没有视频；查找的扩展名：{suffixes}",
     "{path} is no whole, uncompressed tar file: {cause}": "{path} 不是完整的、未压缩的 tar 文件：{cause}",
     "{path} holds {number} files called {name}; a name must be there once": "{path} 中有 {number} 个名为 {name} 的文件；名称不能重复",
-    "{path}: an index cannot hold the name {name}": "{path}：索引中无法写入名称 {name}",
+    "an index cannot hold the name {name}": "索引中无法写入名称 {name}",
     # flow that was computed before
     "flow {file}: {cause}{hint}": "光流 {file}：{cause}{hint}",
     "; make it again with tools/extract_flow.py --overwrite": "；请用 tools/extract_flow.py --overwrite 重新计算",
