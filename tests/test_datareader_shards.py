@@ -59,6 +59,18 @@ def test_a_member_is_read_as_the_loose_file(folder, name):
     np.testing.assert_array_equal(*frames)
 
 
+def test_an_open_member_has_the_bytes_of_the_file_and_no_others(folder):
+    content, rng = (folder / "b c.mkv").read_bytes(), np.random.default_rng(0)
+    expected = io.BytesIO(content)
+    with decoding.open_file(member(folder, "b c.mkv")) as stream:
+        for place in rng.integers(0, len(content) + 20, 200).tolist():
+            from_start = place % 2 == 0
+            stream.seek(place if from_start else place - len(content), os.SEEK_SET if from_start else os.SEEK_END)
+            assert stream.tell() == expected.seek(place)
+            size = int(rng.integers(0, 2 * len(content)))
+            assert stream.read(size) == expected.read(size)
+
+
 @pytest.mark.parametrize("decoder", decoding.DECODERS)
 @pytest.mark.parametrize("name", ["a.mp4", "b c.mkv"])
 def test_every_decoder_reads_members(folder, name, decoder):
