@@ -2,8 +2,10 @@
 
 extract  flows a second of tools/extract_flow.py with 1 and 2 processes, a method each
 size     bytes a flow of the cache's forms, and their distance from the computed flow in pixels
+clip     a training clip (8 flows or frames, stride 8, 224 px) of RGB, of each method while reading, and from the cache
 
-Without videos, four of 10 s, 340 x 256, are drawn. Extraction is timed by the clock, after the processes have started.
+Without videos, four of 10 s, 340 x 256, are drawn. Extraction is timed by the clock, after the processes have started;
+clips in processor seconds, so that other work on the machine does not blur them.
 How long a training step waits for flow is told by `benchmark.py train --cases wait -o READER.modality=flow`.
 """
 
@@ -13,8 +15,10 @@ import argparse
 import shutil
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +29,10 @@ from datareader.flow.cache import CachedFlow, cache_file
 from datareader.flow.extraction import ExtractFlow
 from datareader.flow.methods import METHODS, FlowProvenance
 from datareader.flow.source import ComputedFlow
-from datareader.requests import ReaderSettings, ReadPixelAspect
+from datareader.requests import RGB, ClipSettings, ReaderSettings, ReadPixelAspect, Source, TrainingClip
 from datareader.workers import ReaderPool
 from tools.benchmarks.harness import alternate, report
-from tools.benchmarks.reader import DRAWN, draw_scene
+from tools.benchmarks.reader import DRAWN, draw_scene, processor_seconds
 from utils.cli import positive_int
 from utils.runtime import prepare_environment
 
@@ -51,6 +55,8 @@ def main(argv: list[str]) -> None:
             facts["size"] = {method: sizes(videos[0], method, folder) for method in arguments.methods}
             for method, forms in facts["size"].items():
                 print(method, *(f"{name}: {values}" for name, values in forms.items()), sep="\n")
+        if "clip" in arguments.cases:
+            results["clip"] = alternate(clip_sides(videos[0], arguments.methods, folder), 10 * arguments.repeats)
         report("flow", results, arguments.json, **facts)
 
 
@@ -59,7 +65,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         prog="benchmark.py flow", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("videos", nargs="*")
-    cases = ("extract", "size")
+    cases = ("extract", "size", "clip")
     parser.add_argument("--cases", nargs="+", choices=cases, default=cases)
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=["dis", "dis_fast"])
     parser.add_argument("--repeats", type=positive_int, default=3, help="timed rounds (%(default)s)")
@@ -118,3 +124,19 @@ def sizes(video: Path, method: str, folder: Path) -> dict[str, dict[str, float]]
             "largest_error_px": float(error.max()),
         }
     return found
+
+
+def clip_sides(video: Path, methods: list[str], folder: Path) -> dict[str, Callable[[], float]]:
+    """Every side reads the same sequence of random clips, one a call."""
+    sources: dict[str, Source] = {"rgb": RGB, **{method: computed(method) for method in methods}}
+    for name, crf in FORMS.items():
+        extraction = job(video, methods[0], crf, folder / name)
+        extraction.read()
+        sources[f"{methods[0]}, {name}"] = CachedFlow(str(folder / name), extraction.source.provenance)
+    clip = ClipSettings(clip_length=8, frame_stride=8, scales=(256, 320), crop_px=224)
+
+    def side(source: Source) -> Callable[[], float]:
+        keys = count()
+        return processor_seconds(lambda: TrainingClip(str(video), (next(keys),), clip, READER, source).read())
+
+    return {name: side(source) for name, source in sources.items()}
