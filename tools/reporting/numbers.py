@@ -85,6 +85,7 @@ def run_numbers(run: Run, runs: Runs, folds: int, seed: int) -> dict[str, Any]:
         **numbers,
         **accuracies(run, runs, rng),
         "calibration": calibration(run.scores, run.labels, rng),
+        "confidence_histogram": np.histogram(run.confidence, 10, (0, 1))[0].tolist(),
         "intervals": score_intervals(run.scores, run.labels, rng, groups_of(run, runs)),
         "temperature": temperature(run, folds, seed),
         "coverage": coverage(run, folds, seed),

@@ -100,7 +100,7 @@ class Page:
             return join([table(["", t("mAP, %"), t("scored"), t("broken")], rows), self.seeds(), self.broken()])
         head = [
             "", t("top-1, %"), t("top-{k}, %", k=self.first["top5"]["k"]), t("mean class accuracy, %"),
-            t("NLL"), t("Brier score"), t("scored"), t("broken"),
+            t("log loss"), t("Brier score"), t("scored"), t("broken"),
         ]  # fmt: skip
         rows = []
         for run in self.runs:
@@ -228,7 +228,8 @@ class Page:
             return Html("")
         head = [
             "", t("mean confidence, %"), t("accuracy, %"), t("ECE, %"), t("by chance, %"), t("debiased, %"),
-            t("largest gap, %"), t("classwise, %"), t("NLL"), t("temperature"), t("ECE at it, %"), t("NLL at it"),
+            t("largest gap (MCE), %"), t("classwise, %"), t("log loss"), t("temperature"),
+            t("ECE at it, %"), t("log loss at it"),
         ]  # fmt: skip
         rows = []
         for run in self.judged:
@@ -256,9 +257,7 @@ class Page:
         t, bins = self.t, run["calibration"]["bins"]
         labels = (t("mean confidence of a bin, %"), t("accuracy, %"), t("Reliability of {run}", run=run["name"]))
         chart = Chart((0, 100), (0, 100), labels)
-        counts = [0] * 10
-        for found in bins:
-            counts[min(int(10 * found["confidence"]), 9)] += found["num_videos"]
+        counts = run["confidence_histogram"]
         for tenth, count in enumerate(counts):
             chart.column(10 * tenth, 10 * tenth + 10, 100 * count / sum(counts), charts.GRID)
         chart.line([(0, 0), (100, 100)], charts.INK, dashed=True, width=1)
@@ -387,7 +386,7 @@ class Page:
                 cell(titles[way["name"]], wide=True), self.with_interval(way["top1"]),
                 number(decimals(way["log_loss"])), number(difference), number(p_value(against["p_value"])),
             ])  # fmt: skip
-        head = ["", t("top-1, %"), t("NLL"), t("against {run}, points", run=found["best_single"]), t("P")]
+        head = ["", t("top-1, %"), t("log loss"), t("against {run}, points", run=found["best_single"]), t("P")]
         weights = ", ".join(f"{name} {weight:.3f}" for name, weight in zip(found["runs"], found["weights"]))
         note = self.note("fusion", weights=weights, n=found["num_videos"])
         chart = element("div", self._weights_chart(found), class_="charts") if found["curve"] else ""

@@ -31,7 +31,7 @@ NOTES = {
         "intervals."
     ),
     "fusion": (
-        "Weights found on all videos (EM, smallest NLL): {weights}. Top-1 counts all videos, NLL those that every "
+        "Weights found on all videos (EM, smallest log loss): {weights}. Top-1 counts all videos, log loss those that every "
         "run scored ({n}). No weight was chosen on the videos that it is judged by."
     ),
 }
@@ -40,13 +40,13 @@ FORMULAS = {
     False: (
         "Interval of top-1: (p + z^2/2n ± z sqrt(p (1 - p)/n + z^2/4n^2)) / (1 + z^2/n), z = 1.96 (Wilson 1927)",
         "Interval of mean class accuracy: bootstrap within each class, 10,000 draws (Efron 1979)",
-        "Intervals of NLL, Brier score, AURC, E-AURC and AUROC: bootstrap over videos, 1,000 draws",
+        "Intervals of log loss, Brier score, AURC, E-AURC and AUROC: bootstrap over videos, 1,000 draws",
         "P of two runs: min(1, 2 sum_{i <= min(b, c)} C(b + c, i) 2^-(b + c)), b and c: only A, only B right (McNemar 1947)",
         "Correction of several P: the j-th smallest of K times K - j + 1, running maximum (Holm 1979)",
         "Difference that would have been shown in four of five cases: 2.8 sqrt(b + c) / n",
         "ECE: sum_b |B_b|/n |conf_b - acc_b| (Naeini 2015) in bins of equal mass (Nguyen & O'Connor 2015)",
         "ECE by chance: right_i drawn with probability conf_i, 1,000 times (Broecker & Smith 2007); debiased: Kumar 2019",
-        "Temperature: softmax(log s / T), T of the smallest NLL (Guo 2017)",
+        "Temperature: softmax(log s / T), T of the smallest log loss (Guo 2017)",
         "Risk and coverage: El-Yaniv & Wiener 2010; AURC, E-AURC: Geifman & El-Yaniv 2017",
         "Weights of a fusion: expectation maximisation of a mixture (Dempster, Laird & Rubin 1977)",
     ),
@@ -100,7 +100,7 @@ CHINESE = {
     "top-1, %": "top-1，%",
     "top-{k}, %": "top-{k}，%",
     "mean class accuracy, %": "平均类别准确率，%",
-    "NLL": "NLL",
+    "log loss": "对数损失",
     "Brier score": "Brier 分数",
     "Intervals of top-1 and top-k are Wilson's; videos are taken as independent.": (
         "top-1 与 top-k 的区间为 Wilson 区间；各视频视为相互独立。"
@@ -150,11 +150,11 @@ CHINESE = {
     "ECE, %": "ECE，%",
     "by chance, %": "随机水平，%",
     "debiased, %": "去偏，%",
-    "largest gap, %": "最大偏差，%",
+    "largest gap (MCE), %": "最大偏差（MCE），%",
     "classwise, %": "分类别，%",
     "temperature": "温度",
     "ECE at it, %": "该温度下的 ECE，%",
-    "NLL at it": "该温度下的 NLL",
+    "log loss at it": "该温度下的对数损失",
     "95 %: {value}": "95 %：{value}",
     "ECE: mean gap between confidence and accuracy over bins of equal mass. By chance: what a perfectly calibrated network "
     "would show with as many videos (mean, 95th percentile); an ECE below the latter is no sign of miscalibration. The "
@@ -206,9 +206,9 @@ CHINESE = {
     "mean of probabilities, weights of the other folds": "概率均值，权重由其他折求得",
     "sum of logits": "logits 之和",
     "against {run}, points": "相对 {run}，百分点",
-    "Weights found on all videos (EM, smallest NLL): {weights}. Top-1 counts all videos, NLL those that every run scored "
+    "Weights found on all videos (EM, smallest log loss): {weights}. Top-1 counts all videos, log loss those that every run scored "
     "({n}). No weight was chosen on the videos that it is judged by.": (
-        "由全部视频求得的权重（EM，NLL 最小）：{weights}。top-1 计入全部视频，NLL 只计各评估均已打分的 {n} 段。用于评判的权重"
+        "由全部视频求得的权重（EM，对数损失最小）：{weights}。top-1 计入全部视频，对数损失只计各评估均已打分的 {n} 段。用于评判的权重"
         "都不是在被评判的视频上选出的。"
     ),
     "weight of {run}": "{run} 的权重",
@@ -237,8 +237,8 @@ CHINESE = {
     "Interval of mean class accuracy: bootstrap within each class, 10,000 draws (Efron 1979)": (
         "平均类别准确率的区间：在各类别内自助抽样 10,000 次（Efron 1979）"
     ),
-    "Intervals of NLL, Brier score, AURC, E-AURC and AUROC: bootstrap over videos, 1,000 draws": (
-        "NLL、Brier 分数、AURC、E-AURC 与 AUROC 的区间：对视频自助抽样 1,000 次"
+    "Intervals of log loss, Brier score, AURC, E-AURC and AUROC: bootstrap over videos, 1,000 draws": (
+        "对数损失、Brier 分数、AURC、E-AURC 与 AUROC 的区间：对视频自助抽样 1,000 次"
     ),
     "P of two runs: min(1, 2 sum_{i <= min(b, c)} C(b + c, i) 2^-(b + c)), b and c: only A, only B right (McNemar 1947)": (
         "两次评估的 P：min(1, 2 sum_{i <= min(b, c)} C(b + c, i) 2^-(b + c))，b、c：仅 A、仅 B 正确的视频数（McNemar 1947）"
@@ -255,8 +255,8 @@ CHINESE = {
     "ECE by chance: right_i drawn with probability conf_i, 1,000 times (Broecker & Smith 2007); debiased: Kumar 2019": (
         "随机水平的 ECE：right_i 以概率 conf_i 抽取 1,000 次（Broecker & Smith 2007）；去偏：Kumar 2019"
     ),
-    "Temperature: softmax(log s / T), T of the smallest NLL (Guo 2017)": (
-        "温度：softmax(log s / T)，取 NLL 最小的 T（Guo 2017）"
+    "Temperature: softmax(log s / T), T of the smallest log loss (Guo 2017)": (
+        "温度：softmax(log s / T)，取对数损失最小的 T（Guo 2017）"
     ),
     "Risk and coverage: El-Yaniv & Wiener 2010; AURC, E-AURC: Geifman & El-Yaniv 2017": (
         "风险与覆盖率：El-Yaniv & Wiener 2010；AURC、E-AURC：Geifman & El-Yaniv 2017"
