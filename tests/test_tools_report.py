@@ -292,6 +292,17 @@ def test_pictures_are_jpeg_and_a_video_that_is_gone_is_a_box_with_the_cause(made
     assert not missing.address and missing.cause
 
 
+def test_links_are_addresses_of_files_whatever_a_path_says(monkeypatch, tmp_path, paths):
+    names = ["javascript:alert(1)//", "a b#c?d.mp4", *paths[2:12]]
+    folder = write_run(tmp_path / "run", 0, -9, names)
+    assert report(monkeypatch, tmp_path / "r.html", folder, "--link") == 0
+    links = [
+        link for link in Links((tmp_path / "r.html").read_text("utf-8")).found if not link.startswith(("#", "data"))
+    ]
+    assert links and all(link.startswith("file:///") for link in links)
+    assert any(link.endswith("/a%20b%23c%3Fd.mp4") for link in links)
+
+
 def test_pictures_beyond_the_limit_are_counted(paths):
     with Thumbnails(100) as thumbnails:
         assert "size limit" in thumbnails.of(paths[0], STRIP).cause
@@ -386,7 +397,13 @@ def test_runs_of_other_lists_are_refused_or_compared_on_what_they_share(monkeypa
 
 
 @pytest.mark.parametrize(
-    ("flags", "words"), [(["--out=r.json"], "name the page"), (["--write_temperature=t"], "too few videos")]
+    ("flags", "words"),
+    [
+        (["--out=r.json"], "name the page"),
+        (["--write_temperature=t"], "too few videos"),
+        (["--folds=1"], "--folds must be 2 or more"),
+        (["--seed=-1"], "--seed and --mistakes 0 or more"),
+    ],
 )
 def test_flags_that_cannot_work_are_refused(monkeypatch, tmp_path, paths, capsys, flags, words):
     monkeypatch.chdir(tmp_path)

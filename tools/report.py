@@ -20,7 +20,7 @@ from tools.reporting.page import render  # noqa: E402
 from tools.reporting.runs import load_runs  # noqa: E402
 from tools.reporting.texts import LANGUAGES  # noqa: E402
 from tools.reporting.thumbnails import Thumbnails, no_picture  # noqa: E402
-from utils.cli import Parser, positive_int, run  # noqa: E402
+from utils.cli import Parser, run  # noqa: E402
 from utils.errors import UserError  # noqa: E402
 from utils.files import write_together  # noqa: E402
 
@@ -38,7 +38,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         "--folds",
-        type=positive_int,
+        type=int,
         default=5,
         help="on which thresholds and weights are judged (default: %(default)s)",
     )
@@ -54,6 +54,8 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    if args.folds < 2 or args.seed < 0 or args.mistakes < 0:
+        raise UserError("--folds must be 2 or more, --seed and --mistakes 0 or more")
     page, numbers = Path(args.out), Path(args.out).with_suffix(".json")
     if page == numbers:
         raise UserError(f"--out={args.out}: name the page, such as report.html; the numbers are the .json beside it")

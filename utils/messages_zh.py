@@ -1565,6 +1565,7 @@ ERRORS.update(
         "--write_temperature: {run} has too few videos, or videos of several classes": (
             "--write_temperature：{run} 的视频太少，或每段视频有多个类别"
         ),
+        "--folds must be 2 or more, --seed and --mistakes 0 or more": "--folds 须不小于 2，--seed 与 --mistakes 须不小于 0",
         "pass each run once": "每个 RUN 只能给出一次",
         "the runs are of other lists: {path} is not in {run}; --common compares the {number} videos that all runs have": (
             "各 RUN 的列表不同：{path} 不在 {run} 中；--common 只对比共有的 {number} 段视频"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -64,7 +65,8 @@ def report_numbers(runs: Runs, folds: int, seed: int, num_mistakes: int) -> dict
 def run_numbers(run: Run, runs: Runs, folds: int, seed: int) -> dict[str, Any]:
     """What is known of one run."""
     rng = np.random.default_rng(seed)
-    broken = dict(zip(run.found.broken_paths or (), run.found.broken_reasons or ()))
+    paths, reasons = run.found.broken_paths or [], run.found.broken_reasons or []
+    broken = {**dict(zip(map(os.path.basename, paths), reasons)), **dict(zip(paths, reasons))}  # as runs are joined
     missing = [runs.paths[video] for video in np.flatnonzero(run.rows < 0)]
     numbers = {
         "name": run.name,
@@ -75,7 +77,9 @@ def run_numbers(run: Run, runs: Runs, folds: int, seed: int) -> dict[str, Any]:
         "list_sha256": run.found.list_sha256,
         "settings": {key: value for key, value in run.results.items() if isinstance(value, (str, bool))},
         "num_scored": len(run.scored),
-        "broken": [{"path": path, "reason": broken.get(path, "")} for path in missing],
+        "broken": [
+            {"path": path, "reason": broken.get(path) or broken.get(os.path.basename(path), "")} for path in missing
+        ],
     }
     if runs.multi_label:
         return {**numbers, **average_precisions(run, runs, rng)}

@@ -18,7 +18,7 @@ from tools.reporting.verdict import sentences
 # of a video, at some places -> its picture
 Pictures = Callable[[str, tuple[float, ...]], Thumbnail]
 
-MAX_CHANGES, MAX_TURNED, MAX_NAMED_BROKEN = 10, 20, 20
+MAX_CHANGES, MAX_FOLDED, MAX_CLASSES = 10, 20, 1000
 FEW_VIDEOS = 10  # classes with fewer are shown pale
 STYLE, SCRIPT = (Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
 
@@ -149,18 +149,15 @@ class Page:
                 return number(f"{percent(row['accuracy'])}{star} ({interval(row['interval'])})", row["accuracy"])
         return number("-")
 
-    def broken(self) -> Html:
-        t, items = self.t, []
-        for run in self.runs:
-            shown = [f"{video['path']}: {video['reason']}" for video in run["broken"][:MAX_NAMED_BROKEN]]
-            more = len(run["broken"]) - len(shown)
-            items += [element("li", f"{run['name']}: {text}") for text in shown]
-            items += [element("li", t("and {n} more, in report.json", n=more))] if more else []
-        return (
-            element("details", element("summary", t("Videos without a score")), element("ul", items))
-            if items
-            else Html("")
-        )
+    def broken(self) -> list[Html]:
+        return [
+            self.folded(
+                self.t("Videos of {run} without a score: {n}", run=run["name"], n=len(run["broken"])),
+                [f"{video['path']}: {video['reason']}" for video in run["broken"]],
+            )
+            for run in self.runs
+            if run["broken"]
+        ]
 
     # Comparison
 
@@ -199,20 +196,12 @@ class Page:
             ]
             for row in changed[:MAX_CHANGES]
         ]  # fmt: skip
-        head = [
-            t("class"),
-            t("videos"),
-            *(t("only {run}", run=pair[key]) for key in ("first", "second")),
-            t("P (Holm)"),
-        ]
+        only = [t("only {run}", run=pair[key]) for key in ("first", "second")]
+        head = [t("class"), t("videos"), *only, t("P (Holm)")]
         lists = [
-            element(
-                "details",
-                element("summary", t("Videos that only {run} has right: {n}", run=pair[key], n=len(videos))),
-                element("ul", [element("li", self.path(path)) for path in videos[:MAX_TURNED]]),
-                element("p", t("and {n} more, in report.json", n=len(videos) - MAX_TURNED))
-                if len(videos) > MAX_TURNED
-                else "",
+            self.folded(
+                t("Videos that only {run} has right: {n}", run=pair[key], n=len(videos)),
+                [self.path(path) for path in videos],
             )
             for key, videos in (("first", pair["first_only_videos"]), ("second", pair["second_only_videos"]))
             if videos
@@ -318,7 +307,7 @@ class Page:
                 [names[k], number(str(of[0]["num_videos"])), *(number(percent(row["average_precision"])) for row in of)]
                 for k, of in enumerate(zip(*(run["classes"] for run in runs)))
             ]
-            return table(head, rows, sortable=True)
+            return join([table(head, rows[:MAX_CLASSES], sortable=True), self.more(len(rows) - MAX_CLASSES)])
         first, others = runs[0], runs[1:]
         head = [
             t("class"), t("videos"), t("recall, %"), "", t("precision, %"), t("F1, %"),
@@ -337,7 +326,8 @@ class Page:
         ]  # fmt: skip
         few = [row["num_videos"] < FEW_VIDEOS for row in shown]
         note = self.note("classes", run=first["name"], few=FEW_VIDEOS)
-        return join([table(head, rows, sortable=True, pale=few), note, self._pairs(first)])
+        classes = table(head, rows[:MAX_CLASSES], sortable=True, pale=few)
+        return join([classes, self.more(len(rows) - MAX_CLASSES), note, self._pairs(first)])
 
     def _pairs(self, run: dict[str, Any]) -> Html:
         t, names = self.t, self.report["class_names"]
@@ -463,6 +453,15 @@ class Page:
     def note(self, name: str, **values: object) -> Html:
         return element("p", self.t(NOTES[name], **values), class_="note")
 
+    def more(self, count: int) -> Html | str:
+        """That `count` rows are not shown; nothing for 0 and less."""
+        return element("p", self.t("and {n} more, in the .json beside this page", n=count)) if count > 0 else ""
+
+    def folded(self, title: str, lines: Sequence[str]) -> Html:
+        """A list that opens by a click, of MAX_FOLDED lines at most."""
+        items = element("ul", [element("li", line) for line in lines[:MAX_FOLDED]])
+        return element("details", element("summary", title), items, self.more(len(lines) - MAX_FOLDED))
+
     def place(self, run: dict[str, Any]) -> int:
         return next(place for place, other in enumerate(self.runs) if other is run)
 
@@ -487,7 +486,7 @@ class Page:
         return number(decimals(value, digits) + ends, value)
 
     def path(self, path: str) -> Html:
-        return element("a", path, href=path) if self.link else element("span", path)
+        return element("a", path, href=Path(path).absolute().as_uri()) if self.link else element("span", path)
 
     def picture(self, path: str, places: tuple[float, ...]) -> Html:
         thumbnail = self.pictures(path, places)

@@ -77,13 +77,13 @@ CHINESE = {
     "{names} is better": "不如 {names}",
     "no difference to {names} is shown": "与 {names} 无显著差异",
     "Compared with the others: {said}.": "与其他评估相比：{said}。",
-    "No difference between {first} and {second} is shown (P = {p}); with these {n} videos and {discordant} that only one "
+    "No difference between {first} and {second} is shown (P {p}); with these {n} videos and {discordant} that only one "
     "of them has right, about {points} points would have been.": (
-        "{first} 与 {second} 之间无显著差异（P = {p}）；在这 {n} 段视频、{discordant} 段仅一方正确的情况下，"
+        "{first} 与 {second} 之间无显著差异（P {p}）；在这 {n} 段视频、{discordant} 段仅一方正确的情况下，"
         "约 {points} 个百分点的差异才能被检出。"
     ),
-    "{better} is better than {other} by {points} points ({interval}; P = {p}).": (
-        "{better} 比 {other} 高 {points} 个百分点（{interval}；P = {p}）。"
+    "{better} is better than {other} by {points} points ({interval}; P {p}).": (
+        "{better} 比 {other} 高 {points} 个百分点（{interval}；P {p}）。"
     ),
     "Its mean confidence, {confidence} %, is {points} points above its accuracy": (
         "其平均置信度为 {confidence} %，比准确率高 {points} 个百分点"
@@ -114,8 +114,8 @@ CHINESE = {
         "减少视图时的 top-1，%。*：与使用全部视图无显著差异（McNemar 检验，P 不小于 0.05）。"
     ),
     "Accuracy by number of views": "准确率与视图数",
-    "and {n} more, in report.json": "另有 {n} 项，见 report.json",
-    "Videos without a score": "没有得分的视频",
+    "and {n} more, in the .json beside this page": "另有 {n} 项，见同名的 .json",
+    "Videos of {run} without a score: {n}": "{run} 中没有得分的视频：{n} 段",
     "runs A and B": "A 与 B",
     "both right": "均正确",
     "only A": "仅 A",
@@ -299,6 +299,6 @@ def interval(ends: Sequence[float], signed: bool = False) -> str:
     return " – ".join(percent(end, signed) for end in ends)
 
 
-def p_value(p: float) -> str:
-    """Two digits, or a bound."""
-    return "< 0.0001" if p < 1e-4 else f"{p:.2g}"
+def p_value(p: float, sign: str = "") -> str:
+    """Two digits, or a bound; `sign` before a value that is none."""
+    return "< 0.0001" if p < 1e-4 else f"{sign}{p:.2g}"

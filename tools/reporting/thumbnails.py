@@ -9,13 +9,15 @@ import numpy as np
 
 from datareader import Reading, VideoError
 from datareader.requests import ReaderSettings
-from datareader.video import read_chosen
+from datareader.video import Limits, read_chosen
 from datareader.workers import ProcessReader
+from utils.errors import RunError
 
 STRIP = (0.10, 0.37, 0.63, 0.90)  # places in a video, as fractions of its frames
 MIDDLE = (0.50,)
 HEIGHT_PX, MAX_WIDTH_PX, GAP_PX = 96, 224, 2
 JPEG_QUALITY = 70
+SECONDS_A_VIDEO = 20.0
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ class Thumbnails:
             frames, _ = self.reader.run(ReadPlaces(path, places))
         except VideoError as error:
             return Thumbnail("", error.reason)
+        except RunError as error:  # the reading process does not start, or has no memory
+            return Thumbnail("", str(error))
         address = "data:image/jpeg;base64," + base64.b64encode(strip_jpeg(frames)).decode()
         if len(address) > self.bytes_left:
             self.num_left_out += 1
@@ -73,7 +77,7 @@ class ReadPlaces:
 
     path: str
     places: tuple[float, ...]
-    reader: ReaderSettings = field(default_factory=ReaderSettings)
+    reader: ReaderSettings = field(default_factory=lambda: ReaderSettings(limits=Limits(seconds=SECONDS_A_VIDEO)))
 
     def read(self) -> tuple[np.ndarray, None]:
         """uint8 RGB [len(places), HEIGHT_PX, w, 3]."""

@@ -60,17 +60,17 @@ def _outcome(pair: dict[str, Any]) -> str | None:
 
 
 def _conclusion(pair: dict[str, Any], num_videos: int, t: Texts) -> str:
-    p = p_value(pair["corrected_p_value"])
+    p = p_value(pair["corrected_p_value"], "= ")
     if pair["better"] is None:
         return t(
-            "No difference between {first} and {second} is shown (P = {p}); with these {n} videos and {discordant} "
+            "No difference between {first} and {second} is shown (P {p}); with these {n} videos and {discordant} "
             "that only one of them has right, about {points} points would have been.",
             first=pair["first"], second=pair["second"], p=p, n=num_videos,
             discordant=pair["first_only"] + pair["second_only"], points=percent(pair["detectable_difference"]),
         )  # fmt: skip
     sign = 1 if pair["better"] == pair["first"] else -1
     return t(
-        "{better} is better than {other} by {points} points ({interval}; P = {p}).",
+        "{better} is better than {other} by {points} points ({interval}; P {p}).",
         better=pair["better"], other=pair["second"] if sign > 0 else pair["first"],
         points=percent(sign * pair["difference"]), p=p,
         interval=interval(sorted(sign * end for end in pair["interval"])),
