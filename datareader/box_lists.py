@@ -13,15 +13,19 @@ from __future__ import annotations
 
 import csv
 import functools
+import io
+import json
 import re
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from utils.errors import UserError
+from utils.files import write_text
 
 BOX_ROW = np.dtype(
     [
@@ -112,10 +116,11 @@ def read_truth(path: str, index: FrameIndex) -> BoxList:
     if not len(rows):
         raise UserError(f"{path} holds no box")
     _check_unit(path, rows, found.unit)
+    is_inverted = np.greater if found.unit == "pixels" else np.greater_equal  # x1 = x2 is one pixel wide
     outside = ((box < -MARGIN) | (box > 1 + MARGIN)).any(axis=1) & (found.unit == "relative")
     for wrong, reason in (
         (~np.isfinite(box).all(axis=1), "a coordinate is not finite"),
-        ((box[:, :2] >= box[:, 2:]).any(axis=1), "the box has x1 >= x2 or y1 >= y2"),
+        (is_inverted(box[:, :2], box[:, 2:]).any(axis=1), "the box is inverted or empty"),
         (outside, "the box leaves the picture (0 .. 1) by more than 0.01"),
     ):
         if wrong.any():
@@ -154,6 +159,29 @@ def read_detections(path: str, index: FrameIndex) -> BoxList:
     return BoxList(path, rows, found.frames, found.unit, tuple(notes))
 
 
+def write_boxes(
+    path: str | Path, rows: np.ndarray, index: FrameIndex, unit: str, last: str, empty: Iterable[int] = ()
+) -> None:
+    """Write BOX_ROWs [M] as a csv file in AVA's form, with a first line `# boxes: pixels` where `unit` says so.
+
+    last: "score" or "person", the field of the eighth column. empty: numbers of frames that are written as annotated
+    without boxes. Raises RunError when the file cannot be written.
+    """
+    videos, video, time = index.videos, index.video, index.time
+
+    def frame_fields(frame: int) -> tuple[str, str]:
+        seconds = f"{time[frame]:.3f}".rstrip("0").rstrip(".")
+        return videos[video[frame]], f"#{time[frame]:.0f}" if index.counts_frames else seconds
+
+    text = io.StringIO()
+    text.write("# boxes: pixels\n" if unit == "pixels" else "")
+    writer = csv.writer(text, lineterminator="\n")
+    for frame, box, label, value in zip(rows["frame"], rows["box"].tolist(), rows["label"], rows[last].tolist()):
+        writer.writerow([*frame_fields(frame), *(f"{corner:.9g}" for corner in box), label, f"{value:.9g}"])
+    writer.writerows(frame_fields(frame) for frame in empty)
+    write_text(path, text.getvalue())
+
+
 def read_frame_list(path: str, index: FrameIndex) -> np.ndarray:
     """The numbers of the frames of a list of rows `video,second`, int64. Raises UserError, naming file and line."""
     numbers = []
@@ -167,8 +195,9 @@ def read_frame_list(path: str, index: FrameIndex) -> np.ndarray:
     return np.unique(np.array(numbers, np.int64))
 
 
-_ENTRY = re.compile(r"\s*\w+\s*:?\s*\{([^{}]*)\}\s*")
-_NAME = re.compile(r"""\bname\s*:\s*(?:"((?:\\.|[^"\\])*)"|'((?:\\.|[^'\\])*)')""")
+_STRING = r"""(?:"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')"""
+_ENTRY = re.compile(rf"\s*\w+\s*:?\s*\{{((?:\s*\w+\s*:\s*(?:{_STRING}|[\w.+-]+)(?=[\s,;}}])[,;]?)*)\s*\}}\s*")
+_NAME = re.compile(rf"\bname\s*:\s*({_STRING})")
 _ID = re.compile(r"\b(?:label_)?id\s*:\s*(-?\d{1,18})\b")
 
 
@@ -185,7 +214,7 @@ def read_label_map(path: str) -> dict[int, str]:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text") from error
-    text = re.sub(r"""("(?:\\.|[^"\\\n])*")|#.*""", lambda match: match[1] or "", text)  # without comments
+    text = re.sub(rf"({_STRING})|#.*", lambda match: match[1] or "", text)  # without comments
     names: dict[int, str] = {}
     end = 0
     while end < len(text) or not names:
@@ -198,9 +227,19 @@ def read_label_map(path: str) -> dict[int, str]:
         if not 1 <= label <= MAX_LABEL or label in names:
             reason = "is there twice" if label in names else f"is not in 1 .. {MAX_LABEL}"
             raise UserError(f"{path}:{line}: id {label} {reason}")
-        names[label] = re.sub(r"\\(.)", r"\1", name[1] or name[2] or "")
+        names[label] = re.sub(r"\\(.)", r"\1", name[1][1:-1])
         end = entry.end()
     return dict(sorted(names.items()))
+
+
+def write_label_map(path: str | Path, names: Mapping[int, str]) -> None:
+    """Write {id: name} in the form `item { name: "sit" id: 11 }`. Raises RunError when the file cannot be written."""
+    write_text(
+        path,
+        "".join(
+            f"item {{\n  name: {json.dumps(name, ensure_ascii=False)}\n  id: {n}\n}}\n" for n, name in names.items()
+        ),
+    )
 
 
 class _BadRow(Exception):

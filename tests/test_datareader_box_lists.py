@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from datareader.box_lists import FrameIndex, read_detections, read_frame_list, read_label_map, read_truth
+from datareader.box_lists import (
+    FrameIndex,
+    read_detections,
+    read_frame_list,
+    read_label_map,
+    read_truth,
+    write_boxes,
+    write_label_map,
+)
 from utils.errors import UserError
 
 ROW = "v1,902,0.1,0.2,0.3,0.4,12,7"
@@ -62,6 +70,27 @@ def test_pixels_and_numbered_frames(tmp_path):
         read_detections(file_of(tmp_path, "v1,1,10,20,300,40,12,0.5", "d.csv"), index)
 
 
+def test_a_box_of_one_pixel_is_none_that_is_empty(tmp_path):
+    assert len(truth_of(tmp_path, "# boxes: pixels\nv1,#1,10,20,10,20,12,0\n").rows) == 1
+    with pytest.raises(UserError, match="boxes.csv:2: the box is inverted or empty"):
+        truth_of(tmp_path, "# boxes: pixels\nv1,#1,10,20,9,40,12,0\n")
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    for text in (
+        f'{ROW}\n"a,""b",1798.05,0.077,0,1,0.3333,1,-1\nv1,3\n',
+        "# boxes: pixels\nv1,#12,10.5,20,100,40,1,0\n",
+    ):
+        index = FrameIndex()
+        found = truth_of(tmp_path, text, index)
+        empty = np.setdiff1d(found.frames, found.rows["frame"])
+        write_boxes(tmp_path / "out.csv", found.rows, index, found.unit, "person", empty)
+        assert (tmp_path / "out.csv").read_text() == text
+    rows = read_detections(file_of(tmp_path, "v1,902,0,0,1,1,3,0.25"), index := FrameIndex()).rows
+    write_boxes(tmp_path / "out.csv", rows, index, "relative", "score")
+    assert (tmp_path / "out.csv").read_text() == "v1,902,0,0,1,1,3,0.25\n"
+
+
 def test_a_repeated_row_of_truth_counts_once_and_is_noted(tmp_path):
     found = truth_of(tmp_path, f"{ROW}\n{ROW}\n{ROW.replace('12,7', '13,7')}\n{ROW[:-1]}8\n")
     assert found.rows["label"].tolist() == [12, 13] and found.rows["person"].tolist() == [7, 7]
@@ -87,8 +116,8 @@ def test_a_repeated_row_of_truth_counts_once_and_is_noted(tmp_path):
         ("v1,902,0.1,0.2,0.3,0.4,12,x", "not a whole number"),
         ("v1,902,nan,0.2,0.3,0.4,12,7", "not finite"),
         ("v1,902,0.1,0.2,inf,0.4,12,7", "not finite"),
-        ("v1,902,0.3,0.2,0.1,0.4,12,7", "x1 >= x2"),
-        ("v1,902,0.1,0.2,0.3,0.2,12,7", "y1 >= y2"),
+        ("v1,902,0.3,0.2,0.1,0.4,12,7", "inverted or empty"),
+        ("v1,902,0.1,0.2,0.3,0.2,12,7", "inverted or empty"),
         ("v1,902,0.1,0.2,0.3,1.02,12,7", "leaves the picture"),
         ("v1,902,-0.02,0.2,0.3,0.4,12,7", "leaves the picture"),
     ],
@@ -160,6 +189,9 @@ def test_label_maps_in_both_of_avas_forms(tmp_path):
     assert list(read_label_map(file_of(tmp_path, text)).items()) == [(1, 'bend/bow (at "the" waist) #1'), (11, "sit")]
     text = "# 2019\r\nlabel {\r\n  name: 'stand'\r\n  label_id: 12\r\n  label_type: PERSON_MOVEMENT\r\n}\r\n"
     assert read_label_map(file_of(tmp_path, text)) == {12: "stand"}
+    names = {2: 'say "hi" {\\o/}', 5: "站立"}
+    write_label_map(tmp_path / "map", names)
+    assert read_label_map(str(tmp_path / "map")) == names
 
 
 @pytest.mark.parametrize(
@@ -172,6 +204,8 @@ def test_label_maps_in_both_of_avas_forms(tmp_path):
         ('item { name: "a" id: 0 }', ":1: id 0 is not in 1 .. 1000000"),
         ('item { name: "a" id: 1000001 }', "is not in 1 .. 1000000"),
         ('item { name: "a" id: 1', "expected entries"),
+        ('item { name: "say "hi"" id: 1 }', "expected entries"),
+        ("item { " + "id:1" * 5000, "expected entries"),
         (b"\xff\xfe", "not UTF-8"),
         ("word " * 50000, ":1: expected entries"),
     ],

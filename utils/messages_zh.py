@@ -1576,6 +1576,33 @@ ERRORS.update(
     }
 )
 
+# data/dataset: boxes
+TOOLS.update(
+    {
+        "Boxes and lists for AVA 2.1 and 2.2: the published csv files, checked, without the excluded frames.": (
+            "生成 AVA 2.1 与 2.2 的框与列表：官方发布的 csv 文件，经过检查，去掉排除的帧。"
+        ),
+        "Boxes and lists for JHMDB, from the annotations that the authors of ACT published.": (
+            "用 ACT 作者发布的标注生成 JHMDB 的框与列表。"
+        ),
+        "Boxes and lists for UCF101-24, from the annotations that the authors of ACT published.": (
+            "用 ACT 作者发布的标注生成 UCF101-24 的框与列表。"
+        ),
+        "folder with the csv files as published": "官方 csv 文件所在目录",
+        "of AVA (default: %(default)s)": "AVA 的版本（默认：%(default)s）",
+        "folder with the videos; without it no lists of videos are written": "视频目录；不给出时不写视频列表",
+        "the published annotations": "发布的标注文件",
+        "(default: %(default)s)": "（默认：%(default)s）",
+    }
+)
+ERRORS.update(
+    {
+        "{path} has no split {number}": "{path} 中没有划分 {number}",
+        "{path}: not a pickle of annotated tubes; it needs {names}": "{path}：不是标注管的 pickle 文件；应包含 {names}",
+        "a list cannot hold the name of the video {name}: it has spaces": "列表中不能写视频名 {name}：其中有空格",
+    }
+)
+
 # tools/evaluate_detections.py
 TOOLS.update(
     {
@@ -1615,7 +1642,7 @@ ERRORS.update(
         "seconds and #frames are mixed": "秒数与 #帧号 混用",
         "a coordinate is not finite": "坐标不是有限数",
         "a coordinate or score is not finite": "坐标或得分不是有限数",
-        "the box has x1 >= x2 or y1 >= y2": "框的 x1 >= x2 或 y1 >= y2",
+        "the box is inverted or empty": "框颠倒或为空",
         "the box leaves the picture (0 .. 1) by more than 0.01": "框超出画面（0 .. 1）0.01 以上",
         "{path}: none of the rows can be used; line {number}: {cause}": "{path}：没有可用的行；第 {number} 行：{cause}",
         "{path} holds no box": "{path} 中没有框",
