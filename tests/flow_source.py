@@ -32,3 +32,6 @@ class DrawnFlow:
         numbers = np.unique(indices)
         frames = np.stack([prepare(flow_field(int(number))) for number in numbers])
         return Reading(frames, numbers, indices, NUM_FRAMES)
+
+    def reversed(self) -> DrawnFlow:
+        return self

@@ -16,7 +16,7 @@ from training.checkpoint import Checkpoint, delete_checkpoint, find_checkpoint, 
 from training.optimiser import AVERAGE_PREFIX, set_momentum_buffers
 from utils.errors import RunError, UserError
 from utils.parallel import Ranks
-from weights import load_weights
+from weights import input_warning, load_weights
 
 IMAGENET = "imagenet"
 
@@ -83,7 +83,7 @@ class ResumePoint:
 
                 pretrain = imagenet_weights(model)
             report = load_weights(model, pretrain, partial=True)
-            print("; ".join([report.summary(), *report.input_warnings(config)]))
+            print("; ".join(filter(None, [report.summary(), input_warning(report.origin, config)])))
         else:
             print(f"training from scratch; --pretrain={IMAGENET} or --pretrain=FILE begins from trained weights")
 

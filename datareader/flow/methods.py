@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -15,32 +16,30 @@ from utils.errors import UserError
 if TYPE_CHECKING:
     from configs.schema import Reader  # a reading process starts faster without
 
-Pair = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+def _tvl1(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    return cv2.optflow.DualTVL1OpticalFlow_create().calc(first, second, None)
 
 
-def _tvl1() -> Pair:
-    method = cv2.optflow.DualTVL1OpticalFlow_create()
-    return lambda first, second: method.calc(first, second, None)
+def _dis(preset: int, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    # A new object a pair: DIS keeps state, so that flow would depend on the pairs before, and frames of another size
+    # can crash it.
+    return cv2.DISOpticalFlow_create(preset).calc(first, second, None)
 
 
-def _dis(preset: int) -> Pair:
-    method = cv2.DISOpticalFlow_create(preset)
-    return lambda first, second: method.calc(first, second, None)
-
-
-def _farneback() -> Pair:
+def _farneback(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """With the arguments that mmaction2 gives it."""
     settings = {
         "pyr_scale": 0.5, "levels": 3, "winsize": 15, "iterations": 3, "poly_n": 5, "poly_sigma": 1.2, "flags": 0
     }  # fmt: skip
-    return lambda first, second: cv2.calcOpticalFlowFarneback(first, second, None, **settings)
+    return cv2.calcOpticalFlowFarneback(first, second, None, **settings)
 
 
-# READER.flow_method -> what makes the method, with OpenCV's default parameters where nothing is said.
-METHODS: dict[str, Callable[[], Pair]] = {
+# READER.flow_method -> (first, second) -> flow; with OpenCV's default parameters where nothing is said.
+METHODS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "tvl1": _tvl1,
-    "dis": lambda: _dis(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM),
-    "dis_fast": lambda: _dis(cv2.DISOPTICAL_FLOW_PRESET_FAST),
+    "dis": partial(_dis, cv2.DISOPTICAL_FLOW_PRESET_MEDIUM),
+    "dis_fast": partial(_dis, cv2.DISOPTICAL_FLOW_PRESET_FAST),
     "farneback": _farneback,
 }
 
@@ -62,9 +61,7 @@ def compute_flow(method: str, first: np.ndarray, second: np.ndarray) -> np.ndarr
     """
     if np.array_equal(first, second):  # Farneback finds motion in still noise
         return np.zeros((*first.shape, 2), np.float32)
-    # A new object a pair: OpenCV's DIS keeps state, so that its flow would depend on the pairs before, and frames of
-    # another size can crash it.
-    return METHODS[method]()(np.ascontiguousarray(first), np.ascontiguousarray(second))
+    return METHODS[method](np.ascontiguousarray(first), np.ascontiguousarray(second))
 
 
 @dataclass(frozen=True)
