@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tarfile
 import time
 
 import numpy as np
@@ -149,6 +150,21 @@ def test_broken_videos_are_named_and_the_others_are_written(videos, tmp_path, mo
     for words in ("one.mp4: one frame has no motion", "text.mp4: ", "absent.mp4: no such file"):
         assert words in err
     assert len(list((tmp_path / "cache").rglob("*.flow.mp4"))) == 1
+
+
+def test_videos_of_shards_have_flow_too(videos, whole, tmp_path, monkeypatch):
+    shard = tmp_path / "0.tar"
+    with tarfile.open(shard, "w") as tar:
+        tar.add(videos / NAMES[0], "a.mp4")
+    assert run_script(monkeypatch, "tools.index_shards", shard) == 0
+    (tmp_path / "list.txt").write_text("0.tar#a.mp4 0\n")
+    assert extract(monkeypatch, tmp_path / "list.txt", tmp_path / "cache") == 0
+    file = tmp_path / "cache" / "0.tar#a.mp4.dis_fast.flow.mp4"
+    assert file.read_bytes() == (whole / f"{NAMES[0]}.dis_fast.flow.mp4").read_bytes()
+    manifest = read_manifest(file)
+    cached = CachedFlow(str(tmp_path / "cache"), FlowProvenance(**manifest.provenance))
+    reading = cached.read(f"{shard}#a.mp4", np.arange, ReaderSettings(), lambda field: field)
+    assert reading.num_frames == 11 and manifest.source_bytes == (videos / NAMES[0]).stat().st_size
 
 
 def test_stale_parts_of_killed_runs_are_removed(videos, whole, monkeypatch):

@@ -124,7 +124,7 @@ def is_done(job: ExtractFlow) -> bool:
         raise UserError(f"{printable(job.file)}: {difference}; choose another --save_dir, or --overwrite")
     try:
         source = source_bytes(job.path), source_sha256(job.path)
-    except OSError:  # named when it is read
+    except VideoError:  # named when it is read
         return False
     return manifest.is_whole(job.file) and source == (manifest.source_bytes, manifest.source_sha256)
 

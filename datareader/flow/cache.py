@@ -116,7 +116,7 @@ class CachedFlow:
         difference = manifest.difference(self.provenance)
         if difference:
             raise UserError(f"{printable(file)}: {difference}; choose another READER.flow_cache{HINT}")
-        if path != file and os.path.exists(path) and source_bytes(path) != manifest.source_bytes:
+        if path != file and decoding.exists(path) and source_bytes(path) != manifest.source_bytes:
             raise VideoError(
                 file,
                 f"computed from another video: this one is {source_bytes(path)} bytes, it is {manifest.source_bytes} "

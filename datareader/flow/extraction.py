@@ -59,10 +59,7 @@ class ExtractFlow:
         return NO_FRAMES, manifest
 
     def _write(self, stream: io.BytesIO) -> Manifest:
-        try:
-            size, sha256 = source_bytes(self.path), source_sha256(self.path)
-        except OSError as error:
-            raise VideoError(self.path, (error.strerror or str(error)).lower()) from error
+        size, sha256 = source_bytes(self.path), source_sha256(self.path)
         flow = _Codes(self.path, self.source, self.reader)
         if self.crf is None:
             np.savez_compressed(stream, flow=_array(self.path, flow, self.reader.limits))

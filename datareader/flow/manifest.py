@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from datareader import decoding
 from datareader.decoding import VideoError
 from datareader.flow.methods import FlowProvenance
 
@@ -88,19 +89,24 @@ def _is_manifest(content: dict) -> bool:
     )
 
 
-def source_bytes(path: str | os.PathLike) -> int:
-    """The size of a video's file; of a folder of frames, that of its files together. Raises OSError."""
-    return sum(size for _, size in _folder_files(path)) if os.path.isdir(path) else os.path.getsize(path)
+def source_bytes(path: str) -> int:
+    """The size of a video; of a folder of frames, that of its files together. Raises VideoError."""
+    if os.path.isdir(path):
+        return sum(size for _, size in _folder_files(path))
+    decoding.check_file(path)
+    with decoding.open_file(path) as stream:
+        return stream.seek(0, os.SEEK_END)
 
 
-def source_sha256(path: str | os.PathLike) -> str:
-    """The SHA-256 of a video's first MiB; of a folder of frames, that of its files' names and sizes. Raises OSError."""
+def source_sha256(path: str) -> str:
+    """The SHA-256 of a video's first MiB; of a folder of frames, of its files' names and sizes. Raises VideoError."""
     if os.path.isdir(path):
         return hashlib.sha256(repr(_folder_files(path)).encode("utf-8", "surrogateescape")).hexdigest()
-    with open(path, "rb") as stream:
+    decoding.check_file(path)
+    with decoding.open_file(path) as stream:
         return hashlib.sha256(stream.read(HEAD_BYTES)).hexdigest()
 
 
-def _folder_files(path: str | os.PathLike) -> list[tuple[str, int]]:
+def _folder_files(path: str) -> list[tuple[str, int]]:
     with os.scandir(path) as entries:
         return sorted((entry.name, entry.stat().st_size) for entry in entries if entry.is_file())
