@@ -62,8 +62,12 @@ def paths(tmp_path_factory) -> list[str]:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory, paths) -> list[Path]:
+    """Two runs; of the stronger one the scores of 2 clips x 3 crops are kept."""
     folder = tmp_path_factory.mktemp("runs")
-    return [write_run(folder / name / "eval", seed, 1.2 + seed, paths) for seed, name in enumerate(("weak", "strong"))]
+    weak = write_run(folder / "weak" / "eval", 0, 1.2, paths)
+    of_views = np.random.default_rng(3).dirichlet(np.ones(4), (NUM_VIDEOS - NUM_BROKEN, 6)).astype(np.float16)
+    more = {"format_version": np.array(3), "weights_sha256": np.array("cd"), "views": np.array("2x3")}
+    return [weak, write_run(folder / "strong" / "eval", 1, 2.2, paths, view_scores=of_views, **more)]
 
 
 def report(monkeypatch, out: Path, *flags: object) -> int:
@@ -106,7 +110,18 @@ def test_the_comparison_counts_video_by_video(made, runs):
     assert sum(row["second_only"] for row in pair["classes"]) == pair["second_only"]
 
 
-def test_fusion_beats_no_video_out_of_the_count(made, runs):
+def test_accuracy_by_number_of_views_is_shown_where_the_scores_of_views_are_kept(made, runs):
+    text, numbers = made
+    weak, strong = numbers["runs"]
+    arrays = np.load(runs[1] / "scores.npz")
+    right = (arrays["view_scores"].astype("f4").mean(1).argmax(1) == arrays["label"]).sum()
+    assert weak["views"] is None and strong["weights_sha256"] == "cd"
+    assert [(row["clips"], row["crops"]) for row in strong["views"]["accuracies"]][-1] == (2, 3)
+    assert strong["views"]["accuracies"][-1]["accuracy"] == right / NUM_VIDEOS
+    assert "Accuracy by number of views" in text and "2 x 3" in text
+
+
+def test_logits_are_fused_over_all_videos(made, runs):
     _, numbers = made
     fusion = numbers["fusion"]
     logits = sum(np.load(folder / "scores.npz")["logits"] for folder in runs)
@@ -146,12 +161,12 @@ def test_videos_on_which_all_runs_agree_and_are_sure_but_wrong_are_listed(monkey
 
 
 def test_the_order_of_rows_changes_nothing(monkeypatch, tmp_path, made, runs, paths):
-    """Rows shuffled, ids with them, and a shuffled list: the same numbers."""
+    """The same videos in another order of the list give the same numbers."""
     _, numbers = made
     for folder in runs:
         arrays = dict(np.load(folder / "scores.npz"))
         order = np.random.default_rng(7).permutation(len(arrays["label"]))
-        for name in ("path", "scores", "logits", "label"):
+        for name in {"path", "scores", "logits", "label", "view_scores"} & arrays.keys():
             arrays[name] = arrays[name][order]
         target = tmp_path / folder.parent.name / folder.name
         shutil.copytree(folder, target)
@@ -352,9 +367,9 @@ def test_ticks_are_round_and_inside():
     [
         (["out/eval"], ["eval"]),
         (["out/a/eval", "out/b/eval"], ["a", "b"]),
-        (["out/eval", "out/eval/rgb", "out/eval/flow"], ["eval", "eval/rgb", "eval/flow"]),
+        (["out/eval", "out/eval/rgb", "out/eval/flow"], ["eval", "rgb", "flow"]),
         (["x/a", "x/b", "y/a"], ["x/a", "x/b", "y/a"]),
-        (["a/a", "a/a/a"], ["a", "a/a"]),
+        (["a/net/eval", "b/net/eval"], ["a", "b"]),
     ],
 )
 def test_runs_are_called_by_what_tells_them_apart(folders, names):
@@ -380,6 +395,11 @@ def test_files_that_are_wrong_are_refused_in_one_line(monkeypatch, tmp_path, run
     error = capsys.readouterr().err
     assert words in error and len(error.splitlines()) == 1
     assert not (tmp_path / "r.html").exists() and not (tmp_path / "r.json").exists()
+
+
+def test_a_run_given_twice_is_refused(monkeypatch, tmp_path, runs, capsys):
+    assert report(monkeypatch, tmp_path / "r.html", runs[0], f"{runs[0]}/../eval") == 2
+    assert "pass each run once" in capsys.readouterr().err
 
 
 def test_every_unreadable_run_is_named(monkeypatch, tmp_path, capsys):

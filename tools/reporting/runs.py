@@ -103,9 +103,9 @@ def load_runs(
 
     Raises UserError, in one line, for unreadable runs (all are named) and runs of other videos or classes.
     """
-    names = short_names(folders)
     if len({Path(folder).resolve() for folder in folders}) < len(folders):
         raise UserError("pass each run once")
+    names = short_names(folders)
     found, problems = {}, []
     for name, folder in zip(names, folders):
         try:
@@ -134,17 +134,13 @@ def load_runs(
 
 
 def short_names(folders: Sequence[str]) -> list[str]:
-    """The folders without the parts that all have at their beginning and end; of each at least one part stays."""
+    """Names of different folders: their last parts, as few as tell them apart, less the last ones that all share."""
     parts = [Path(folder).resolve().parts for folder in folders]
-    shortest = min(map(len, parts))
-    lead = min(_num_equal(parts), shortest - 1)
-    tail = min(_num_equal([own[::-1] for own in parts]), shortest - lead - 1)
-    return ["/".join(own[lead : len(own) - tail]) for own in parts]
-
-
-def _num_equal(parts: Sequence[Sequence[str]]) -> int:
-    """How many places from the first on hold the same in all."""
-    return sum(1 for _ in itertools.takewhile(lambda place: len({*place}) == 1, zip(*parts)))
+    count = next(count for count in itertools.count(1) if len({own[-count:] for own in parts}) == len(parts))
+    own_parts = [own[-count:] for own in parts]
+    common = itertools.takewhile(lambda place: len({*place}) == 1, zip(*(own[::-1] for own in own_parts)))
+    tail = min(len(list(common)), min(map(len, own_parts)) - 1)
+    return ["/".join(own[: len(own) - tail]) for own in own_parts]
 
 
 def read_scores(folder: Path, filelist: str | None) -> VideoScores:
