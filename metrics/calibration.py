@@ -11,12 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from metrics.intervals import wilson_interval
+from metrics.intervals import DRAWN_AT_ONCE, wilson_interval
 from metrics.probabilities import log_probabilities, own_probability
 
 MAX_BINS, MIN_BINS, VIDEOS_PER_BIN = 15, 3, 30
 NULL_DRAWS = 1000
-DRAWN_AT_ONCE = 2_000_000  # numbers; bounds memory
 MAX_CLASSES_OF_CLASSWISE = 50  # with more, a class has too few videos for bins
 OF_BINS = (
     "bins", "ece", "null_ece_mean", "null_ece_95", "calibrated", "debiased_error", "largest_error", "classwise_ece"
@@ -72,7 +71,7 @@ class Bins:
 
 
 def equal_mass_bins(confidence: np.ndarray, right: np.ndarray, num_bins: int) -> Bins:
-    """Bins of confidence float [N] and right bool [N]; equal confidences keep their order, as in `np.array_split`."""
+    """num_bins (1 .. N) bins of confidence float [N] and right bool [N], of the sizes that `np.array_split` makes."""
     order = np.argsort(confidence, kind="stable")
     starts, sizes = _parts(len(order), num_bins)
     means = [np.add.reduceat(values[order].astype(np.float64), starts) / sizes for values in (confidence, right)]

@@ -48,6 +48,6 @@ def _matched(text: str):
 
     def name_of(path: str) -> str | None:
         match = expression.search(path)
-        return None if match is None else "\0".join(part or "" for part in match.groups()) or match[0]
+        return None if match is None else "\n".join(part or "" for part in match.groups()) or match[0]
 
     return name_of

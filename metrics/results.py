@@ -408,7 +408,7 @@ def _checked(arrays: dict[str, np.ndarray]) -> VideoScores:
         list_path=str(_array(arrays, "list_path", "U", 0)),
         list_sha256=str(_array(arrays, "list_sha256", "U", 0)),
         logits=_optional(arrays, "logits", 2, num_videos, num_classes),
-        view_scores=_optional(arrays, "view_scores", 3, num_videos, num_classes),
+        view_scores=_optional(arrays, "view_scores", 3, num_videos, num_classes) if version else None,
         weights_sha256=str(_array(arrays, "weights_sha256", "U", 0)) if version else "",
         views=_views(arrays) if version else "",
         format_version=version,

@@ -26,7 +26,9 @@ def apply_temperature(scores: np.ndarray, temperature: float) -> np.ndarray:
 
 
 def fit_temperature(scores: np.ndarray, labels: np.ndarray) -> float:
-    """The T in [e^-3, e^3] that minimises the negative log-likelihood of labels int [N]; scores: probabilities [N, K].
+    """The T in [e^-3, e^3] that minimises the negative log-likelihood of labels, int [N], N >= 1.
+
+    scores: probabilities [N, K].
 
     The loss is convex in b = 1 / T, so Newton's steps on its derivative mean_i (E_i[z] - z_i,y_i), z = log s, find the
     one minimum; a step that leaves the bracket is replaced by the bracket's geometric middle.
