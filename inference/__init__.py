@@ -3,6 +3,7 @@
 backends.py      what turns clips into scores: `build_backend`
 export.py        exports of a network and their comparison with it; cache.py keeps them on disk
 export_files.py  export.py, the script: an export as files for other programs
+evaluate.py      eval.py, the script; two_streams.py: eval.py and predict.py with an RGB and a flow network
 predict.py       predict.py, the script: classify.py, segment.py, features.py; overlay.py draws segments on a video
 """
 

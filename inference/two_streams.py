@@ -46,6 +46,8 @@ def two_streams(args: argparse.Namespace, section: str) -> TwoStreams:
     specs = []
     for modality, weights in zip(STREAMS, args.two_stream):
         path = Path(weights).parent / "config.yaml"
+        if not Path(weights).is_file():
+            raise UserError(f"--two_stream {weights}: no such file")
         if not path.is_file():
             raise UserError(f"--two_stream {weights}: no config.yaml of its training beside it")
         config = config_from_args(argparse.Namespace(**{**vars(args), "config": str(path)}), (section,))

@@ -105,10 +105,10 @@ def comparison_table(result: dict) -> str:
     against = result["fusion"].get("against_best_run")
     if against is None:
         return table
-    low, high = against["interval"]
+    (low, high), p = against["interval"], against["p_value"]
     return (
         f"{table}\n\nfused - {against['run']}: {against['difference']:+.1f} points of top-1 [{low:.1f}, {high:.1f}], "
-        f"P = {against['p_value']:.2g} (McNemar, exact)"
+        f"P {'< 0.0001' if p < 1e-4 else f'= {p:.2g}'} (McNemar, exact)"
     )
 
 

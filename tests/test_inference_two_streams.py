@@ -101,7 +101,8 @@ def test_a_video_is_predicted_by_the_sum_of_the_logits(monkeypatch, tmp_path, fi
     ("script", "change", "words"),
     [
         ("eval", ["--two_stream", 1, 0], "is of modality flow, not rgb"),
-        ("eval", ["--two_stream", 0, "none.pdparams"], "no config.yaml of its training beside it"),
+        ("eval", ["--two_stream", 0, "none.pdparams"], "--two_stream none.pdparams: no such file"),
+        ("eval", ["--two_stream", 0, __file__], "no config.yaml of its training beside it"),
         ("eval", ["--two_stream", 0, 1, "--weights=w"], "leave --weights and --config out"),
         ("eval", ["--two_stream", 0, 1, "--filelist=none.txt"], "none.txt"),
         ("eval", ["--two_stream", 0], "expected 2 arguments"),
@@ -123,6 +124,7 @@ def test_bad_input_is_one_line_and_status_2(monkeypatch, tmp_path, streams, caps
     ],
 )
 def test_streams_that_do_not_fit_together_are_refused(monkeypatch, tmp_path, streams, capsys, key, value, words):
+    (tmp_path / "w.pdparams").write_bytes(streams[1].read_bytes())
     (tmp_path / "of").mkdir()
     (tmp_path / "of/others.txt").write_text("a\nb\nc\n")
     config = load_config(streams[1].parent / "config.yaml")

@@ -1478,6 +1478,7 @@ ERRORS.update(
         "--two_stream names both networks and predicts classes; leave the flags of others out": (
             "--two_stream 已给出两个网络并预测类别；请去掉其他任务的参数"
         ),
+        "--two_stream {weights}: no such file": "--two_stream {weights}：没有该文件",
         "--two_stream {weights}: no config.yaml of its training beside it": (
             "--two_stream {weights}：同一目录中没有训练时的 config.yaml"
         ),
