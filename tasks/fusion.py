@@ -141,6 +141,9 @@ def tune(held_out: Mapping[str, VideoScores], judged: Mapping[str, VideoScores],
     shared = next((path for path in joined.paths if path in known), None)
     if shared is not None:
         raise UserError(f"--tune_on: {shared} is one of the videos of --scores; weights are found on other videos")
+    names = next(iter(judged.values())).class_names
+    if names is not None and names != joined.class_names:
+        raise UserError("--tune_on: the files are of other classes than those of --scores")
     if not joined.scored.any():
         raise UserError("--tune_on: no video has a score in all files")
     labels, scores = joined.labels[joined.scored], joined.scores

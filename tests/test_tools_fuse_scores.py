@@ -126,6 +126,10 @@ def test_weights_are_never_found_on_the_videos_that_are_judged(monkeypatch, tmp_
         assert fuse(monkeypatch, tmp_path, files, "--tune_on", *wrong) == 2
     assert fuse(monkeypatch, tmp_path, files, "--tune_on", *held_out, "--weights", 1, 1) == 2
     assert fuse(monkeypatch, tmp_path, files, "--fuse_calibrated") == 2
+    names = np.array(list("abcx"))
+    others = [write_run(tmp_path, f"other{i}", np.eye(4)[:3], list("xyz"), class_names=names) for i in range(2)]
+    assert fuse(monkeypatch, tmp_path, files, "--tune_on", *others) == 2
+    assert "other classes" in capsys.readouterr().err
     copies = [write_run(tmp_path, f"copy{i}", np.zeros((3, 4))) for i in range(2)]
     capsys.readouterr()
     assert fuse(monkeypatch, tmp_path, files, "--tune_on", *copies) == 2

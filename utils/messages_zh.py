@@ -1517,6 +1517,9 @@ ERRORS.update(
         "--tune_on: {path} is one of the videos of --scores; weights are found on other videos": (
             "--tune_on：{path} 是 --scores 中的视频；权重须在其他视频上寻找"
         ),
+        "--tune_on: the files are of other classes than those of --scores": (
+            "--tune_on：这些文件的类别与 --scores 的不同"
+        ),
         "--tune_on: no video has a score in all files": "--tune_on：没有在所有文件中都有得分的视频",
         "--fuse_calibrated goes with --tune_on, on whose videos temperatures are found": (
             "--fuse_calibrated 须与 --tune_on 一起使用：温度在其视频上寻找"
