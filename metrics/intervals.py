@@ -69,6 +69,13 @@ def group_bootstrap(
     return draws[:, 0] / draws[:, 1]
 
 
+def accuracy_interval(right: np.ndarray, groups: np.ndarray | None, rng: np.random.Generator) -> tuple[float, float]:
+    """The interval of the fraction of right videos, bool [N]: Wilson's, with groups that of `group_bootstrap`."""
+    if groups is None:
+        return wilson_interval(int(right.sum()), len(right))
+    return percentile_interval(group_bootstrap(right, groups, rng))
+
+
 def class_bootstrap(
     right: np.ndarray,
     labels: np.ndarray,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from metrics.intervals import class_bootstrap, group_bootstrap, percentile_interval, wilson_interval
+from metrics.intervals import accuracy_interval, class_bootstrap, percentile_interval
 from metrics.results import SEED, VideoMeter
 from metrics.topk import checked_labels, topk_correct
 
@@ -100,16 +100,13 @@ class MultiViewMeter(VideoMeter):
     def _intervals(self, groups: np.ndarray | None) -> dict[str, tuple[float, float]]:
         """Of top1 and top5: Wilson's; of mean_class_accuracy: bootstrap, the videos of each class resampled. With
         groups: bootstrap of groups for all three."""
-        found = {}
-        for name, k in (("top5", self.topk), ("top1", 1)):
-            right = self._right_at(k)
-            if groups is None:
-                found[name] = wilson_interval(int(right.sum()), len(right))
-            else:
-                found[name] = percentile_interval(group_bootstrap(right, groups, np.random.default_rng(SEED)))
-        draws = class_bootstrap(right, self._labels, self.num_classes, np.random.default_rng(SEED), groups)
-        found["mean_class_accuracy"] = percentile_interval(draws)
-        return found
+        top1, top5 = self._right_at(1), self._right_at(self.topk)
+        draws = class_bootstrap(top1, self._labels, self.num_classes, np.random.default_rng(SEED), groups)
+        return {
+            "top1": accuracy_interval(top1, groups, np.random.default_rng(SEED)),
+            "top5": accuracy_interval(top5, groups, np.random.default_rng(SEED)),
+            "mean_class_accuracy": percentile_interval(draws),
+        }
 
     def _right_at(self, k: int) -> np.ndarray:
         """Which of the expected videos are right at k, bool [N]; broken ones are not."""

@@ -15,7 +15,7 @@ from metrics.classes import class_table, confused_pairs, confusion, mixed_pairs
 from metrics.comparison import compare, compare_classes, compare_pairs
 from metrics.coverage import risk_coverage, threshold_table
 from metrics.fusion import cross_validated_fusion, fuse, mixture_weights, own_probabilities
-from metrics.intervals import class_bootstrap, group_bootstrap, percentile_interval, wilson_interval
+from metrics.intervals import accuracy_interval, class_bootstrap, percentile_interval
 from metrics.multilabel import mean_average_precision, mean_average_precision_draws
 from metrics.probabilities import log_probabilities, own_probability, stratified_folds
 from metrics.score_intervals import score_intervals
@@ -119,12 +119,7 @@ def accuracies(run: Run, runs: Runs, rng: np.random.Generator) -> dict[str, Any]
 def accuracy(right: np.ndarray, groups: np.ndarray | None, rng: np.random.Generator) -> dict[str, Any]:
     """value, interval and num_right of the fraction of right videos, bool [N]."""
     count = int(right.sum())
-    interval = (
-        wilson_interval(count, len(right))
-        if groups is None
-        else percentile_interval(group_bootstrap(right.astype(np.float64), groups, rng))
-    )
-    return {"value": count / len(right), "interval": list(interval), "num_right": count}
+    return {"value": count / len(right), "interval": list(accuracy_interval(right, groups, rng)), "num_right": count}
 
 
 def average_precisions(run: Run, runs: Runs, rng: np.random.Generator) -> dict[str, Any]:
