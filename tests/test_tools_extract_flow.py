@@ -120,6 +120,9 @@ def test_a_run_continues_after_what_is_there(videos, tmp_path, monkeypatch, caps
         assert extract(monkeypatch, filelist, cache) == 0
         assert "2 of 3 videos" in capsys.readouterr().out
         assert contents(cache) == first
+    os.utime(copy / NAMES[0], (0, 0))  # as a copy has another time
+    assert extract(monkeypatch, filelist, cache) == 0
+    assert "3 of 3 videos" in capsys.readouterr().out
     draw_video(copy / NAMES[2], 5)
     assert extract(monkeypatch, filelist, cache) == 0
     assert read_manifest(cache / f"{NAMES[2]}.dis_fast.flow.mp4").num_flows == 4

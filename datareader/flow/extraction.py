@@ -16,7 +16,7 @@ import numpy as np
 
 from datareader.decoding import Limits, VideoError
 from datareader.flow import codes
-from datareader.flow.manifest import Manifest, manifest_path, source_bytes, source_sha256
+from datareader.flow.manifest import Manifest, manifest_path, source_bytes, source_mtime_ns, source_sha256
 from datareader.flow.source import ComputedFlow
 from datareader.requests import NO_FRAMES, ReaderSettings
 from utils.files import write_together
@@ -59,7 +59,7 @@ class ExtractFlow:
         return NO_FRAMES, manifest
 
     def _write(self, stream: io.BytesIO) -> Manifest:
-        size, sha256 = source_bytes(self.path), source_sha256(self.path)
+        size, sha256, mtime_ns = source_bytes(self.path), source_sha256(self.path), source_mtime_ns(self.path)
         flow = _Codes(self.path, self.source, self.reader)
         if self.crf is None:
             np.savez_compressed(stream, flow=_array(self.path, flow, self.reader.limits))
@@ -68,6 +68,7 @@ class ExtractFlow:
         return Manifest(
             source=self.name,
             source_bytes=size,
+            source_mtime_ns=mtime_ns,
             source_sha256=sha256,
             provenance=self.source.provenance.as_dict(),
             num_flows=flow.num_flows,

@@ -24,14 +24,15 @@ SETTINGS = ("method", "bound", "short_side", "frame_rate")
 class Manifest:
     """One file of flow.
 
-    source: the video's path as the list has it; source_bytes, source_sha256: what the functions of these names give;
-    provenance: the dict form of a FlowProvenance; num_flows: one fewer than the frames; height, width: of a plane,
-    pixels; format: h264 or npz; crf: of h264, 0 is lossless, None of npz; file_bytes: size of the flow's file; warning:
-    what is damaged in the video, "" for nothing.
+    source: the video's path as the list has it; source_bytes, source_mtime_ns, source_sha256: what the functions of
+    these names give; provenance: the dict form of a FlowProvenance; num_flows: one fewer than the frames; height,
+    width: of a plane, pixels; format: h264 or npz; crf: of h264, 0 is lossless, None of npz; file_bytes: size of the
+    flow's file; warning: what is damaged in the video, "" for nothing.
     """
 
     source: str
     source_bytes: int
+    source_mtime_ns: int
     source_sha256: str
     provenance: Mapping[str, Any]
     num_flows: int
@@ -50,6 +51,13 @@ class Manifest:
     def is_whole(self, file: str | os.PathLike) -> bool:
         """Whether the flow's file is there, in the size that was written."""
         return os.path.isfile(file) and os.path.getsize(file) == self.file_bytes
+
+    def is_of(self, path: str) -> bool:
+        """Whether a video is the one that the flow is of: of its size, and of its time or its first MiB, which is read
+        only where the time differs. Raises VideoError."""
+        return source_bytes(path) == self.source_bytes and (
+            source_mtime_ns(path) == self.source_mtime_ns or source_sha256(path) == self.source_sha256
+        )
 
     def difference(self, provenance: FlowProvenance) -> str:
         """The first setting that differs from those of `provenance`, both values named; "" for none."""
@@ -96,6 +104,11 @@ def source_bytes(path: str) -> int:
     decoding.check_file(path)
     with decoding.open_file(path) as stream:
         return stream.seek(0, os.SEEK_END)
+
+
+def source_mtime_ns(path: str) -> int:
+    """When a video, its shard or its folder of frames was last changed, nanoseconds. Raises OSError."""
+    return decoding.identity_of(path)[3]
 
 
 def source_sha256(path: str) -> str:
