@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from datareader.decoding import can_be_video, exists, is_frame_folder, printable
+from datareader.decoding import can_be_video, exists, is_frame_folder, is_url, printable
 from utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -212,7 +212,9 @@ def _exists(name: str, list_path: str | os.PathLike) -> bool:
 
 
 def _resolve(name: str, list_path: str | os.PathLike) -> str:
-    """`name` beside the list if it is there (or nowhere), in the working directory otherwise."""
+    """`name` beside the list if it is there (or nowhere), in the working directory otherwise; URLs as they are."""
+    if is_url(name):
+        return name
     beside = os.path.join(os.path.dirname(list_path), name)
     return name if not exists(beside) and exists(name) else beside
 

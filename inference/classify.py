@@ -13,7 +13,7 @@ import numpy as np
 
 from configs.schema import Config
 from datareader import NO_LABEL, Failure, VideoItem, build_view_loader, read_list
-from datareader.decoding import split_member
+from datareader.decoding import is_url, split_member
 from datareader.lists import list_folder, skip_message
 from datareader.video import printable
 from inference.backends import BackendSpec, score_views
@@ -65,7 +65,7 @@ def find_videos(video_path: str, filelist: str) -> list[VideoItem]:
         if skipped:
             print(skip_message(skipped))
         return items
-    if split_member(video_path) is None and not os.path.lexists(video_path):
+    if not is_url(video_path) and split_member(video_path) is None and not os.path.lexists(video_path):
         raise UserError(f"{printable(video_path)}: no such file or directory")
     return [VideoItem(video_path, NO_LABEL, 1)]
 

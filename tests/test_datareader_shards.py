@@ -36,7 +36,7 @@ def folder(tmp_path_factory):
     for number, (name, encoding) in enumerate(FILES.items()):
         draw_video(folder / name, num_frames=40 + number, hue=number, **encoding)
     truncate(folder / "cut.avi", 0.8)
-    with tarfile.open(folder / "shard.tar", "w") as tar:
+    with tarfile.open(folder / "shard.tar", "w", format=tarfile.GNU_FORMAT) as tar:
         for name in FILES:
             tar.add(folder / name, f"{'long' * 40}/{name}" if name == "d.ts" else name)
     (folder / "shard.idx").write_text(index_text(folder / "shard.tar"))

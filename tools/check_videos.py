@@ -21,7 +21,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from datareader import Limits, VideoError, VideoItem, read_class_names, read_list  # noqa: E402 - started as a file
-from datareader.decoding import VIDEO_SUFFIXES, identity_of, is_frame_folder  # noqa: E402
+from datareader.decoding import VIDEO_SUFFIXES, identity_of, is_frame_folder, is_url  # noqa: E402
 from datareader.requests import InspectVideo, ReaderSettings  # noqa: E402
 from datareader.video import printable  # noqa: E402
 from datareader.workers import ReaderPool  # noqa: E402
@@ -252,7 +252,8 @@ def write_clean_list(verdicts: list[Verdict], path: str) -> None:
             print(f"left out of {path}, as a list cannot hold its name: {printable(verdict.path)}", file=sys.stderr)
             continue
         label = verdict.label if verdict.label >= 0 else classes.index(verdict.class_name)
-        lines.append(f"{os.path.abspath(verdict.path)} {label}\n")
+        video = verdict.path if is_url(verdict.path) else os.path.abspath(verdict.path)
+        lines.append(f"{video} {label}\n")
     write_text(path, "".join(lines))
     print(f"{len(lines)} videos written to {path}")
 

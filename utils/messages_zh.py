@@ -738,8 +738,14 @@ ERRORS = {
     "the index of its shard is no index of version 1.2; {hint}": "所在分片的索引不是 1.2 版的索引；{hint}",
     "its shard is another one than its index is of; {hint}": "所在分片与它的索引不符；{hint}",
     "its shard is cut off before the end of this file": "所在分片被截断，缺少这个文件的末尾",
-    "its shard: {cause}": "所在分片：{cause}",
-    "the index of its shard: {cause}": "所在分片的索引：{cause}",
+    # objects of stores
+    "its storage: {cause}": "存储：{cause}",
+    "the object ended early": "对象提前结束",
+    "copies in {path} are removed before they are read; {name} is too small": (
+        "{path} 中的副本在读取之前就被删除；{name} 太小"
+    ),
+    "{name} is a number of gigabytes above 0, not {value}": "{name} 应为大于 0 的 GB 数，而不是 {value}",
+    "{path} needs a package: pip install pyarrow ({cause})": "{path} 需要安装：pip install pyarrow（{cause}）",
     # tools/pack_dataset.py, tools/index_shards.py
     "{number} of {total} videos cannot be packed, the first: {cause}; tools/check_videos.py --clean_list writes a list "
     "without them": (

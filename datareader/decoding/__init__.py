@@ -35,6 +35,7 @@ from datareader.decoding.base import (
 from datareader.decoding.containers import VIDEO_SUFFIXES, can_be_video, is_frame_folder, is_pair_folder, open_video
 from datareader.decoding.shards import ShardMember, shard_index, shard_index_path, split_member
 from datareader.decoding.storage import check_file, exists, identity_of, local_file, open_file
+from datareader.decoding.stores import is_url
 from utils.errors import UserError
 
 __all__ = [
@@ -64,6 +65,7 @@ __all__ = [
     "inspect",
     "is_frame_folder",
     "is_pair_folder",
+    "is_url",
     "local_file",
     "next_frames",
     "open_file",

@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 INDEX_VERSION = "v1.2"
+REMEDY = "make it with tools/index_shards.py"
 MAX_PLAIN_NAME = 100  # bytes of a name that a tar header holds whole in all formats
 
 
@@ -82,8 +83,19 @@ def find_member(index: bytes, name: str) -> ShardMember | None:
     return None
 
 
-def is_header_of(header: bytes, member: ShardMember) -> bool:
-    """Whether the 512 bytes before a member's content say that it is this member."""
+def reason_against(header: bytes, shard_bytes: int, member: ShardMember) -> str:
+    """Why an index cannot be right about a member, or "".
+
+    header: the 512 bytes before the member's content; shard_bytes: size of the shard.
+    """
+    if member.offset < tarfile.BLOCKSIZE or not _is_header_of(header, member):
+        return f"its shard is another one than its index is of; {REMEDY}"
+    if shard_bytes < member.offset + member.size:
+        return "its shard is cut off before the end of this file"
+    return ""
+
+
+def _is_header_of(header: bytes, member: ShardMember) -> bool:
     try:
         info = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
     except tarfile.HeaderError:

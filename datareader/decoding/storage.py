@@ -1,4 +1,4 @@
-"""Where the bytes of a video lie: in a file of its own, or in a member of a shard (shards.py)."""
+"""Where the bytes of a video lie: in a file of its own, a member of a shard (shards.py), or a store (stores.py)."""
 
 from __future__ import annotations
 
@@ -14,18 +14,22 @@ from functools import lru_cache
 from typing import BinaryIO
 
 from datareader.decoding.base import VideoError
-from datareader.decoding.shards import ShardMember, find_member, is_header_of, shard_index_path, split_member
+from datareader.decoding.shards import REMEDY, ShardMember, find_member, reason_against, shard_index_path, split_member
+from datareader.decoding.stores import is_url, open_object
+from utils.errors import RunError
 
 MIN_FILE_BYTES = 16
 KEPT_INDEXES = 64
-REMEDY = "make it with tools/index_shards.py"
 
 
 def exists(path: str | os.PathLike) -> bool:
-    """Whether there is something under this path, or such a member in the index of a shard."""
+    """Whether there is something under this local path, or such a member in the index of a shard. False for objects of
+    stores, which are not asked."""
     member = split_member(path)
     if member is None:
         return os.path.lexists(path)
+    if is_url(path):
+        return False
     try:
         _find(os.fspath(path), *member)
     except VideoError:
@@ -34,9 +38,9 @@ def exists(path: str | os.PathLike) -> bool:
 
 
 def check_file(path: str | os.PathLike) -> None:
-    """Raise VideoError unless the path is a regular file (or a link to one) with content, or such a member of a shard.
-    Opens no file of its own."""
-    if split_member(path) is not None:
+    """Raise VideoError unless the path is a regular file (or a link to one) with content, a member of a shard or an
+    object of a store with content. Opens no file of its own."""
+    if not _is_file(path):
         with open_file(path) as stream:
             _check_size(path, stream.seek(0, os.SEEK_END))
         return
@@ -59,28 +63,46 @@ def _check_size(path: str | os.PathLike, num_bytes: int) -> None:
         raise VideoError(path, "the file is empty" if not num_bytes else f"only {num_bytes} bytes long")
 
 
+def _is_file(path: str | os.PathLike) -> bool:
+    """Whether a path can only be that of a file of its own."""
+    return not is_url(path) and split_member(path) is None
+
+
 def identity_of(path: str | os.PathLike) -> tuple:
-    """Another value once the file, or the shard that it is a member of, was replaced. Raises OSError."""
+    """(device, inode, bytes, time of change in ns ...) of a file, or of the shard that it is a member of: another value
+    once it was replaced. Objects of stores are taken for unchangeable. Raises OSError."""
+    if is_url(path):
+        return 0, 0, 0, 0, path
     member = split_member(path)
     status = os.stat(path if member is None else member[0])
     return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, *(member or ())[1:])
 
 
 def open_file(path: str | os.PathLike) -> BinaryIO:
-    """The bytes of a video, to be read from any place. Raises OSError for a file, VideoError for a member that is not
-    there, or not where the index has it."""
-    member = split_member(path)
-    return open(path, "rb") if member is None else _open_member(os.fspath(path), *member)
-
-
-def _open_member(path: str, shard: str, name: str) -> BinaryIO:
-    member = _find(path, shard, name)
+    """The bytes of a video, to be read from any place. Raises OSError for a local file, VideoError for a member that is
+    not there, or not where the index has it, and for an object that its store does not give."""
+    if _is_file(path):
+        return open(path, "rb")
+    path, member = os.fspath(path), split_member(path)
     try:
-        file = open(shard, "rb", buffering=0)  # noqa: SIM115 - closed with the range
-    except OSError as error:
-        raise VideoError(path, f"its shard: {error.strerror or error}") from error
+        if member is None:
+            return open_object(path)
+        shard, name = member
+        found = _find(path, shard, name)
+        return open_object(shard, found) if is_url(shard) else _open_member(path, shard, found)
+    except FileNotFoundError as error:
+        raise VideoError(path, "no such file or directory") from error
+    except VideoError as error:
+        raise VideoError(path, error.reason) from error
+    except (OSError, RunError) as error:
+        raise VideoError(path, f"its storage: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _open_member(path: str, shard: str, member: ShardMember) -> BinaryIO:
+    file = open(shard, "rb", buffering=0)  # noqa: SIM115 - closed with the range
     opened = io.BufferedReader(_Range(file, member, path))
-    reason = _reason_against(file, member)
+    header = os.pread(file.fileno(), tarfile.BLOCKSIZE, max(0, member.offset - tarfile.BLOCKSIZE))
+    reason = reason_against(header, os.fstat(file.fileno()).st_size, member)
     if reason:
         opened.close()
         raise VideoError(path, reason)
@@ -88,18 +110,14 @@ def _open_member(path: str, shard: str, name: str) -> BinaryIO:
 
 
 def _find(path: str, shard: str, name: str) -> ShardMember:
-    """The member as the index of its shard has it. Raises VideoError."""
+    """The member as the index of its shard has it. Raises VideoError, and RunError of a store."""
     index = shard_index_path(shard)
     try:
-        check_file(shard)
-        if not os.path.exists(index):
-            raise VideoError(path, f"its shard has no index; {REMEDY}")
-        status = os.stat(index)
-        member = find_member(_content(index, status.st_size, status.st_mtime_ns), name)
-    except VideoError as error:
-        raise VideoError(path, error.reason) from error
-    except OSError as error:
-        raise VideoError(path, f"the index of its shard: {error.strerror or error}") from error
+        if not is_url(shard):
+            check_file(shard)
+        member = find_member(_content(index, *identity_of(index)[2:4]), name)
+    except FileNotFoundError as error:
+        raise VideoError(path, f"its shard has no index; {REMEDY}") from error
     except ValueError as error:
         raise VideoError(path, f"the index of its shard is no index of version 1.2; {REMEDY}") from error
     if member is None:
@@ -109,19 +127,9 @@ def _find(path: str, shard: str, name: str) -> ShardMember:
 
 @lru_cache(maxsize=KEPT_INDEXES)
 def _content(path: str, num_bytes: int, time_ns: int) -> bytes:
-    """An index, read again once its size or time is another one."""
-    with open(path, "rb") as stream:
+    """An index, read again once its size or time is another one. Raises OSError, and RunError of a store."""
+    with open_object(path) if is_url(path) else open(path, "rb") as stream:
         return stream.read()
-
-
-def _reason_against(file: io.FileIO, member: ShardMember) -> str:
-    """Why the index cannot be right about a member of an open shard, or ""."""
-    start = member.offset - tarfile.BLOCKSIZE
-    if start < 0 or not is_header_of(os.pread(file.fileno(), tarfile.BLOCKSIZE, start), member):
-        return f"its shard is another one than its index is of; {REMEDY}"
-    if os.fstat(file.fileno()).st_size < member.offset + member.size:
-        return "its shard is cut off before the end of this file"
-    return ""
 
 
 class _Range(io.RawIOBase):
@@ -174,8 +182,8 @@ def check_no_script(path: str | os.PathLike) -> None:
 
 @contextmanager
 def ffmpeg_input(path: str) -> Iterator[str | BinaryIO]:
-    """What av.open reads the video from: the URL of its file, or the open member. Raises what `open_file` raises."""
-    if split_member(path) is None:
+    """What av.open reads the video from: the URL of its file, or an open member or copy. Raises as `open_file` does."""
+    if _is_file(path):
         yield "file:" + os.path.abspath(path)
         return
     with open_file(path) as stream:
@@ -184,11 +192,9 @@ def ffmpeg_input(path: str) -> Iterator[str | BinaryIO]:
 
 @contextmanager
 def local_file(path: str) -> Iterator[str]:
-    """The path of a file with the video's bytes, for what cannot read from an open one: a temporary copy of a member.
-
-    Raises what `open_file` raises.
-    """
-    if split_member(path) is None:
+    """The path of a file with the video's bytes, a temporary one for a member or object, for what cannot read from open
+    files. Raises as `open_file` does."""
+    if _is_file(path):
         yield path
         return
     with open_file(path) as stream, tempfile.NamedTemporaryFile(suffix=os.path.splitext(path)[1]) as copy:
