@@ -118,7 +118,7 @@ def calibration(scores: np.ndarray, labels: np.ndarray, rng: np.random.Generator
     Returns num_videos, mean_confidence, accuracy, overconfidence (their difference), log_loss, brier; and, None for
     fewer than 90 videos, bins (`Bins.table`), ece, null_ece_mean and null_ece_95 (of `null_errors`), calibrated (ece
     within null_ece_95: nothing else can be shown with so many videos), debiased_error, largest_error, and for at most
-    50 classes classwise_ece. All from 0 to 1, log_loss in nats.
+    50 classes classwise_ece. From 0 to 1, but overconfidence from -1, brier to 2, log_loss in nats.
     """
     confidence, right = scores.max(axis=1), scores.argmax(axis=1) == labels
     mean_confidence, accuracy = float(confidence.mean(dtype=np.float64)), float(right.mean())
@@ -136,11 +136,17 @@ def calibration(scores: np.ndarray, labels: np.ndarray, rng: np.random.Generator
     bins, null = equal_mass_bins(confidence, right, num_bins), null_errors(confidence, num_bins, rng)
     ece, null_ece_95 = bins.expected_error(), float(np.percentile(null, 95))
     classwise = scores.shape[1] <= MAX_CLASSES_OF_CLASSWISE
-    of_bins = (
-        bins.table(), ece, float(null.mean()), null_ece_95, ece <= null_ece_95, bins.debiased_error(),
-        bins.largest_error(), classwise_error(scores, labels, num_bins) if classwise else None,
-    )  # fmt: skip
-    return {**result, **dict(zip(OF_BINS, of_bins))}
+    return {
+        **result,
+        "bins": bins.table(),
+        "ece": ece,
+        "null_ece_mean": float(null.mean()),
+        "null_ece_95": null_ece_95,
+        "calibrated": ece <= null_ece_95,
+        "debiased_error": bins.debiased_error(),
+        "largest_error": bins.largest_error(),
+        "classwise_ece": classwise_error(scores, labels, num_bins) if classwise else None,
+    }
 
 
 def _parts(num_videos: int, num_bins: int) -> tuple[np.ndarray, np.ndarray]:
