@@ -35,14 +35,14 @@ def class_table(matrix: np.ndarray, num_videos: np.ndarray) -> list[dict]:
 
 
 def confused_pairs(matrix: np.ndarray, num_videos: np.ndarray, most: int = 20) -> list[dict]:
-    """The pairs of a true class and a wrong guess with the highest share M_ij / n_i, at most `most`, highest first.
+    """The pairs of a true class and a wrong guess with the highest fraction M_ij / n_i, at most `most`, highest first.
 
-    Returns dicts of true and predicted (indices), count, share, both from 0 to 1. Arguments as in `class_table`.
+    Returns dicts of true and predicted (indices), count, fraction, both from 0 to 1. Arguments as in `class_table`.
     """
     wrong = matrix * ~np.eye(len(matrix), dtype=bool)
     shares = wrong / np.maximum(num_videos, 1)[:, None]
     return [
-        {"true": i, "predicted": j, "count": int(wrong[i, j]), "share": float(shares[i, j])}
+        {"true": i, "predicted": j, "count": int(wrong[i, j]), "fraction": float(shares[i, j])}
         for i, j in _largest(shares, most)
     ]
 
@@ -50,12 +50,13 @@ def confused_pairs(matrix: np.ndarray, num_videos: np.ndarray, most: int = 20) -
 def mixed_pairs(matrix: np.ndarray, num_videos: np.ndarray, most: int = 20) -> list[dict]:
     """The pairs of classes i < j that are taken for each other most, by (M_ij + M_ji) / (n_i + n_j).
 
-    Returns dicts of classes ([i, j]), count and share; else as `confused_pairs`.
+    Returns dicts of classes ([i, j]), count and fraction; else as `confused_pairs`.
     """
     both = np.triu(matrix + matrix.T, 1)
     shares = both / np.maximum(num_videos[:, None] + num_videos, 1)
     return [
-        {"classes": [i, j], "count": int(both[i, j]), "share": float(shares[i, j])} for i, j in _largest(shares, most)
+        {"classes": [i, j], "count": int(both[i, j]), "fraction": float(shares[i, j])}
+        for i, j in _largest(shares, most)
     ]
 
 

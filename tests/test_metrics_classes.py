@@ -40,17 +40,17 @@ def test_the_confusion_matrix_is_that_of_scikit_learn():
     np.testing.assert_array_equal(confusion(LABELS, PREDICTED, 6), expected)
 
 
-def test_confused_pairs_come_by_their_share():
+def test_confused_pairs_come_by_their_fraction():
     matrix = np.array([[5, 3, 0], [1, 8, 1], [0, 0, 0]])
     videos = np.array([10, 10, 0])
     assert confused_pairs(matrix, videos) == [
-        {"true": 0, "predicted": 1, "count": 3, "share": 0.3},
-        {"true": 1, "predicted": 0, "count": 1, "share": 0.1},
-        {"true": 1, "predicted": 2, "count": 1, "share": 0.1},
+        {"true": 0, "predicted": 1, "count": 3, "fraction": 0.3},
+        {"true": 1, "predicted": 0, "count": 1, "fraction": 0.1},
+        {"true": 1, "predicted": 2, "count": 1, "fraction": 0.1},
     ]
     assert mixed_pairs(matrix, videos) == [
-        {"classes": [0, 1], "count": 4, "share": 0.2},
-        {"classes": [1, 2], "count": 1, "share": 0.1},
+        {"classes": [0, 1], "count": 4, "fraction": 0.2},
+        {"classes": [1, 2], "count": 1, "fraction": 0.1},
     ]
     assert len(confused_pairs(matrix, videos, most=1)) == len(mixed_pairs(matrix, videos, most=1)) == 1
     assert confused_pairs(np.eye(2, dtype=np.int64), np.ones(2, np.int64)) == []

@@ -12,7 +12,7 @@ import numpy as np
 
 from metrics.calibration import calibration, log_loss
 from metrics.classes import class_table, confused_pairs, confusion, mixed_pairs
-from metrics.comparison import compare, compare_classes, compare_pairs
+from metrics.comparison import compare, compare_classes, compare_pairs, holm
 from metrics.coverage import risk_coverage, threshold_table
 from metrics.fusion import cross_validated_fusion, fuse, mixture_weights, own_probabilities
 from metrics.intervals import accuracy_interval, class_bootstrap, percentile_interval
@@ -75,7 +75,7 @@ def run_numbers(run: Run, runs: Runs, folds: int, seed: int) -> dict[str, Any]:
         "weights_sha256": run.found.weights_sha256,
         "list_path": run.found.list_path,
         "list_sha256": run.found.list_sha256,
-        "settings": {key: value for key, value in run.results.items() if isinstance(value, (str, bool))},
+        "settings": settings_of(run),
         "num_scored": len(run.scored),
         "broken": [
             {"path": path, "reason": broken.get(path) or broken.get(os.path.basename(path), "")} for path in missing
@@ -96,6 +96,17 @@ def run_numbers(run: Run, runs: Runs, folds: int, seed: int) -> dict[str, Any]:
         **classes(run, runs),
         "views": views(run, runs),
     }
+
+
+def settings_of(run: Run) -> dict[str, Any]:
+    """What is known of how a run was made: texts and switches of results.json; of flow, its keys; what was fused."""
+    settings = {key: value for key, value in run.results.items() if isinstance(value, (str, bool))}
+    reader = (run.config or {}).get("READER")
+    if isinstance(reader, dict) and reader.get("modality") == "flow":
+        settings |= {key: value for key, value in reader.items() if key == "modality" or key.startswith("flow_")}
+    if run.is_fusion:
+        settings |= {f"fused_{key}": run.results["fusion"].get(key) for key in ("of", "runs", "weights")}
+    return settings
 
 
 def groups_of(run: Run, runs: Runs) -> np.ndarray | None:
@@ -268,8 +279,10 @@ def fusion(runs: Runs, folds: int, seed: int) -> dict[str, Any] | None:
     }
     if all(run.found.logits is not None for run in parts):
         ways["logits"] = fuse([run.found.logits[run.rows[scored]] for run in parts], equal, "logits")
-    rights = {name: all_right(fused, scored, runs) for name, fused in ways.items()}
     best = max(parts, key=lambda run: run.right.sum())
+    rights = [all_right(fused, scored, runs) for fused in ways.values()]
+    against = [compare(right, best.right, seed, runs.groups) for right in rights]
+    corrected = holm([comparison.p_value for comparison in against])
     rng = np.random.default_rng(seed)
     return {
         "runs": [run.name for run in parts],
@@ -280,24 +293,19 @@ def fusion(runs: Runs, folds: int, seed: int) -> dict[str, Any] | None:
         "ways": [
             {
                 "name": name,
-                "top1": accuracy(rights[name], runs.groups, rng),
+                "top1": accuracy(right, runs.groups, rng),
                 "log_loss": log_loss(fused, labels),
-                "against_best": versus(rights[name], best.right, seed, runs.groups),
+                "against_best": {
+                    "difference": comparison.difference,
+                    "interval": list(comparison.interval),
+                    "p_value": comparison.p_value,
+                    "corrected_p_value": p_value,
+                    "better": comparison.better(p_value) == 1,
+                },
             }
-            for name, fused in ways.items()
+            for (name, fused), right, comparison, p_value in zip(ways.items(), rights, against, corrected)
         ],
         "curve": weight_curve(scores, scored, runs) if len(parts) == 2 else None,
-    }
-
-
-def versus(right: np.ndarray, other: np.ndarray, seed: int, groups: np.ndarray | None) -> dict[str, Any]:
-    """difference, interval, p_value and better (bool) of one set of answers against another."""
-    found = compare(right, other, seed, groups)
-    return {
-        "difference": found.difference,
-        "interval": list(found.interval),
-        "p_value": found.p_value,
-        "better": found.better() == 1,
     }
 
 

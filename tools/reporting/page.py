@@ -11,7 +11,8 @@ from typing import Any
 from tools.reporting import charts
 from tools.reporting.charts import Chart, bar, colour
 from tools.reporting.markup import Html, cell, element, join, number, table
-from tools.reporting.texts import FORMULAS, NOTES, Texts, decimals, interval, p_value, percent
+from tools.reporting.numbers import MAX_PER_CLASS
+from tools.reporting.texts import Texts, decimals, interval, p_value, percent
 from tools.reporting.thumbnails import MIDDLE, STRIP, Thumbnail
 from tools.reporting.verdict import sentences
 
@@ -336,13 +337,17 @@ class Page:
         rows = [
             [
                 names[pair["true"]], names[pair["predicted"]],
-                number(str(pair["count"])), number(percent(pair["share"])),
+                number(str(pair["count"])), number(percent(pair["fraction"])),
                 cell(element("div", [self.picture(path, MIDDLE) for path in pair["videos"]], class_="small")),
             ]
             for pair in run["confused_pairs"]
         ]  # fmt: skip
         mixed = [
-            [" / ".join(names[k] for k in pair["classes"]), number(str(pair["count"])), number(percent(pair["share"]))]
+            [
+                " / ".join(names[k] for k in pair["classes"]),
+                number(str(pair["count"])),
+                number(percent(pair["fraction"])),
+            ]
             for pair in run["mixed_pairs"]
         ]
         return join([
@@ -374,9 +379,9 @@ class Page:
             difference = f"{percent(against['difference'], True)} ({interval(against['interval'], True)})"
             rows.append([
                 cell(titles[way["name"]], wide=True), self.with_interval(way["top1"]),
-                number(decimals(way["log_loss"])), number(difference), number(p_value(against["p_value"])),
+                number(decimals(way["log_loss"])), number(difference), number(p_value(against["corrected_p_value"])),
             ])  # fmt: skip
-        head = ["", t("top-1, %"), t("log loss"), t("against {run}, points", run=found["best_single"]), t("P")]
+        head = ["", t("top-1, %"), t("log loss"), t("against {run}, points", run=found["best_single"]), t("P (Holm)")]
         weights = ", ".join(f"{name} {weight:.3f}" for name, weight in zip(found["runs"], found["weights"]))
         note = self.note("fusion", weights=weights, n=found["num_videos"])
         chart = element("div", self._weights_chart(found), class_="charts") if found["curve"] else ""
@@ -396,14 +401,19 @@ class Page:
 
     def mistakes(self) -> Html:
         t, found = self.t, self.report.get("mistakes")
-        if not found or not found["num_wrong"]:
+        if not found:
             return Html("")
-        agreed = self.report["agreed_mistakes"]
         intro = t("{n} scored videos of {run} are wrong.", n=found["num_wrong"], run=self.first["name"])
         lists = [
-            (t("Largest loss, at most {n} a class", n=3), [self._mistake(v) for v in found["largest_losses"]]),
+            (
+                t("Largest loss, at most {n} a class", n=MAX_PER_CLASS),
+                [self._mistake(v) for v in found["largest_losses"]],
+            ),
             (t("Confident and wrong"), [self._mistake(v) for v in found["most_confident"]]),
-            (t("Label or network? All runs agree on a wrong class"), [self._agreed(video) for video in agreed]),
+            (
+                t("Label or network? All runs agree on a wrong class"),
+                [self._agreed(video) for video in self.report["agreed_mistakes"]],
+            ),
         ]
         return join([
             element("p", intro),
@@ -439,19 +449,21 @@ class Page:
             settings = ", ".join(f"{key} {value}" for key, value in run["settings"].items())
             rows.append([
                 self.name(run), *(cell(text, wide=True) for text in (
-                    run["folder"], settings, f"{run['list_path']} {run['list_sha256']}", run["scores_sha256"])),
+                    run["folder"], settings, f"{run['list_path']} {run['list_sha256']}", run["weights_sha256"],
+                    run["scores_sha256"])),
             ])  # fmt: skip
         versions = ", ".join(f"{key} {value}" for key, value in made.items())
-        formulas = [element("li", t(text)) for text in FORMULAS[self.report["multi_label"]]]
+        formulas = [element("li", text) for text in t.formulas(self.report["multi_label"])]
+        checksums = [t("list, SHA-256"), t("weights, SHA-256"), t("scores.npz, SHA-256")]
         return join([
-            table(["", t("folder"), t("settings"), t("list, SHA-256"), t("scores.npz, SHA-256")], rows),
+            table(["", t("folder"), t("settings"), *checksums], rows),
             element("p", t("Made by tools/report.py: {versions}.", versions=versions)), element("ul", formulas),
         ])  # fmt: skip
 
     # Pieces
 
     def note(self, name: str, **values: object) -> Html:
-        return element("p", self.t(NOTES[name], **values), class_="note")
+        return element("p", self.t.note(name, **values), class_="note")
 
     def more(self, count: int) -> Html | str:
         """That `count` rows are not shown; nothing for 0 and less."""

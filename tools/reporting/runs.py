@@ -71,7 +71,7 @@ class Run:
     @property
     def is_fusion(self) -> bool:
         """Whether it was made of other runs (tools/fuse_scores.py, eval.py --two_stream)."""
-        return "fusion" in self.results
+        return isinstance(self.results.get("fusion"), dict)
 
 
 @dataclass(frozen=True)

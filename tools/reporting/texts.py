@@ -1,56 +1,116 @@
-"""What the page says in the languages of `--lang`: the English stands where it is used (page.py, verdict.py) or in NOTES
-and FORMULAS, the Chinese in one table; and how numbers are written."""
+"""What the page says in the languages of `--lang`, and how it writes numbers. Short English texts stand where they are
+used, in page.py and verdict.py."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-# Explanations below tables, by section.
+# Explanations below tables, by section: English, Chinese.
 NOTES = {
-    "verdict": ("The intervals are 95 % intervals over videos. They do not cover another training seed."),
-    "views": ("Top-1 with fewer views, %. *: no difference to all views is shown (McNemar, P of 0.05 or more)."),
+    "verdict": (
+        "The intervals are 95 % intervals over videos. They do not cover another training seed.",
+        "区间均为对视频的 95 % 置信区间，不包含更换训练随机种子带来的变化。",
+    ),
+    "views": (
+        "Top-1 with fewer views, %. *: no difference to all views is shown (McNemar, P of 0.05 or more).",
+        "减少视图时的 top-1，%。*：与使用全部视图无显著差异（McNemar 检验，P 不小于 0.05）。",
+    ),
     "comparison": (
         "P: McNemar's exact test, two-sided, corrected for the number of pairs (Holm). The interval is a paired "
-        "bootstrap of 10,000 draws. A run is better only where the interval excludes 0 and P is below 0.05. A or "
-        "B: the ceiling of a fusion that chooses between the two. Detectable: the difference that would have been "
-        "shown in four of five cases."
+        "bootstrap of 10,000 draws. A run is better only where the interval excludes 0 and P is below 0.05. A or B: "
+        "the ceiling of a fusion that chooses between the two. Detectable: the difference that would have been shown "
+        "in four of five cases.",
+        "P：双侧精确 McNemar 检验，按对比的对数做 Holm 校正。区间由 10,000 次配对自助抽样得到。仅当区间不含 0 且 "
+        "P 小于 0.05 时才认为一方更好。A 或 B：在两者之间选择的融合所能达到的上限。可检出：五次中有四次能检出的差"
+        "异。",
     ),
     "calibration": (
         "ECE: mean gap between confidence and accuracy over bins of equal mass. By chance: what a perfectly "
         "calibrated network would show with as many videos (mean, 95th percentile); an ECE below the latter is no "
-        "sign of miscalibration. The temperature is found on all videos; the figures at it are held out: those of "
-        "each fold use the temperature of the other folds. It acts on the mean over views; no answer changes."
+        "sign of miscalibration. The temperature is found on all videos; the metrics at it are held out: those of "
+        "each fold use the temperature of the other folds. It acts on the mean over views; no answer changes.",
+        "ECE：各等量区间内置信度与准确率的平均偏差。随机水平：完全校准的网络在同样多的视频上会得到的 ECE（均值、9"
+        "5 百分位）；低于后者的 ECE 不能说明未校准。温度由全部视频求得；该温度下的数值为留出结果：每一折使用由其"
+        "他折求得的温度。温度作用于各视图的平均分数，不改变任何答案。",
     ),
     "coverage": (
-        "A network that answers only from a threshold of confidence on answers fewer videos and is right more "
-        "often. The threshold is chosen on all videos; held out: chosen on the other folds. AURC: mean risk over "
-        "coverages; E-AURC: above that of the best order; AUROC: how well confidence tells right from wrong."
+        "A network that answers only from a threshold of confidence on answers fewer videos and is right more often. "
+        "The threshold is chosen on all videos; held out: chosen on the other folds. AURC: mean risk over coverages; "
+        "E-AURC: above that of the best order; AUROC: how well confidence tells right from wrong.",
+        "只在置信度达到阈值时作答，作答的视频更少，但正确率更高。阈值由全部视频选出；留出：由其他折选出。AURC：各"
+        "覆盖率下风险的均值；E-AURC：超出最佳排序的部分；AUROC：置信度区分对错的能力。",
     ),
     "classes": (
-        "Classes of {run}, the lowest recall first; a click on a head sorts. Pale: fewer than {few} videos. Wilson "
-        "intervals."
+        "Classes of {run}, the lowest recall first; a click on a column heading sorts. Pale: fewer than {few} videos."
+        " Wilson intervals.",
+        "{run} 的各类别，召回率低的在前；点击表头可排序。浅色：不足 {few} 段视频。区间为 Wilson 区间。",
     ),
     "fusion": (
-        "Weights found on all videos (EM, smallest log loss): {weights}. Top-1 counts all videos, log loss those that every "
-        "run scored ({n}). No weight was chosen on the videos that it is judged by."
+        "Weights found on all videos (EM, smallest log loss): {weights}. Top-1 counts all videos, log loss those that"
+        " every run scored ({n}). No weight was chosen on the videos that it is judged by. P: McNemar's exact test "
+        "against the best run, corrected for the number of fusions.",
+        "由全部视频求得的权重（EM，对数损失最小）：{weights}。top-1 计入全部视频，对数损失只计各评估均已打分的 {n"
+        "} 段。用于评判的权重都不是在被评判的视频上选出的。P：与最好的单个评估相比的精确 McNemar 检验，按融合方式"
+        "的数目校正。",
     ),
 }
-# One line each, with its source, by whether a video may have several classes.
+# One line each, with its source, by whether a video may have several classes: English, Chinese.
 FORMULAS = {
     False: (
-        "Interval of top-1: (p + z^2/2n ± z sqrt(p (1 - p)/n + z^2/4n^2)) / (1 + z^2/n), z = 1.96 (Wilson 1927)",
-        "Interval of mean class accuracy: bootstrap within each class, 10,000 draws (Efron 1979)",
-        "Intervals of log loss, Brier score, AURC, E-AURC and AUROC: bootstrap over videos, 1,000 draws",
-        "P of two runs: min(1, 2 sum_{i <= min(b, c)} C(b + c, i) 2^-(b + c)), b and c: only A, only B right (McNemar 1947)",
-        "Correction of several P: the j-th smallest of K times K - j + 1, running maximum (Holm 1979)",
-        "Difference that would have been shown in four of five cases: 2.8 sqrt(b + c) / n",
-        "ECE: sum_b |B_b|/n |conf_b - acc_b| (Naeini 2015) in bins of equal mass (Nguyen & O'Connor 2015)",
-        "ECE by chance: right_i drawn with probability conf_i, 1,000 times (Broecker & Smith 2007); debiased: Kumar 2019",
-        "Temperature: softmax(log s / T), T of the smallest log loss (Guo 2017)",
-        "Risk and coverage: El-Yaniv & Wiener 2010; AURC, E-AURC: Geifman & El-Yaniv 2017",
-        "Weights of a fusion: expectation maximisation of a mixture (Dempster, Laird & Rubin 1977)",
+        (
+            "Interval of top-1: (p + z^2/2n ± z sqrt(p (1 - p)/n + z^2/4n^2)) / (1 + z^2/n), z = 1.96 (Wilson 1927)",
+            "top-1 的区间：(p + z^2/2n ± z sqrt(p (1 - p)/n + z^2/4n^2)) / (1 + z^2/n)，z = 1.96（Wilson 1927）",
+        ),
+        (
+            "Interval of mean class accuracy: bootstrap within each class, 10,000 draws (Efron 1979)",
+            "平均类别准确率的区间：在各类别内自助抽样 10,000 次（Efron 1979）",
+        ),
+        (
+            "Intervals of log loss, Brier score, AURC, E-AURC and AUROC: bootstrap over videos, 1,000 draws",
+            "对数损失、Brier 分数、AURC、E-AURC 与 AUROC 的区间：对视频自助抽样 1,000 次",
+        ),
+        (
+            "P of two runs: min(1, 2 sum_{i <= min(b, c)} C(b + c, i) 2^-(b + c)), b and c: only A, only B right "
+            "(McNemar 1947)",
+            "两次评估的 P：min(1, 2 sum_{i <= min(b, c)} C(b + c, i) 2^-(b + c))，b、c：仅 A、仅 B 正确的视频数（"
+            "McNemar 1947）",
+        ),
+        (
+            "Correction of several P: the j-th smallest of K times K - j + 1, running maximum (Holm 1979)",
+            "多个 P 的校正：K 个中第 j 小的乘以 K - j + 1，取累积最大值（Holm 1979）",
+        ),
+        (
+            "Difference that would have been shown in four of five cases: 2.8 sqrt(b + c) / n",
+            "五次中有四次能检出的差异：2.8 sqrt(b + c) / n",
+        ),
+        (
+            "ECE: sum_b |B_b|/n |conf_b - acc_b| (Naeini 2015) in bins of equal mass (Nguyen & O'Connor 2015)",
+            "ECE：sum_b |B_b|/n |conf_b - acc_b|（Naeini 2015），等量区间（Nguyen & O'Connor 2015）",
+        ),
+        (
+            "ECE by chance: right_i drawn with probability conf_i, 1,000 times (Bröcker & Smith 2007); debiased: "
+            "Kumar 2019",
+            "随机水平的 ECE：right_i 以概率 conf_i 抽取 1,000 次（Bröcker & Smith 2007）；去偏：Kumar 2019",
+        ),
+        (
+            "Temperature: softmax(log s / T), T of the smallest log loss (Guo 2017)",
+            "温度：softmax(log s / T)，取对数损失最小的 T（Guo 2017）",
+        ),
+        (
+            "Risk and coverage: El-Yaniv & Wiener 2010; AURC, E-AURC: Geifman & El-Yaniv 2017",
+            "风险与覆盖率：El-Yaniv & Wiener 2010；AURC、E-AURC：Geifman & El-Yaniv 2017",
+        ),
+        (
+            "Weights of a fusion: expectation maximisation of a mixture (Dempster, Laird & Rubin 1977)",
+            "融合的权重：混合模型的期望最大化（Dempster, Laird & Rubin 1977）",
+        ),
     ),
-    True: ("AP: sum_n (R_n - R_{n-1}) P_n; interval of mAP: bootstrap over videos, 1,000 draws (Efron 1979)",),
+    True: (
+        (
+            "AP: sum_n (R_n - R_{n-1}) P_n; interval of mAP: bootstrap over videos, 1,000 draws (Efron 1979)",
+            "AP：sum_n (R_n - R_{n-1}) P_n；mAP 的区间：对视频自助抽样 1,000 次（Efron 1979）",
+        ),
+    ),
 }
 # English -> Chinese; tests/test_tools_report.py compares the two.
 CHINESE = {
@@ -64,11 +124,8 @@ CHINESE = {
     "Fusion": "融合",
     "Worst mistakes": "最严重的错误",
     "How it was made": "生成方式",
-    "The intervals are 95 % intervals over videos. They do not cover another training seed.": (
-        "区间均为对视频的 95 % 置信区间，不包含更换训练随机种子带来的变化。"
-    ),
-    "{run} reaches a mean average precision of {value} % ({interval}) on {n} videos; {broken} of them have no score and rank "
-    "last.": "{run} 在 {n} 段视频上的 mAP 为 {value} %（{interval}）；其中 {broken} 段没有得分，排在最后。",
+    "{run} reaches a mean average precision of {value} % ({interval}) on {n} videos; {broken} of them have no score"
+    " and rank last.": ("{run} 在 {n} 段视频上的 mAP 为 {value} %（{interval}）；其中 {broken} 段没有得分，排在最后。"),
     "{run} recognises {value} % ({interval}) of {n} videos": (
         "{run} 在 {n} 段视频上的 top-1 准确率为 {value} %（{interval}）"
     ),
@@ -77,10 +134,10 @@ CHINESE = {
     "{names} is better": "不如 {names}",
     "no difference to {names} is shown": "与 {names} 无显著差异",
     "Compared with the others: {said}.": "与其他评估相比：{said}。",
-    "No difference between {first} and {second} is shown (P {p}); with these {n} videos and {discordant} that only one "
-    "of them has right, about {points} points would have been.": (
-        "{first} 与 {second} 之间无显著差异（P {p}）；在这 {n} 段视频、{discordant} 段仅一方正确的情况下，"
-        "约 {points} 个百分点的差异才能被检出。"
+    "No difference between {first} and {second} is shown (P {p}); with these {n} videos and {discordant} that only "
+    "one of them has right, about {points} points would have been.": (
+        "{first} 与 {second} 之间无显著差异（P {p}）；在这 {n} 段视频、{discordant} 段仅一方正确的情况下，约 {poi"
+        "nts} 个百分点的差异才能被检出。"
     ),
     "{better} is better than {other} by {points} points ({interval}; P {p}).": (
         "{better} 比 {other} 高 {points} 个百分点（{interval}；P {p}）。"
@@ -105,14 +162,13 @@ CHINESE = {
     "Intervals of top-1 and top-k are Wilson's; videos are taken as independent.": (
         "top-1 与 top-k 的区间为 Wilson 区间；各视频视为相互独立。"
     ),
-    "Intervals are bootstrap intervals over {groups} groups of videos.": "区间由对 {groups} 组视频的自助法（bootstrap）得到。",
+    "Intervals are bootstrap intervals over {groups} groups of videos.": (
+        "区间由对 {groups} 组视频的自助法（bootstrap）得到。"
+    ),
     "{runs}: one recipe, {n} seeds: {metric} {mean} ± {deviation} % (mean ± standard deviation).": (
         "{runs}：同一配置、{n} 个随机种子：{metric} {mean} ± {deviation} %（均值 ± 标准差）。"
     ),
     "clips x crops": "片段数 x 裁剪数",
-    "Top-1 with fewer views, %. *: no difference to all views is shown (McNemar, P of 0.05 or more).": (
-        "减少视图时的 top-1，%。*：与使用全部视图无显著差异（McNemar 检验，P 不小于 0.05）。"
-    ),
     "Accuracy by number of views": "准确率与视图数",
     "and {n} more, in the .json beside this page": "另有 {n} 项，见同名的 .json",
     "Videos of {run} without a score: {n}": "{run} 中没有得分的视频：{n} 段",
@@ -132,12 +188,6 @@ CHINESE = {
     " ": "",
     ", ": "、",
     "; ": "；",
-    "P: McNemar's exact test, two-sided, corrected for the number of pairs (Holm). The interval is a paired bootstrap of "
-    "10,000 draws. A run is better only where the interval excludes 0 and P is below 0.05. A or B: the ceiling of a fusion "
-    "that chooses between the two. Detectable: the difference that would have been shown in four of five cases.": (
-        "P：双侧精确 McNemar 检验，按对比的对数做 Holm 校正。区间由 10,000 次配对自助抽样得到。仅当区间不含 0 且 P 小于 0.05 "
-        "时才认为一方更好。A 或 B：在两者之间选择的融合所能达到的上限。可检出：五次中有四次能检出的差异。"
-    ),
     "class": "类别",
     "classes": "类别",
     "videos": "视频数",
@@ -156,14 +206,6 @@ CHINESE = {
     "ECE at it, %": "该温度下的 ECE，%",
     "log loss at it": "该温度下的对数损失",
     "95 %: {value}": "95 %：{value}",
-    "ECE: mean gap between confidence and accuracy over bins of equal mass. By chance: what a perfectly calibrated network "
-    "would show with as many videos (mean, 95th percentile); an ECE below the latter is no sign of miscalibration. The "
-    "temperature is found on all videos; the figures at it are held out: those of each fold use the temperature of the "
-    "other folds. It acts on the mean over views; no answer changes.": (
-        "ECE：各等量区间内置信度与准确率的平均偏差。随机水平：完全校准的网络在同样多的视频上会得到的 ECE（均值、95 百分位）；"
-        "低于后者的 ECE 不能说明未校准。温度由全部视频求得；该温度下的数值为留出结果：每一折使用由其他折求得的温度。温度作用于"
-        "各视图的平均分数，不改变任何答案。"
-    ),
     "With fewer than 90 videos there are too few for an ECE.": "视频不足 90 段，无法计算 ECE。",
     "mean confidence of a bin, %": "区间的平均置信度，%",
     "Reliability of {run}": "{run} 的可靠性图",
@@ -178,12 +220,6 @@ CHINESE = {
     "AURC": "AURC",
     "E-AURC": "E-AURC",
     "AUROC": "AUROC",
-    "A network that answers only from a threshold of confidence on answers fewer videos and is right more often. The "
-    "threshold is chosen on all videos; held out: chosen on the other folds. AURC: mean risk over coverages; E-AURC: above "
-    "that of the best order; AUROC: how well confidence tells right from wrong.": (
-        "只在置信度达到阈值时作答，作答的视频更少，但正确率更高。阈值由全部视频选出；留出：由其他折选出。AURC：各覆盖率下风险"
-        "的均值；E-AURC：超出最佳排序的部分；AUROC：置信度区分对错的能力。"
-    ),
     "coverage: videos answered, %": "覆盖率：作答的视频，%",
     "risk: wrong among them, %": "风险：其中错误的比例，%",
     "Risk against coverage": "风险与覆盖率",
@@ -192,9 +228,6 @@ CHINESE = {
     "precision, %": "精确率，%",
     "F1, %": "F1，%",
     "recall of {run}, %": "{run} 的召回率，%",
-    "Classes of {run}, the lowest recall first; a click on a head sorts. Pale: fewer than {few} videos. Wilson intervals.": (
-        "{run} 的各类别，召回率低的在前；点击表头可排序。浅色：不足 {few} 段视频。区间为 Wilson 区间。"
-    ),
     "Confused classes": "混淆的类别",
     "taken for": "被认作",
     "of the class, %": "占该类别，%",
@@ -206,11 +239,6 @@ CHINESE = {
     "mean of probabilities, weights of the other folds": "概率均值，权重由其他折求得",
     "sum of logits": "logits 之和",
     "against {run}, points": "相对 {run}，百分点",
-    "Weights found on all videos (EM, smallest log loss): {weights}. Top-1 counts all videos, log loss those that every run scored "
-    "({n}). No weight was chosen on the videos that it is judged by.": (
-        "由全部视频求得的权重（EM，对数损失最小）：{weights}。top-1 计入全部视频，对数损失只计各评估均已打分的 {n} 段。用于评判的权重"
-        "都不是在被评判的视频上选出的。"
-    ),
     "weight of {run}": "{run} 的权重",
     "Top-1 over the weight of a run": "top-1 随权重的变化",
     "For the eye only: a weight read off this curve would be chosen on the test videos.": (
@@ -227,46 +255,11 @@ CHINESE = {
     "folder": "目录",
     "settings": "设置",
     "list, SHA-256": "列表及 SHA-256",
+    "weights, SHA-256": "权重的 SHA-256",
     "scores.npz, SHA-256": "scores.npz 的 SHA-256",
     "Made by tools/report.py: {versions}.": "由 tools/report.py 生成：{versions}。",
     "frames of {path}": "{path} 的画面",
     "no picture: {cause}": "无画面：{cause}",
-    "Interval of top-1: (p + z^2/2n ± z sqrt(p (1 - p)/n + z^2/4n^2)) / (1 + z^2/n), z = 1.96 (Wilson 1927)": (
-        "top-1 的区间：(p + z^2/2n ± z sqrt(p (1 - p)/n + z^2/4n^2)) / (1 + z^2/n)，z = 1.96（Wilson 1927）"
-    ),
-    "Interval of mean class accuracy: bootstrap within each class, 10,000 draws (Efron 1979)": (
-        "平均类别准确率的区间：在各类别内自助抽样 10,000 次（Efron 1979）"
-    ),
-    "Intervals of log loss, Brier score, AURC, E-AURC and AUROC: bootstrap over videos, 1,000 draws": (
-        "对数损失、Brier 分数、AURC、E-AURC 与 AUROC 的区间：对视频自助抽样 1,000 次"
-    ),
-    "P of two runs: min(1, 2 sum_{i <= min(b, c)} C(b + c, i) 2^-(b + c)), b and c: only A, only B right (McNemar 1947)": (
-        "两次评估的 P：min(1, 2 sum_{i <= min(b, c)} C(b + c, i) 2^-(b + c))，b、c：仅 A、仅 B 正确的视频数（McNemar 1947）"
-    ),
-    "Correction of several P: the j-th smallest of K times K - j + 1, running maximum (Holm 1979)": (
-        "多个 P 的校正：K 个中第 j 小的乘以 K - j + 1，取累积最大值（Holm 1979）"
-    ),
-    "Difference that would have been shown in four of five cases: 2.8 sqrt(b + c) / n": (
-        "五次中有四次能检出的差异：2.8 sqrt(b + c) / n"
-    ),
-    "ECE: sum_b |B_b|/n |conf_b - acc_b| (Naeini 2015) in bins of equal mass (Nguyen & O'Connor 2015)": (
-        "ECE：sum_b |B_b|/n |conf_b - acc_b|（Naeini 2015），等量区间（Nguyen & O'Connor 2015）"
-    ),
-    "ECE by chance: right_i drawn with probability conf_i, 1,000 times (Broecker & Smith 2007); debiased: Kumar 2019": (
-        "随机水平的 ECE：right_i 以概率 conf_i 抽取 1,000 次（Broecker & Smith 2007）；去偏：Kumar 2019"
-    ),
-    "Temperature: softmax(log s / T), T of the smallest log loss (Guo 2017)": (
-        "温度：softmax(log s / T)，取对数损失最小的 T（Guo 2017）"
-    ),
-    "Risk and coverage: El-Yaniv & Wiener 2010; AURC, E-AURC: Geifman & El-Yaniv 2017": (
-        "风险与覆盖率：El-Yaniv & Wiener 2010；AURC、E-AURC：Geifman & El-Yaniv 2017"
-    ),
-    "Weights of a fusion: expectation maximisation of a mixture (Dempster, Laird & Rubin 1977)": (
-        "融合的权重：混合模型的期望最大化（Dempster, Laird & Rubin 1977）"
-    ),
-    "AP: sum_n (R_n - R_{n-1}) P_n; interval of mAP: bootstrap over videos, 1,000 draws (Efron 1979)": (
-        "AP：sum_n (R_n - R_{n-1}) P_n；mAP 的区间：对视频自助抽样 1,000 次（Efron 1979）"
-    ),
 }
 LANGUAGES = ("en", "cn")
 
@@ -275,13 +268,22 @@ class Texts:
     """t("text with {name}", name=...) in one of LANGUAGES. code: of the language, for the page's `lang`."""
 
     def __init__(self, language: str):
-        self.table = CHINESE if language == "cn" else {}
-        self.code = "zh-CN" if language == "cn" else "en"
+        self.place = LANGUAGES.index(language)
+        self.code = ("en", "zh-CN")[self.place]
 
     def __call__(self, text: str, **values: object) -> str:
         """The text, with its values put in where there are any."""
-        text = self.table.get(text, text)
+        text = CHINESE.get(text, text) if self.place else text
         return text.format(**values) if values else text
+
+    def note(self, name: str, **values: object) -> str:
+        """One of NOTES."""
+        text = NOTES[name][self.place]
+        return text.format(**values) if values else text
+
+    def formulas(self, multi_label: bool) -> list[str]:
+        """Those of FORMULAS."""
+        return [texts[self.place] for texts in FORMULAS[multi_label]]
 
 
 def percent(fraction: float | None, signed: bool = False) -> str:

@@ -18,6 +18,7 @@ MIDDLE = (0.50,)
 HEIGHT_PX, MAX_WIDTH_PX, GAP_PX = 96, 224, 2
 JPEG_QUALITY = 70
 SECONDS_A_VIDEO = 20.0
+MARKUP_BYTES = 1000  # around an address: the path as text, twice
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ def no_picture(path: str, places: tuple[float, ...]) -> Thumbnail:
 
 
 class Thumbnails:
-    """Reads the videos in a process of its own, which may crash or hang without harm; at most `max_bytes` of addresses.
+    """Reads the videos in a process of its own, which may crash or hang without harm; at most `max_bytes` of a page.
 
     Used as a context manager. Pictures beyond the limit are counted in `num_left_out`.
     """
@@ -51,10 +52,16 @@ class Thumbnails:
         self.reader.close()
 
     def of(self, path: str, places: tuple[float, ...]) -> Thumbnail:
-        """The frames of a video at some places, each once however often it is asked for."""
+        """The frames of a video at some places; they are read once, and counted each time that they are asked for."""
         if (path, places) not in self.made:
             self.made[path, places] = self._make(path, places)
-        return self.made[path, places]
+        thumbnail = self.made[path, places]
+        self.bytes_left -= len(thumbnail.address) + MARKUP_BYTES
+        if not thumbnail.address or self.bytes_left >= 0:
+            return thumbnail
+        self.bytes_left += len(thumbnail.address)
+        self.num_left_out += 1
+        return Thumbnail("", "left out: the page has reached its size limit")
 
     def _make(self, path: str, places: tuple[float, ...]) -> Thumbnail:
         try:
@@ -63,12 +70,7 @@ class Thumbnails:
             return Thumbnail("", error.reason)
         except RunError as error:  # the reading process does not start, or has no memory
             return Thumbnail("", str(error))
-        address = "data:image/jpeg;base64," + base64.b64encode(strip_jpeg(frames)).decode()
-        if len(address) > self.bytes_left:
-            self.num_left_out += 1
-            return Thumbnail("", "left out: the page has reached its size limit")
-        self.bytes_left -= len(address)
-        return Thumbnail(address)
+        return Thumbnail("data:image/jpeg;base64," + base64.b64encode(strip_jpeg(frames)).decode())
 
 
 @dataclass(frozen=True)
