@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 import yaml
@@ -124,6 +125,8 @@ def test_weights_say_how_their_flow_was_computed(trained, tmp_path, folder):
     assert input_warning(origin, other).endswith("set READER.flow_method: dis_fast, READER.frame_rate: none")
     state = json.loads((trained / "NONLOCAL_epoch0.json").read_text())
     assert state["config"]["READER"]["flow_method"] == "dis_fast"
+    picture = cv2.imread(str(trained / "clips_first.png"))
+    assert np.isin(picture, (127, 128)).mean() > 0.2  # grey where nothing moves
 
 
 @pytest.mark.parametrize("flow", [{"method": "dis"}, "dis", {**dict.fromkeys("abcdefgh", 1)}, {"method": ["dis"]}])

@@ -21,7 +21,7 @@ import paddle
 
 from configs import save_config
 from configs.schema import Config
-from utils.clip_sheets import clip_sheet, write_picture
+from utils.clip_sheets import clip_sheet, display_scale, write_picture
 from utils.errors import RunError
 from utils.files import write_text
 from utils.log import Progress, remaining
@@ -84,10 +84,8 @@ class Logger:
 
         clips: float32 [N, C, T, S, S] as the network sees them.
         """
-        if clips.shape[1] != 3:
-            return  # no colours
         captions = captions[:CLIPS_OF_A_PICTURE]
-        sheet = clip_sheet(clips[: len(captions)], self.config.INPUT.mean, self.config.INPUT.std, captions)
+        sheet = clip_sheet(clips[: len(captions)], *display_scale(self.config), captions)
         write_picture(self.save_dir / f"clips_{'last' if epoch else 'first'}.png", sheet)
         self.log.image("train/clips", iteration, sheet)
 

@@ -911,6 +911,7 @@ ERRORS = {
         "目录中有多个 TensorFlow 检查点；请指定其中一个，例如 {path}"
     ),
     "its index is no TensorFlow checkpoint of version 2, or cut off": "其索引不是第 2 版的 TensorFlow 检查点，或不完整",
+    "its clips are of {modality}, the network's of {other}": "其片段为 {modality}，网络的片段为 {other}",
     "its index is cut off or damaged": "其索引不完整或已损坏",
     "its index is damaged": "其索引已损坏",
     "its index is damaged: the checksum of a block is another one": "其索引已损坏：某个块的校验和不符",
