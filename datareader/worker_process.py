@@ -6,6 +6,7 @@ the arena, an anonymous file that parent and child map into memory.
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import math
 import mmap
@@ -27,14 +28,10 @@ def main() -> None:
 
     end_with_parent()  # also in the middle of a request, which can be the flow of a whole video
     cv2.setNumThreads(1)
-    connection.send("ready")
-    while True:
-        try:
-            request = connection.recv()
-            answer = serve(request, arena)
-            connection.send(answer)
-        except (EOFError, BrokenPipeError, ConnectionResetError):
-            return
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the parent has ended
+        connection.send("ready")
+        while True:
+            connection.send(serve(connection.recv(), arena))
 
 
 def serve(request, arena: Arena) -> tuple:

@@ -772,8 +772,8 @@ ERRORS = {
         "READER.flow_cache {path} 不是目录；可用 tools/extract_flow.py 生成"
     ),
     "{path} is of another method than READER.flow_method {method}": "{path} 的方法与 READER.flow_method {method} 不同",
-    "{path}: {difference}; choose another READER.flow_cache{hint}": (
-        "{path}：{difference}；请改用别的 READER.flow_cache{hint}"
+    "{path}: {difference}; change READER's keys, or make it again with tools/extract_flow.py --overwrite": (
+        "{path}：{difference}；请修改 READER 的键，或用 tools/extract_flow.py --overwrite 重新计算"
     ),
     "{path}: {difference}; choose another --save_dir, or --overwrite": (
         "{path}：{difference}；请改用别的 --save_dir，或加 --overwrite"

@@ -115,7 +115,10 @@ class CachedFlow:
         """That the file is whole and what is asked for."""
         difference = manifest.difference(self.provenance)
         if difference:
-            raise UserError(f"{printable(file)}: {difference}; choose another READER.flow_cache{HINT}")
+            raise UserError(
+                f"{printable(file)}: {difference}; change READER's keys, or make it again with tools/extract_flow.py "
+                "--overwrite"
+            )
         if path != file and decoding.exists(path) and source_bytes(path) != manifest.source_bytes:
             raise VideoError(
                 file,
