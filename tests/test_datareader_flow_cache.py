@@ -291,6 +291,10 @@ def test_broken_folders_of_other_programs(tmp_path, flow):
     with pytest.raises(VideoError, match="3 files of the x plane, 2 of the y plane"):
         read(tmp_path, "a.mp4", [0])
     (folder / "kept").rename(folder / "y_00003.jpg")
+    for number in (1, 2, 3):
+        cv2.imwrite(str(folder / f"y_0000{number}.jpg"), planes[0, 1:, :, 1])
+    with pytest.raises(VideoError, match="x_00003.jpg and y_00003.jpg are of different sizes"):
+        read(tmp_path, "a.mp4", [2])
     (folder / "x_00002.jpg").write_bytes(b"\xff\xd8 not a picture")
     with pytest.raises(VideoError, match="x_00002.jpg: a broken JPEG"):
         read(tmp_path, "a.mp4", [1])

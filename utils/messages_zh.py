@@ -796,6 +796,7 @@ ERRORS = {
     "its manifest {name} is missing": "缺少清单文件 {name}",
     "its manifest {name} is no json file": "清单文件 {name} 不是 json 文件",
     "its manifest {name} is none of version {version}": "清单文件 {name} 不是版本 {version} 的清单",
+    "{name} and {other} are of different sizes": "{name} 与 {other} 尺寸不同",
     "{number} files of the x plane, {other_number} of the y plane": "x 平面 {number} 个文件，y 平面 {other_number} 个",
     "its flow takes more than {number} MiB as npz; use --format h264": (
         "以 npz 存放时光流超过 {number} MiB；请用 --format h264"
