@@ -405,7 +405,7 @@ class ViewLoader(Loader):
 
 
 def read_ahead(pool: ReaderPool, ids: Iterable[int], read: Callable[[int, Any], T]) -> Iterator[T]:
-    """`read(id, reader)` of each id in their order; the reading processes are a video ahead each."""
+    """`read(id, reader)` of each id in their order; each reading process is one ahead."""
     waiting: deque[Future] = deque()
     try:
         for video_id in ids:

@@ -19,7 +19,7 @@ import numpy as np
 from datareader.decoding import MIN_DECODED_RATIO, Damage, FrameSelection, Timeline
 from datareader.flow.source import NO_MOTION
 from datareader.lists import Sample, VideoItem
-from datareader.loaders import Failure, Loader, clip_settings
+from datareader.loaders import Failure, Loader, clip_settings, read_ahead
 from datareader.requests import (
     RGB,
     ClipSettings,
@@ -271,28 +271,18 @@ class VideoWindows:
             yield some, frames
 
     def _source_pieces(self, numbers: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """`_pieces` of another source than the video's own frames."""
         loader, clip = self.loader, self.clip
-        reader = replace(loader.reader, limits=limits_for(loader.reader.limits, self.timeline.num_frames))
-        waiting: deque[tuple[np.ndarray, Future]] = deque()
+        settings = replace(loader.reader, limits=limits_for(loader.reader.limits, self.timeline.num_frames))
 
-        def received() -> tuple[np.ndarray, np.ndarray]:
-            piece, future = waiting.popleft()
-            frames, warning = future.result()
+        def read(first: int, reader) -> tuple[np.ndarray, np.ndarray, str]:
+            piece = numbers[first : first + SOURCE_PIECE_FRAMES]
+            request = SourceFrames(self.path, piece, clip.scales[0], settings, loader.source, clip.keep_aspect_ratio)
+            return piece, *_Answer(request).owned(reader)
+
+        for piece, frames, warning in read_ahead(loader.pool, range(0, len(numbers), SOURCE_PIECE_FRAMES), read):
             self.source_warning = self.source_warning or warning
-            return piece, frames
-
-        try:
-            for first in range(0, len(numbers), SOURCE_PIECE_FRAMES):
-                piece = numbers[first : first + SOURCE_PIECE_FRAMES]
-                request = SourceFrames(self.path, piece, clip.scales[0], reader, loader.source, clip.keep_aspect_ratio)
-                waiting.append((piece, loader.pool.submit(_Answer(request).owned)))
-                if len(waiting) > 1:
-                    yield received()
-            while waiting:
-                yield received()
-        finally:
-            for _, future in waiting:
-                future.cancel()
+            yield piece, frames
 
     def _views(self, indices: np.ndarray, numbers: np.ndarray, frames: list[np.ndarray]) -> VideoViews:
         return VideoViews(
