@@ -6,5 +6,6 @@ scoring.py     a part's paths -> a table of classes, segments or features, compu
 scheduler.py   which piece a free worker gets: retries, bisection, copies of stragglers; no files, no processes
 driver.py      the loop between a scheduler and a pool of workers
 local_pool.py  workers that are processes of this machine; worker.py is the program of one
+ray_pool.py    workers that are actors of Ray
 dataset.py     one run: fingerprint, lock.py, progress, _SUCCESS
 """

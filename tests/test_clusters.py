@@ -246,6 +246,19 @@ def test_workers_and_drivers_killed_at_random_lose_nothing_and_repeat_nothing(tm
     assert names == [f"part-{part:06d}.parquet" for part in range(25)]
 
 
+def test_actors_of_ray_write_the_same_files_and_are_replaced(tmp_path):
+    pytest.importorskip("ray")
+    from clusters.ray_pool import RayPool
+
+    videos, stub = write_paths(tmp_path, [f"{number}.mp4" for number in range(12)] + ["deadly.mp4"]), Stub()
+    for name, make_pool in (("ray", partial(RayPool, num_workers=1)), ("local", partial(LocalPool, num_workers=1))):
+        classify_dataset(tmp_path / name, {}, partial(make_job, videos, tmp_path / name, stub), make_pool)
+    found, plain = rows(tmp_path / "ray"), rows(tmp_path / "local")
+    assert found.slice(0, 12).equals(plain.slice(0, 12)) and found.column("error_kind")[12].as_py() == "crash"
+    with pytest.raises(UserError, match="--workers 1000: the cluster has"):
+        RayPool(make_job(videos, tmp_path / "ray", stub), 1000)
+
+
 def test_a_worker_that_stands_still_is_overtaken(tmp_path):
     videos = write_paths(tmp_path, [f"{number}.mp4" for number in range(30)])
 

@@ -26,6 +26,7 @@ JOBS = {
     "train": "tools.benchmarks.train",
     "demo": "tools.benchmarks.demo",
     "report": "tools.benchmarks.report",
+    "dataset": "tools.benchmarks.dataset",
 }
 
 if __name__ == "__main__":

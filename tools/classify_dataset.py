@@ -39,6 +39,8 @@ from utils.errors import UserError  # noqa: E402
 from utils.runtime import available_cores  # noqa: E402
 
 if TYPE_CHECKING:
+    from clusters.driver import Pool
+    from clusters.job import Job
     from clusters.scoring import ScoringSpec
 
 FORMAT_VERSION = 1  # of the files in the output folder
@@ -56,6 +58,15 @@ def parse_args() -> argparse.Namespace:
     add_config_flags(parser, FAMILIES)
     add_gpu_flag(parser)
     add_backend_flags(parser)
+    parser.add_argument(
+        "--cluster", choices=("local", "ray"), default="local",
+        help="where the workers run: processes of this machine, or actors of Ray (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--address", help="of a running Ray cluster, or auto (default: Ray is started here)")
+    parser.add_argument(
+        "--gpus_per_worker", type=ratio, default=0.0,
+        help="of --cluster ray: 0.5 puts two workers on a GPU (default: %(default)s)",
+    )  # fmt: skip
     parser.add_argument("--workers", type=positive_int, default=1, help="processes (default: %(default)s)")
     parser.add_argument(
         "--part", type=positive_int, default=1000,
@@ -95,6 +106,8 @@ def parse_args() -> argparse.Namespace:
         parser.error("--refine goes with --task classes")
     if args.stride_seconds and args.task != "segments":
         parser.error("--stride_seconds goes with --task segments")
+    if args.cluster != "ray" and (args.address or args.gpus_per_worker):
+        parser.error("--address and --gpus_per_worker go with --cluster ray")
     return args
 
 
@@ -158,13 +171,23 @@ def read_config(args: argparse.Namespace) -> Config:
     return config_from_args(args, ("INFER",))
 
 
+def make_pool(job: Job, args: argparse.Namespace, threads: int) -> Pool:
+    """Start the workers of --cluster. threads: of a local worker; Ray's get their share of the cluster's cores."""
+    if args.cluster == "ray":
+        from clusters.ray_pool import RayPool
+
+        return RayPool(job, args.workers, address=args.address, gpus_per_worker=args.gpus_per_worker)
+    from clusters.local_pool import LocalPool
+
+    return LocalPool(job, args.workers, {"OMP_NUM_THREADS": str(threads)})
+
+
 def main() -> None:
     args = parse_args()
     try:
         from clusters.dataset import classify_dataset
         from clusters.inputs import VideoTable
         from clusters.job import Job
-        from clusters.local_pool import LocalPool
         from clusters.videos import count_videos
     except ModuleNotFoundError as error:
         raise UserError(f'this tool needs {error.name}: pip install ".[cluster]"') from error
@@ -183,8 +206,7 @@ def main() -> None:
 
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # the workers end with the driver
     success = classify_dataset(
-        folder, facts, make_job,
-        partial(LocalPool, num_workers=args.workers, environment={"OMP_NUM_THREADS": str(threads)}),
+        folder, facts, make_job, partial(make_pool, args=args, threads=threads),
         retry_errors=args.retry_errors, max_error_ratio=args.max_error_ratio,
     )  # fmt: skip
     print(f"{success['scored']} of {success['videos']} videos scored; their rows are in {folder / 'parts'}")

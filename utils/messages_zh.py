@@ -1382,9 +1382,21 @@ ERRORS.update(
     }
 )
 
-# tools/classify_dataset.py
+# tools/classify_dataset.py, tools/collect_results.py
 TOOLS.update(
     {
+        "The parts of tools/classify_dataset.py as one file, and their accuracy where labels are known.": (
+            "把 tools/classify_dataset.py 的分片合并为一个文件；有标签时给出准确率。"
+        ),
+        "A column class_name is added; in a CSV file lists are JSON. --labels is the list that was classified, with its "
+        "labels: prints top-1 and top-5 with 95 % intervals; a video with an error counts as wrong. Parts of a run that is "
+        "not finished are collected too, with a warning.": (
+            "增加 class_name 列；CSV 文件中的列表写作 JSON。--labels 是当时分类的列表（含标签）：打印 top-1、top-5 及 95 % 置信区间；\n"
+            "出错的视频计为错误。未完成的运行也可合并，并给出警告。"
+        ),
+        "output folder of tools/classify_dataset.py": "tools/classify_dataset.py 的输出目录",
+        "write the rows here: .parquet or .csv": "把各行写入此文件：.parquet 或 .csv",
+        "the list that was classified, as `path label` lines": "当时分类的列表，每行为“路径 标签”",
         "Classify the videos of a list of any length with many workers; a run that was stopped continues where it was.": (
             "用多个工作进程对任意长的列表中的视频分类；中断的运行会从中断处继续。"
         ),
@@ -1396,6 +1408,15 @@ TOOLS.update(
         ),
         "a list, a folder, or a Parquet file with a column path": "列表、目录，或含有 path 列的 Parquet 文件",
         "output folder; the run that it holds is continued": "输出目录；其中已有的运行会继续",
+        "where the workers run: processes of this machine, or actors of Ray (default: %(default)s)": (
+            "工作进程在何处运行：本机的进程，或 Ray 的 actor（默认：%(default)s）"
+        ),
+        "of a running Ray cluster, or auto (default: Ray is started here)": (
+            "正在运行的 Ray 集群的地址，或 auto（默认：在本机启动 Ray）"
+        ),
+        "of --cluster ray: 0.5 puts two workers on a GPU (default: %(default)s)": (
+            "用于 --cluster ray：0.5 表示每个 GPU 上两个工作进程（默认：%(default)s）"
+        ),
         "processes (default: %(default)s)": "进程数（默认：%(default)s）",
         "videos in a part, the unit of work and of loss: two to ten minutes of it (default: %(default)s)": (
             "每个分片的视频数；分片是调度单位，也是中断时最多损失的量，宜为两到十分钟的工作（默认：%(default)s）"
@@ -1429,6 +1450,24 @@ ERRORS.update(
         "--task features and --features=STAGE go together": "--task features 与 --features=阶段 须同时给出",
         "--refine goes with --task classes": "--refine 只用于 --task classes",
         "--stride_seconds goes with --task segments": "--stride_seconds 只用于 --task segments",
+        "--address and --gpus_per_worker go with --cluster ray": "--address 与 --gpus_per_worker 只用于 --cluster ray",
+        '--cluster ray needs ray: pip install ".[ray]"': '--cluster ray 需要 ray：pip install ".[ray]"',
+        "no Ray at --address={address}: {cause}": "--address={address} 处没有 Ray：{cause}",
+        "--workers {number_of_workers}: the cluster has {number_of_cores} cores and {number_of_gpus} GPUs": (
+            "--workers {number_of_workers}：集群只有 {number_of_cores} 个核心和 {number_of_gpus} 个 GPU"
+        ),
+        "the workers do not start ({name}: {reason})": "工作进程无法启动（{name}：{reason}）",
+        "pass --to, --labels or both": "请给出 --to、--labels 或两者",
+        "--to: name a .parquet or a .csv file": "--to：请给出 .parquet 或 .csv 文件",
+        "{path} holds no parts; run tools/classify_dataset.py": "{path} 中没有分片；请运行 tools/classify_dataset.py",
+        "{path} is no output folder of tools/classify_dataset.py: no run.json": (
+            "{path} 不是 tools/classify_dataset.py 的输出目录：没有 run.json"
+        ),
+        "{path} is damaged ({reason}); delete it and start the run again": "{path} 已损坏（{reason}）；请删除并重新启动运行",
+        "--labels: only --task classes has a class to compare with": "--labels：只有 --task classes 有可比较的类别",
+        "{labels} is not the list that was classified: video {number} is {path}": (
+            "{labels} 不是当时分类的列表：视频 {number} 是 {path}"
+        ),
         "--keep={value}: write topk:N, all:float16 or all:float32": (
             "--keep={value}：请写 topk:N、all:float16 或 all:float32"
         ),

@@ -27,7 +27,7 @@ TORCH_NETWORKS = str(Path(__file__).with_name("torch_networks.py"))
 ZOO_READER = str(Path(__file__).with_name("zoo_reader.py"))
 PACKAGES = (
     "paddlepaddle", "paddlepaddle-gpu", "numpy", "opencv-python-headless", "opencv-python", "av", "decord",
-    "onnxruntime", "openvino", "paddle2onnx", "torch",
+    "onnxruntime", "openvino", "paddle2onnx", "pyarrow", "torch",
 )  # fmt: skip
 
 
