@@ -411,6 +411,14 @@ def test_files_that_are_wrong_are_refused_in_one_line(monkeypatch, tmp_path, run
     assert not (tmp_path / "r.html").exists() and not (tmp_path / "r.json").exists()
 
 
+@pytest.mark.parametrize(("name", "content"), [("results.json", "[1]"), ("results.json", "{"), ("config.yaml", "- 1")])
+def test_damaged_notes_of_a_run_are_named(monkeypatch, tmp_path, paths, capsys, name, content):
+    folder = write_run(tmp_path / "run", 0, 1, paths[:12])
+    (folder / name).write_text(content, encoding="utf-8")
+    assert report(monkeypatch, tmp_path / "r.html", folder) == 2
+    assert f"{folder / name} is damaged" in capsys.readouterr().err
+
+
 def test_a_run_given_twice_is_refused(monkeypatch, tmp_path, runs, capsys):
     assert report(monkeypatch, tmp_path / "r.html", runs[0], f"{runs[0]}/../eval") == 2
     assert "pass each run once" in capsys.readouterr().err

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -155,19 +155,22 @@ def read_scores(folder: Path, filelist: str | None) -> VideoScores:
 
 def read_notes(folder: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """results.json and, where there is one, config.yaml. Raises UserError."""
-    path, config = folder / "results.json", None
+    config = folder / "config.yaml"
+    return _read_dict(folder / "results.json", json.loads), _read_dict(
+        config, yaml.safe_load
+    ) if config.exists() else None
+
+
+def _read_dict(path: Path, parse: Callable[[str], Any]) -> dict[str, Any]:
     try:
-        results = json.loads(path.read_text(encoding="utf-8"))
-        if (folder / "config.yaml").exists():
-            path = folder / "config.yaml"
-            config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        found = parse(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; a run is a folder of eval.py") from error
     except (ValueError, yaml.YAMLError) as error:
         raise UserError(f"{path} is damaged; evaluate again") from error
-    if not isinstance(results, dict) or not isinstance(config, (dict, type(None))):
+    if not isinstance(found, dict):
         raise UserError(f"{path} is damaged; evaluate again")
-    return results, config
+    return found
 
 
 def check_scores(run: Run) -> None:
