@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import tarfile
+import time
 
 import numpy as np
 import pytest
@@ -115,8 +116,12 @@ def test_a_stopped_run_continues_and_makes_the_same_bytes(monkeypatch, folder, p
     (tmp_path / names[1]).with_suffix(".idx").unlink()
     (tmp_path / names[-1]).unlink()
     (tmp_path / "list.txt").unlink()
+    for name, age_hours in ((".shard-000001.tar.old.part", 25), (".shard-000001.tar.new.part", 23)):
+        (tmp_path / name).write_bytes(b"half")
+        os.utime(tmp_path / name, (time.time() - 3600 * age_hours,) * 2)
     assert small_shards(monkeypatch, folder, tmp_path) == names
     assert (tmp_path / names[0]).stat().st_ino == first
+    assert [path.name for path in tmp_path.glob("*.part")] == [".shard-000001.tar.new.part"]
     for path in packed.iterdir():
         assert (tmp_path / path.name).read_bytes() == path.read_bytes()
 

@@ -36,7 +36,7 @@ from datareader.decoding import (  # noqa: E402
 )  # fmt: skip
 from utils.cli import Parser, positive_int, run  # noqa: E402
 from utils.errors import RunError, UserError  # noqa: E402
-from utils.files import write_json, write_text, write_together  # noqa: E402
+from utils.files import sweep, write_json, write_text, write_together  # noqa: E402
 
 RECORD = "pack.json"
 
@@ -157,6 +157,7 @@ def pack(folder: Path, shards: Sequence[Sequence[Entry]]) -> None:
     """Write the shards that are not there yet."""
     from tqdm import tqdm
 
+    sweep(folder, ".shard-*.part")
     for number, entries in enumerate(tqdm(shards, unit="shard")):
         tar = folder / shard_name(number)
         index, checksum = Path(shard_index_path(str(tar))), Path(f"{tar}.sha256")

@@ -7,12 +7,14 @@ import hashlib
 import json
 import os
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from utils.errors import RunError
 
+LEFTOVER_SECONDS = 24 * 3600.0
 # train.py writes its checkpoints here; eval.py, predict.py and export.py take weights from here by default
 CHECKPOINT_DIR = "./data/checkpoints"
 # `checkpoint_dir` in the zoo's configurations and in ours of earlier versions, where train.py never wrote by default
@@ -54,6 +56,14 @@ def write_together(files: dict[str | Path, Callable[[BinaryIO], Any]]) -> None:
         for temporary, _ in written:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
+
+
+def sweep(folder: Path, pattern: str) -> None:
+    """Delete the files of a pattern that killed processes were writing more than a day ago."""
+    for file in folder.glob(pattern):
+        with contextlib.suppress(OSError):
+            if time.time() - file.stat().st_mtime > LEFTOVER_SECONDS:
+                file.unlink()
 
 
 def write_text(path: str | Path, text: str) -> None:
