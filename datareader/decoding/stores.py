@@ -8,12 +8,12 @@ was not used for longest is removed first. Any number of processes may share it.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
 import tarfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 from datareader.decoding.base import VideoError
 from datareader.decoding.shards import ShardMember, reason_against
 from utils.errors import RunError, UserError
-from utils.files import write_atomically
+from utils.files import sweep, write_atomically
 
 FOLDER_VARIABLE = "PADDLE_NONLOCAL_CACHE"
 SIZE_VARIABLE = "PADDLE_NONLOCAL_CACHE_GB"
@@ -29,6 +29,7 @@ DEFAULT_GB = "20"
 _URL = re.compile(r"((s3|gs|hdfs)://[^/]+)/+(.+)", re.DOTALL)
 REQUEST_BYTES = 8 << 20
 MAX_TRIES = 5
+COPIES = "[0-9a-f]" * 64 + "*"  # their names; nobody else's file is removed
 
 
 def is_url(path: str | os.PathLike) -> bool:
@@ -67,30 +68,30 @@ class _Cache:
 
     def _copy(self, url: str, member: ShardMember | None, file: Path) -> None:
         with _open_remote(url) as source:
-            pieces = _pieces(source, 0, source.size()) if member is None else _member_pieces(source, url, member)
+            size = source.size() if member is None else member.size
+            pieces = _pieces(source, 0, size) if member is None else _member_pieces(source, url, member)
             write_atomically(file, lambda stream: stream.writelines(pieces))
-        self.unchecked_bytes += file.stat().st_size
+        self.unchecked_bytes += size
         if self.unchecked_bytes > self.max_bytes // 100:
             self._trim(file)
             self.unchecked_bytes = 0
 
     def _trim(self, newest: Path) -> None:
         """Remove the copies not used for longest, down to nine tenths of the size, if they are more than it."""
+        sweep(self.folder, f".{COPIES}.part")
         found = []
-        for entry in os.scandir(self.folder):
-            try:
-                status = entry.stat()
-            except FileNotFoundError:
-                continue
-            found.append((status.st_mtime_ns, status.st_size, entry.path))
+        for path in self.folder.glob(COPIES):
+            with contextlib.suppress(FileNotFoundError):
+                status = path.stat()
+                found.append((status.st_mtime_ns, status.st_size, path))
         left = sum(size for _, size, _ in found)
         if left <= self.max_bytes:
             return
         for _, size, path in sorted(found):
             if left <= 0.9 * self.max_bytes:
                 return
-            if path != str(newest):
-                Path(path).unlink(missing_ok=True)
+            if path != newest:
+                path.unlink(missing_ok=True)
                 left -= size
 
 
@@ -125,7 +126,7 @@ def _open_remote(url: str):
         return system.open_input_file(f"{prefix.rstrip('/')}/{key}")
 
 
-@contextmanager
+@contextlib.contextmanager
 def _store_errors() -> Iterator[None]:
     """Errors of a store as RunError, so that they are not taken for those of the disk."""
     try:
