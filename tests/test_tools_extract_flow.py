@@ -142,6 +142,13 @@ def test_other_settings_are_told_before_anything_is_computed(videos, whole, monk
     assert contents(whole) == before
 
 
+def test_labels_of_a_list_can_be_names(videos, whole, monkeypatch, capsys):
+    (videos / "names.txt").write_text("kick ball\nrun\n")
+    (videos / "named.txt").write_text("".join(f"{name} kick_ball\n" for name in NAMES), encoding="utf-8")
+    assert extract(monkeypatch, videos / "named.txt", whole, "--class_names", videos / "names.txt") == 0
+    assert "3 of 3 videos have their flow already" in capsys.readouterr().out
+
+
 def test_broken_videos_are_named_and_the_others_are_written(videos, tmp_path, monkeypatch, capsys):
     draw_video(tmp_path / "one.mp4", 1)
     (tmp_path / "text.mp4").write_text("this is no video at all")
