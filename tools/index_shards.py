@@ -22,7 +22,7 @@ from datareader.decoding import (  # noqa: E402 - started as a file
     printable,
     shard_index,
     shard_index_path,
-)  # fmt: skip
+)
 from utils.cli import Parser, run  # noqa: E402
 from utils.errors import UserError  # noqa: E402
 from utils.files import write_atomically, write_text  # noqa: E402

@@ -33,7 +33,7 @@ from datareader.decoding import (  # noqa: E402
     printable,
     shard_index,
     shard_index_path,
-)  # fmt: skip
+)
 from utils.cli import Parser, positive_int, run  # noqa: E402
 from utils.errors import RunError, UserError  # noqa: E402
 from utils.files import sweep, write_json, write_text, write_together  # noqa: E402
@@ -43,13 +43,13 @@ RECORD = "pack.json"
 
 @dataclass(frozen=True)
 class Entry:
-    """A video to pack: its place in the list, its path, its labels and their field there ("": unknown), its size in
-    bytes, and what changes with its content."""
+    """A video to pack: its place in the list, its path, its labels, whether it may have several, its size in bytes, and
+    what changes with its content."""
 
     place: int
     path: str
     labels: tuple[int, ...]
-    label_field: str
+    is_multi_label: bool
     size: int
     identity: tuple
 
@@ -63,10 +63,15 @@ class Entry:
         suffix = os.path.splitext(self.path)[1].lower()
         return self.key + (suffix if re.fullmatch(r"\.[a-z0-9]+", suffix) else ".video")
 
+    @property
+    def label_field(self) -> str:
+        """As a list has it; "" where labels are unknown."""
+        return ",".join(map(str, self.labels)) or ("-" if self.is_multi_label else "")
+
     def files(self, video: BinaryIO) -> Iterator[tuple[str, int, BinaryIO]]:
         """(name, size, content) of the sample's files."""
         yield self.video_name, self.size, video
-        texts = {"cls": str(self.labels[0])} if len(self.labels) == 1 else {}
+        texts = {"cls": self.label_field} if self.labels and not self.is_multi_label else {}
         texts["json"] = json.dumps({"path": self.path, "labels": self.labels})
         for extension, text in texts.items():
             yield f"{self.key}.{extension}", len(text), io.BytesIO(text.encode("ascii"))
@@ -109,8 +114,7 @@ def examine(items: Sequence[VideoItem], is_multi_label: bool) -> list[Entry]:
         except (VideoError, OSError) as error:
             problems.append(str(error))
             continue
-        label_field = ",".join(map(str, item.target)) or ("-" if is_multi_label else "")
-        entries.append(Entry(place, item.path, item.target, label_field, size, tuple(identity)))
+        entries.append(Entry(place, item.path, item.target, is_multi_label, size, tuple(identity)))
     if problems:
         raise UserError(
             f"{len(problems)} of {len(items)} videos cannot be packed, the first: {problems[0]}; "
@@ -182,7 +186,7 @@ class Shard:
     def write(self, stream: BinaryIO) -> None:
         """Raises RunError for a video that cannot be read or has changed since it was examined."""
         output = _Hashed(stream, self.sha256)
-        with tarfile.open(fileobj=output, mode="w", format=tarfile.GNU_FORMAT) as tar:  # type: ignore[call-overload]
+        with tarfile.open(fileobj=output, mode="w", format=tarfile.GNU_FORMAT, copybufsize=1 << 20) as tar:
             for entry in self.entries:
                 with self._open(entry) as video:
                     for name, size, content in entry.files(video):
