@@ -119,6 +119,12 @@ def broken_shards(folder):
         "another place": (shard, rewritten(index, place, b"1024"), stale),
         "another size": (shard, rewritten(index, b" %d " % size, b" %d " % (size - 1)), stale),
         "before the start": (shard, rewritten(index, b" %s " % place, b" 0 "), stale),
+        "far behind the end": (shard, rewritten(index, b" %s " % place, b" %s " % (b"9" * 18)), stale),
+        "beyond all files": (
+            shard,
+            rewritten(index, b" %s " % place, b" %s " % (b"9" * 30)),
+            "no such file in the index",
+        ),
         "cut shard": (shard[: int(place) + size - 1], index, "its shard is cut off before the end of this file"),
         "other text": (shard, b"v9 1\n" + index, "the index of its shard is no index of version 1.2"),
         "empty shard": (b"", index, "the file is empty"),

@@ -76,7 +76,7 @@ def find_member(index: bytes, name: str) -> ShardMember | None:
     while start >= 0:
         end = start + len(entry)
         if index[end : end + 1] in (b" ", b"\n", b""):
-            place = re.search(rb" (\d+) (\d+)$", index[max(0, start - 60) : start])
+            place = re.search(rb" (\d{1,18}) (\d{1,18})$", index[max(0, start - 60) : start])
             if place:  # else it is the end of a name with spaces
                 return ShardMember(name, int(place[1]), int(place[2]))
         start = index.find(entry, end)
