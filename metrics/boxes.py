@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+PAIRS_AT_ONCE = 1 << 20  # compared in one step: bounds the memory
+
 
 def box_area(boxes: np.ndarray, margin: float = 0.0) -> np.ndarray:
     """(x2 - x1 + margin)(y2 - y1 + margin) of boxes float [..., 4]; 0 for an inverted box."""
@@ -25,18 +27,24 @@ def box_iou(first: np.ndarray, second: np.ndarray, margin: float = 0.0) -> np.nd
     return np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
 
 
-def suppress(boxes: np.ndarray, scores: np.ndarray, max_iou: float, margin: float = 0.0) -> np.ndarray:
-    """Non-maximum suppression: the rows that stay, int64, highest score first (of equal ones the earlier row).
+def suppress(
+    groups: np.ndarray, boxes: np.ndarray, scores: np.ndarray, max_iou: float, margin: float = 0.0
+) -> np.ndarray:
+    """Non-maximum suppression in each group: which boxes stay, bool [M].
 
-    A box is dropped when its IoU with a kept one of higher score is above `max_iou`.
-    boxes: float [M, 4]; scores: float [M].
+    From the highest score down (of equal ones the earlier row first), a box is dropped when its IoU with one that stays
+    is above `max_iou`. groups: int [M]; boxes: float [M, 4]; scores: float [M].
     """
-    left, kept = np.argsort(-scores, kind="stable"), []
-    while len(left):
-        best, left = left[0], left[1:]
-        kept.append(best)
-        left = left[box_iou(boxes[left], boxes[best], margin) <= max_iou]
-    return np.array(kept, np.int64)
+    order = np.argsort(-scores, kind="stable")
+    groups, boxes = groups[order], boxes[order]
+    better, worse = overlapping_pairs(groups, boxes, groups, boxes, np.nextafter(max_iou, np.inf), margin)
+    stays = np.ones(len(boxes), bool)
+    for i, j in zip(better.tolist(), worse.tolist()):  # by i: whether i stays is settled when its pairs come
+        if i < j and stays[i]:
+            stays[j] = False
+    kept = np.empty_like(stays)
+    kept[order] = stays
+    return kept
 
 
 def overlapping_pairs(
@@ -61,11 +69,16 @@ def overlapping_pairs(
     order = np.argsort(second_group, kind="stable")
     begin, end = (np.searchsorted(second_group[order], first_group, side) for side in ("left", "right"))
     counts = end - begin
-    i = np.repeat(np.arange(len(first)), counts)
-    within = np.arange(len(i)) - np.repeat(np.cumsum(counts) - counts, counts)
-    j = order[np.repeat(begin, counts) + within]
-    iou = box_iou(first[i], second[j], margin)
-    i, j, iou = (values[iou >= min_iou] for values in (i, j, iou))
+    blocks = np.flatnonzero(np.diff(np.cumsum(counts) // PAIRS_AT_ONCE)) + 1
+    found = []
+    for rows in np.split(np.arange(len(first)), blocks):
+        i = np.repeat(rows, counts[rows])
+        within = np.arange(len(i)) - np.repeat(np.cumsum(counts[rows]) - counts[rows], counts[rows])
+        j = order[np.repeat(begin[rows], counts[rows]) + within]
+        iou = box_iou(first[i], second[j], margin)
+        near = iou >= min_iou
+        found.append((i[near], j[near], iou[near]))
+    i, j, iou = (np.concatenate(column) for column in zip(*found))
     ranked = np.lexsort((j, -iou, i))
     return i[ranked], j[ranked]
 

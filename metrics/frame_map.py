@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from metrics.boxes import groups_of, overlapping_pairs, suppress
+from metrics.boxes import overlapping_pairs, suppress
 
 PIXELS = 1.0  # the margin of the ACT rules
 ACT_MAX_IOU = 0.3
@@ -52,11 +52,8 @@ def act_average_precisions(
     truth, detections: rows of all frames of the judged videos.
     """
     detections = detections[np.isin(detections["label"], classes)]
-    kept = [
-        rows[suppress(detections["box"][rows], detections["score"][rows], ACT_MAX_IOU, PIXELS)]
-        for rows in groups_of(detections["frame"], detections["label"])
-    ]
-    detections = detections[np.sort(np.concatenate([*kept, np.zeros(0, np.int64)]))]
+    kept = suppress(frame_and_label(detections), detections["box"], detections["score"], ACT_MAX_IOU, PIXELS)
+    detections = detections[kept]
     found = _average_precisions(truth, detections, classes, min_iou, PIXELS, False, trapezoid_precision)
     return [0.0 if value is None else value for value in found]
 
@@ -79,15 +76,20 @@ def _average_precisions(
     ]
 
 
+def frame_and_label(rows: np.ndarray) -> np.ndarray:
+    """A number for each frame and label, int64 [M]; labels are 1 .. 1,000,000 (datareader.box_lists.MAX_LABEL)."""
+    return (rows["frame"] << 20) + rows["label"]
+
+
 def match(truth: np.ndarray, ranked: np.ndarray, min_iou: float, margin: float, best_only: bool) -> np.ndarray:
     """Which detections are true positives, bool [M]. Each takes a truth box of its frame and class, in the given order.
 
     ranked: rows, highest score first. best_only: a detection whose best truth box is taken is false, whatever others
     it overlaps; else it takes the best of those that are left.
     """
-    num_labels = 1 + max(truth["label"].max(initial=0), ranked["label"].max(initial=0))
-    groups = [rows["frame"] * num_labels + rows["label"] for rows in (ranked, truth)]
-    detected, wanted = overlapping_pairs(groups[0], ranked["box"], groups[1], truth["box"], min_iou, margin)
+    detected, wanted = overlapping_pairs(
+        frame_and_label(ranked), ranked["box"], frame_and_label(truth), truth["box"], min_iou, margin
+    )
     if best_only:
         first = np.unique(detected, return_index=True)[1]
         detected, wanted = detected[first], wanted[first]

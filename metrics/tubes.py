@@ -67,16 +67,22 @@ def link(frames: np.ndarray, boxes: np.ndarray, scores: np.ndarray) -> list[Tube
     """
     tubes: list[list[int]] = []  # the rows of each
     live: list[list[int]] = []  # those of them that may go on
+    score_of = scores.tolist()
+    stays = suppress(frames, boxes, scores, ACT_MAX_IOU, PIXELS)
     for rows in groups_of(frames):
-        rows = rows[suppress(boxes[rows], scores[rows], ACT_MAX_IOU, PIXELS)[:BOXES_PER_FRAME]]
+        rows = rows[stays[rows]]
+        rows = rows[np.argsort(-scores[rows], kind="stable")][:BOXES_PER_FRAME]
         live = [tube for tube in live if frames[rows[0]] - frames[tube[-1]] <= MAX_GAP]
-        live.sort(key=lambda tube: -scores[tube].mean())
-        for tube in live:
-            near = np.flatnonzero(box_iou(boxes[rows], boxes[tube[-1]], PIXELS) >= MIN_LINK_IOU)
-            if len(near):  # rows are in order of their scores
-                tube.append(rows[near[0]])
-                rows = np.delete(rows, near[0])
-        new = [[row] for row in rows]
+        live.sort(key=lambda tube: -sum(score_of[row] for row in tube) / len(tube))
+        last = np.array([tube[-1] for tube in live], np.int64)
+        near = box_iou(boxes[last][:, None], boxes[rows], PIXELS) >= MIN_LINK_IOU  # [live, rows]
+        left = np.ones(len(rows), bool)
+        for tube, is_near in zip(live, near):
+            places = np.flatnonzero(is_near & left)
+            if len(places):  # rows are in order of their scores
+                tube.append(rows[places[0]])
+                left[places[0]] = False
+        new = [[row] for row in rows[left]]
         tubes += new
         live += new
     whole = [interpolate(frames[rows], boxes[rows], float(scores[rows].mean())) for rows in tubes]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from datareader.box_lists import BOX_ROW
-from metrics.boxes import box_iou, suppress
+from metrics.boxes import box_iou, overlapping_pairs, suppress
 from metrics.frame_map import act_average_precisions, ava_average_precisions, box_recall
 from tests.plain_detection_metrics import plain_act_ap, plain_ava_ap, plain_iou, plain_suppress
 from tests.script_runs import ROOT
@@ -126,9 +126,9 @@ def test_random_cases_equal_loops_over_the_rules(seed):
         assert box_recall(rows(truth), rows(detections)) == pytest.approx(np.mean(covered))
         if detections:
             boxes, scores = (np.array(values) for values in zip(*((d[1], d[3]) for d in detections)))
-            kept = suppress(boxes, scores, 0.3, 1)
+            kept = suppress(np.zeros(len(boxes), int), boxes, scores, 0.3, 1)
             expected = plain_suppress([(d[1], d[3]) for d in detections], 0.3, 1)
-            assert [(tuple(boxes[i]), scores[i]) for i in kept] == expected
+            assert {(tuple(box), score) for box, score in zip(boxes[kept], scores[kept])} == set(expected)
 
 
 def test_the_order_of_the_rows_does_not_matter():
@@ -138,6 +138,17 @@ def test_the_order_of_the_rows_does_not_matter():
         expected = average_precisions(rows(truth), rows(detections), (1, 2, 3))
         shuffled = rows(detections)[rng.permutation(len(detections))]
         assert average_precisions(rows(truth)[::-1], shuffled, (1, 2, 3)) == expected
+
+
+def test_pairs_are_the_same_however_many_are_compared_at_once(monkeypatch):
+    rng = np.random.default_rng(6)
+    boxes = np.sort(rng.uniform(size=(60, 2, 2)), axis=1).reshape(60, 4)
+    groups = rng.integers(0, 4, size=60)
+    expected = overlapping_pairs(groups[:40], boxes[:40], groups[40:], boxes[40:], 0.1)
+    assert len(expected[0]) > 10
+    monkeypatch.setattr("metrics.boxes.PAIRS_AT_ONCE", 7)
+    found = overlapping_pairs(groups[:40], boxes[:40], groups[40:], boxes[40:], 0.1)
+    assert [values.tolist() for values in found] == [values.tolist() for values in expected]
 
 
 def test_no_detections_and_no_truth():
