@@ -7,5 +7,6 @@ scheduler.py   which piece a free worker gets: retries, bisection, copies of str
 driver.py      the loop between a scheduler and a pool of workers
 local_pool.py  workers that are processes of this machine; worker.py is the program of one
 ray_pool.py    workers that are actors of Ray
+simulation.py  workers of a virtual clock, for tools/plan_dataset.py
 dataset.py     one run: fingerprint, lock.py, progress, _SUCCESS
 """

@@ -55,9 +55,8 @@ def classify_dataset(
             missing = sorted({*missing, *_parts_to_retry(job, set(missing))})
         if missing:
             (folder / SUCCESS_FILE).unlink(missing_ok=True)
-            parts = [job.part(part) for part in missing]
-            scheduler = Scheduler(parts, job.is_done, job.failures())
-            report = _Report(job, sum(map(len, parts)), max_error_ratio)
+            scheduler = Scheduler(missing, job.part, job.is_done, job.failures())
+            report = _Report(job, sum(len(job.part(part)) for part in missing), max_error_ratio)
             with contextlib.closing(make_pool(job)) as pool:
                 drive(job, scheduler, pool, report, lambda setup: check_setup(folder, setup))
             report.write()

@@ -94,7 +94,9 @@ class Job:
     def write(self, piece: Piece, table: pa.Table) -> None:
         """Write a piece's file. The bytes depend on the rows only. Raises RunError when it cannot be written."""
         stream = io.BytesIO()
-        pq.write_table(table.combine_chunks(), stream, compression="zstd")
+        repeated = [field.name for field in table.schema if field.type == pa.string() and field.name != "path"]
+        # probabilities hardly repeat: a dictionary of them would add a third to the file
+        pq.write_table(table.combine_chunks(), stream, compression="zstd", use_dictionary=repeated)
         write_atomically(self.file(piece), lambda file: file.write(stream.getbuffer()))
 
     def fail(self, piece: Piece, reason: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,8 +11,8 @@ from statistics import median
 from clusters.job import Piece
 
 MAX_FAILURES = 3  # of a whole part, before it is cut, and of a single video, before it is given up
-STRAGGLER_FACTOR = 3.0  # times the median of the times of recent pieces
-RECENT_TIMES = 101
+STRAGGLER_FACTOR = 3.0  # times the median of the pieces' times
+NUM_TIMES = 1001  # of which the median is taken
 
 
 @dataclass(frozen=True)
@@ -28,25 +29,28 @@ class Scheduler:
 
     A part that fails three times is cut in halves, and so is a half that fails, until the video that causes it is
     alone; that one is given up after three failures. When all parts are handed out, the one that runs longest, and
-    longer than three times the median, is given to a second worker; whoever is first counts.
+    longer than three times the median, is given to one more worker; whoever is first counts.
 
-    parts: what to do, in order. is_done: whether an earlier run has finished a piece of a cut part. failures: of parts,
-    in earlier runs.
+    parts: what to do, in order. piece_of: the rows of a part. is_done: whether an earlier run has finished a piece of
+    a cut part. failures: of parts, in earlier runs.
     complete: cut parts whose pieces are all done, as sets of pieces; the caller takes them out and joins them.
     """
 
     def __init__(
         self,
-        parts: Sequence[Piece],
+        parts: Sequence[int],
+        piece_of: Callable[[int], Piece],
         is_done: Callable[[Piece], bool] = lambda piece: False,
         failures: Mapping[int, int] | None = None,
     ):
         self.complete: list[set[Piece]] = []
-        self._parts, self._position, self._is_done = parts, 0, is_done
+        self._parts, self._piece_of, self._is_done = parts, piece_of, is_done
+        self._position = 0
         self._retries: deque[Piece] = deque()
         self._assigned: dict[int, Piece] = {}  # worker -> what it computes
-        self._running: dict[Piece, tuple[float, set[int]]] = {}  # in order of their starts: since when, by whom
-        self._times: deque[float] = deque(maxlen=RECENT_TIMES)
+        self._running: dict[Piece, tuple[float, set[int]]] = {}  # since when (its last copy), by whom; the oldest first
+        self._times: list[float] = []  # a sample of all so far: towards the end, recent ones are those of stragglers
+        self._num_times, self._rng = 0, random.Random(0)
         self._failures = Counter(failures or {})  # of parts
         self._failures_alone: Counter[Piece] = Counter()  # of single videos
         self._cut: dict[int, tuple[set[Piece], set[Piece]]] = {}  # part -> its pieces, those that are not done
@@ -59,9 +63,8 @@ class Scheduler:
     def take(self, worker: int, now: float) -> Piece | None:
         """The next piece for a worker; None: nothing for now. now: seconds on any clock."""
         while not self._retries and self._position < len(self._parts):
-            piece = self._parts[self._position]
+            self._retry(self._piece_of(self._parts[self._position]))  # an earlier run may have cut it
             self._position += 1
-            self._retry(piece)  # an earlier run may have cut it
         if not self._retries:
             return self._copy(worker, now)
         piece = self._retries.popleft()
@@ -69,27 +72,33 @@ class Scheduler:
         return piece
 
     def _copy(self, worker: int, now: float) -> Piece | None:
-        """A piece that another worker has had for too long."""
-        if not self._times:
+        """A piece that the others have had for too long."""
+        if not self._running or not self._times:
             return None
-        limit = STRAGGLER_FACTOR * median(self._times)
-        for piece, (since, workers) in self._running.items():
-            if now - since <= limit:
-                break
-            if len(workers) == 1:
-                workers.add(worker)
-                self._assigned[worker] = piece
-                return piece
-        return None
+        piece, (since, workers) = next(iter(self._running.items()))
+        if now - since <= STRAGGLER_FACTOR * median(self._times):
+            return None
+        del self._running[piece]  # it goes to the end: its copy may be slow, too
+        self._assigned[worker], self._running[piece] = piece, (now, workers | {worker})
+        return piece
 
     def finish(self, worker: int, now: float) -> bool:
         """A worker has written the file of its piece. Returns False when another one was faster."""
         piece = self._assigned.pop(worker)
         if piece not in self._running:
             return False
-        self._times.append(now - self._running.pop(piece)[0])
+        self._sample(now - self._running.pop(piece)[0])
         self.settle(piece)
         return True
+
+    def _sample(self, seconds: float) -> None:
+        """Keep each of the times so far with the same probability (reservoir sampling, Vitter 1985)."""
+        self._num_times += 1
+        place = self._rng.randrange(self._num_times)
+        if len(self._times) < NUM_TIMES:
+            self._times.append(seconds)
+        elif place < NUM_TIMES:
+            self._times[place] = seconds
 
     def settle(self, piece: Piece) -> None:
         """A piece has its file: its part is complete when it was the last one."""

@@ -101,6 +101,6 @@ def test_what_is_missing_or_damaged_is_said(monkeypatch, out, tmp_path, capsys):
     assert "no run.json" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("tool", ["classify_dataset", "collect_results"])
+@pytest.mark.parametrize("tool", ["classify_dataset", "collect_results", "plan_dataset"])
 def test_every_help_text_has_a_chinese_entry(tool, monkeypatch):
     assert untranslated(parser_of(f"tools.{tool}", monkeypatch)) == []

@@ -1382,9 +1382,31 @@ ERRORS.update(
     }
 )
 
-# tools/classify_dataset.py, tools/collect_results.py
+# tools/classify_dataset.py, tools/collect_results.py, tools/plan_dataset.py
 TOOLS.update(
     {
+        "What a run of tools/classify_dataset.py over N videos will take: time, parts, bytes and cost.": (
+            "估计 tools/classify_dataset.py 处理 N 段视频所需的时间、分片数、字节数与费用。"
+        ),
+        "Measure the seconds first: `progress.json` of a run over some thousand videos has videos_per_second; the seconds are "
+        "the workers divided by it. Times are calculated: T = N s / (0.95 w). --simulate runs the scheduler itself in virtual "
+        "time, with slow and failing workers; no video is read.": (
+            "请先测量每段视频的秒数：对几千段视频运行一次，`progress.json` 中有 videos_per_second；工作进程数除以它即为秒数。\n"
+            "时间由 T = N s / (0.95 w) 算出。--simulate 在虚拟时间中运行调度器本身，含慢的和出故障的工作进程；不读取任何视频。"
+        ),
+        "number of videos; 1e6 is a million": "视频数；1e6 为一百万",
+        "of one worker, measured": "单个工作进程每段视频的秒数（实测）",
+        "number of workers": "工作进程数",
+        "videos in a part (default: five minutes of work)": "每个分片的视频数（默认：五分钟的工作量）",
+        "what is kept of the scores (default: %(default)s)": "保留哪些得分（默认：%(default)s）",
+        "of a worker, in any currency": "每个工作进程每小时的价格，币种任意",
+        "run the scheduler in virtual time": "在虚拟时间中运行调度器",
+        "parts that take 20 times as long, in the simulation (default: %(default)s)": (
+            "模拟中用时为 20 倍的分片比例（默认：%(default)s）"
+        ),
+        "of a worker on average, in the simulation (default: %(default)s)": (
+            "模拟中单个工作进程平均多少小时出一次故障（默认：%(default)s）"
+        ),
         "The parts of tools/classify_dataset.py as one file, and their accuracy where labels are known.": (
             "把 tools/classify_dataset.py 的分片合并为一个文件；有标签时给出准确率。"
         ),
