@@ -38,6 +38,7 @@ BOX_ROW = np.dtype(
 )
 MARGIN = 0.01  # by which a relative box of truth may leave the picture
 MAX_LABEL = 1_000_000
+MAX_COORDINATE = 1e9  # areas of such boxes are still finite
 
 
 class FrameIndex:
@@ -119,7 +120,7 @@ def read_truth(path: str, index: FrameIndex) -> BoxList:
     is_inverted = np.greater if found.unit == "pixels" else np.greater_equal  # x1 = x2 is one pixel wide
     outside = ((box < -MARGIN) | (box > 1 + MARGIN)).any(axis=1) & (found.unit == "relative")
     for wrong, reason in (
-        (~np.isfinite(box).all(axis=1), "a coordinate is not finite"),
+        (~_is_usable(box), "a coordinate is not finite"),
         (is_inverted(box[:, :2], box[:, 2:]).any(axis=1), "the box is inverted or empty"),
         (outside, "the box leaves the picture (0 .. 1) by more than 0.01"),
     ):
@@ -142,7 +143,7 @@ def read_detections(path: str, index: FrameIndex) -> BoxList:
     """
     dropped: dict[str, list[int]] = {}
     found = _read(path, index, "score", lambda line, reason: dropped.setdefault(reason, []).append(line))
-    is_finite = np.isfinite(found.rows["box"]).all(axis=1) & np.isfinite(found.rows["score"])
+    is_finite = _is_usable(found.rows["box"]) & np.isfinite(found.rows["score"])
     if not is_finite.all():
         dropped["a coordinate or score is not finite"] = found.lines[~is_finite].tolist()
     rows = found.rows[is_finite]
@@ -346,6 +347,11 @@ def _read(path: str, index: FrameIndex, last: str, bad_row: Callable[[int, str],
     rows["score"], rows["person"] = 1.0, -1
     rows[last] = values
     return _Read(rows, np.array(lines), np.unique(np.array(named)), file.unit, num_short)
+
+
+def _is_usable(box: np.ndarray) -> np.ndarray:
+    """bool [M]: finite, and not absurdly large."""
+    return (np.abs(box) <= MAX_COORDINATE).all(axis=1)  # false for NaN
 
 
 def _check_unit(path: str, rows: np.ndarray, unit: str) -> None:

@@ -41,7 +41,7 @@ def ava_average_precisions(
         detections = highest_of_each_frame(detections, max_per_frame)
     box = detections["box"]
     detections = detections[(box[:, 0] < box[:, 2]) & (box[:, 1] < box[:, 3])]
-    return _average_precisions(truth, detections, classes, min_iou, 0.0, True, envelope_precision)
+    return _average_precisions(truth, detections, classes, min_iou, margin=0.0, best_only=True, area=envelope_precision)
 
 
 def act_average_precisions(
@@ -54,7 +54,9 @@ def act_average_precisions(
     detections = detections[np.isin(detections["label"], classes)]
     kept = suppress(frame_and_label(detections), detections["box"], detections["score"], ACT_MAX_IOU, PIXELS)
     detections = detections[kept]
-    found = _average_precisions(truth, detections, classes, min_iou, PIXELS, False, trapezoid_precision)
+    found = _average_precisions(
+        truth, detections, classes, min_iou, margin=PIXELS, best_only=False, area=trapezoid_precision
+    )
     return [0.0 if value is None else value for value in found]
 
 
@@ -63,6 +65,7 @@ def _average_precisions(
     detections: np.ndarray,
     classes: Sequence[int],
     min_iou: float,
+    *,
     margin: float,
     best_only: bool,
     area: Callable[[np.ndarray, int], float],
@@ -130,9 +133,9 @@ def box_recall(truth: np.ndarray, detections: np.ndarray, min_iou: float = 0.5, 
     truth, detections = distinct_boxes(truth), distinct_boxes(detections)
     if not len(truth):
         return None
-    covered = overlapping_pairs(truth["frame"], truth["box"], detections["frame"], detections["box"], min_iou, margin)[
-        0
-    ]
+    covered, _ = overlapping_pairs(
+        truth["frame"], truth["box"], detections["frame"], detections["box"], min_iou, margin
+    )
     return len(np.unique(covered)) / len(truth)
 
 

@@ -85,8 +85,11 @@ def link(frames: np.ndarray, boxes: np.ndarray, scores: np.ndarray) -> list[Tube
         new = [[row] for row in rows[left]]
         tubes += new
         live += new
-    whole = [interpolate(frames[rows], boxes[rows], float(scores[rows].mean())) for rows in tubes]
-    linked = [tube for tube in whole if tube.score >= MIN_SCORE and len(tube.boxes) >= MIN_LENGTH]
+    linked = [
+        interpolate(frames[rows], boxes[rows], float(scores[rows].mean()))
+        for rows in tubes
+        if frames[rows[-1]] - frames[rows[0]] + 1 >= MIN_LENGTH and scores[rows].mean() >= MIN_SCORE
+    ]
     kept: list[Tube] = []
     for candidate in sorted(linked, key=lambda tube: -tube.score):
         if all(tube_iou(candidate, better) <= ACT_MAX_IOU for better in kept):

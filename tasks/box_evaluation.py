@@ -126,20 +126,26 @@ def _video_map(
     truth: np.ndarray, detections: np.ndarray, index: Any, per_class: list[dict], notes: list[str]
 ) -> dict[str, float | None] | None:
     """Video-mAP at each of VIDEO_MAP_IOUS; adds video_average_precision to the rows of `per_class`."""
-    video, time = index.video, index.time
     wanted: dict[int, dict[int, list[Tube]]] = defaultdict(dict)  # class -> video -> tubes
     detected: dict[int, dict[int, list[Tube]]] = defaultdict(dict)
+    if not index.counts_frames:
+        notes.append("no video-mAP: it needs numbered frames (#12), not seconds")
+        return None
+    video, number = index.video, index.time.astype(np.int64)
     for rows in groups_of(truth["label"], video[truth["frame"]]):
         own = truth[rows]
-        tubes = annotated_tubes(time[own["frame"]], own["box"], own["person"])
-        if tubes is None or not index.counts_frames:
-            name = index.videos[video[own["frame"][0]]]
-            notes.append(f"no video-mAP: the truth of {name} is not one box a #frame for each person, without gaps")
+        label, place = own["label"][0], video[own["frame"][0]]
+        tubes = annotated_tubes(number[own["frame"]], own["box"], own["person"])
+        if tubes is None:
+            notes.append(
+                f"no video-mAP: truth needs one box a frame for each person, without gaps, unlike {index.videos[place]}"
+            )
             return None
-        wanted[own["label"][0]][video[own["frame"][0]]] = tubes
+        wanted[label][place] = tubes
     for rows in groups_of(detections["label"], video[detections["frame"]]):
         own = detections[rows]
-        detected[own["label"][0]][video[own["frame"][0]]] = link(time[own["frame"]], own["box"], own["score"])
+        tubes = link(number[own["frame"]], own["box"], own["score"])
+        detected[own["label"][0]][video[own["frame"][0]]] = tubes
     for row in per_class:
         tubes_of_class = wanted[row["id"]], detected[row["id"]]
         row["video_average_precision"] = {

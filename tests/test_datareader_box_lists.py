@@ -116,6 +116,7 @@ def test_a_repeated_row_of_truth_counts_once_and_is_noted(tmp_path):
         ("v1,902,0.1,0.2,0.3,0.4,12,x", "not a whole number"),
         ("v1,902,nan,0.2,0.3,0.4,12,7", "not finite"),
         ("v1,902,0.1,0.2,inf,0.4,12,7", "not finite"),
+        ("v1,902,0.1,0.2,0.3,1e300,12,7", "not finite"),
         ("v1,902,0.3,0.2,0.1,0.4,12,7", "inverted or empty"),
         ("v1,902,0.1,0.2,0.3,0.2,12,7", "inverted or empty"),
         ("v1,902,0.1,0.2,0.3,1.02,12,7", "leaves the picture"),
