@@ -1,4 +1,5 @@
-"""Metrics: of clips in training (topk), of videos (multiview, multilabel), and per-video results on disk (results)."""
+"""Metrics: of clips in training (topk), of videos (multiview, multilabel), of boxes (frame_map, tubes), and per-video
+results on disk (results)."""
 
 from metrics.multilabel import MultiLabelMeter, mean_average_precision
 from metrics.multiview import MultiViewMeter
