@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from configs import config_from_args, load_config, loading, save_config
-from configs.schema import ARCHS, KEYS_WITHOUT_EFFECT, OLD_KEYS, PHASES, Config
+from configs.schema import ARCHS, FLOW_SETTINGS, KEYS_WITHOUT_EFFECT, OLD_KEYS, PHASES, Config
 from utils.errors import UserError
 
 ZOO = "configs/nonlocal.yaml"
@@ -432,5 +432,6 @@ def test_every_key_is_read_by_somebody():
     keys = {
         key.name for section in dataclasses.fields(config) for key in dataclasses.fields(getattr(config, section.name))
     }
-    followed = {"frame_stride"}  # read through sample_rate of the phases, which follow it
+    # read through sample_rate of the phases, which follow it, and by datareader.flow.methods.FlowProvenance.of
+    followed = {"frame_stride", *FLOW_SETTINGS.values()}
     assert keys - attributes - followed == set()

@@ -11,11 +11,13 @@ ones in place of a network.
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from inference import Backend, BackendSpec, add_backend_flags
 from metrics import VideoScores, load_scores, topk_correct
 from metrics.intervals import wilson_interval
 from utils.cli import Parser, parse_switch
@@ -77,8 +79,6 @@ def main(argv: list[str]) -> None:
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
-    from inference import add_backend_flags
-
     parser = Parser(prog="analyse.py reversed", description=__doc__, allow_abbrev=False)
     parser.add_argument("--config", help="YAML file of the network")
     parser.add_argument("--weights", help="file of weights (default: as eval.py)")
@@ -100,7 +100,6 @@ def _parse(argv: list[str]) -> argparse.Namespace:
 def evaluate_both(args: argparse.Namespace, forwards: Path, backwards: Path) -> None:
     """Run `evaluate_videos` in both orders, with one backend."""
     from configs import load_config
-    from inference import BackendSpec
     from inference.evaluate import EvalOptions, evaluate_videos
     from utils.parallel import join_ranks
 
@@ -108,25 +107,24 @@ def evaluate_both(args: argparse.Namespace, forwards: Path, backwards: Path) -> 
     config = load_config(args.config, overrides)
     prepare_environment()
     ranks = join_ranks(choose_device(args.use_gpu))
-    spec = BackendSpec(
+    backend = BuiltOnce(
         config, args.weights, config.TEST.checkpoint_dir, backend=args.backend, precision=args.precision, section="TEST"
     )
-    backend: Any = BuiltOnce(spec)
     for folder, is_reversed in ((forwards, False), (backwards, True)):
         options = EvalOptions(folder, args.weights, args.views, is_reversed, args.log_interval)
         evaluate_videos(config, backend, options, ranks)
 
 
-class BuiltOnce:
-    """A BackendSpec whose backend is built when it is first asked for, and kept."""
+@dataclass(frozen=True)
+class BuiltOnce(BackendSpec):
+    """A BackendSpec whose copies share one backend, built when it is first asked for."""
 
-    def __init__(self, spec: Any):
-        self.spec, self.built = spec, None
+    shared: list[Backend] = field(default_factory=list)
 
-    def build(self) -> Any:
-        if self.built is None:
-            self.built = self.spec.build()
-        return self.built
+    def build(self) -> Backend:
+        if not self.shared:
+            self.shared.append(super().build())
+        return self.shared[0]
 
 
 def compare(forwards: VideoScores, backwards: VideoScores) -> tuple[list[dict[str, Any]], dict[str, Any]]:
