@@ -115,7 +115,8 @@ def _file_system(root: str) -> tuple[Any, str]:
         from pyarrow import fs
     except ImportError as error:
         raise UserError(f"{root} needs a package: pip install pyarrow ({error})") from error
-    return fs.FileSystem.from_uri(root)
+    # by default Google's client tries again for 15 minutes
+    return fs.FileSystem.from_uri(f"{root}?retry_limit_seconds=30" if root.startswith("gs://") else root)
 
 
 def _open_remote(url: str):
