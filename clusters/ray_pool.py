@@ -93,6 +93,8 @@ class RayPool:
         ready, _ = self.ray.wait(list(self.pending), num_returns=1, timeout=seconds)
         if ready:
             ready, _ = self.ray.wait(list(self.pending), num_returns=len(self.pending), timeout=0)
+        elif not any(node["Alive"] for node in self.ray.nodes()):  # Ray itself would wait for ever
+            raise RunError("Ray has died: no machine of the cluster is alive; start the same command again")
         for reference in ready:
             found += self._event(self.pending.pop(reference), reference)
         return found

@@ -1478,6 +1478,9 @@ ERRORS.update(
         "--workers {number_of_workers}: the cluster has {number_of_cores} cores and {number_of_gpus} GPUs": (
             "--workers {number_of_workers}：集群只有 {number_of_cores} 个核心和 {number_of_gpus} 个 GPU"
         ),
+        "Ray has died: no machine of the cluster is alive; start the same command again": (
+            "Ray 已终止：集群中没有存活的机器；请再次启动同一条命令"
+        ),
         "the workers do not start ({name}: {reason})": "工作进程无法启动（{name}：{reason}）",
         "pass --to, --labels or both": "请给出 --to、--labels 或两者",
         "--to: name a .parquet or a .csv file": "--to：请给出 .parquet 或 .csv 文件",
