@@ -95,7 +95,8 @@ class Loader:
     ):
         if not items:
             raise UserError("the list holds no video")
-        self.items, self.source = list(items), source or configured_source(config)
+        self.items = list(items)
+        self.source = source or configured_source(config, computes_missing=section is config.INFER)
         self.mean, self.std = config.INPUT.mean, config.INPUT.std
         reader = config.READER
         limits = Limits(seconds=reader.seconds_per_video)

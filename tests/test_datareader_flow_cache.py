@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 from video_factory import draw_frame, draw_video, truncate
 
-from datareader import Reading, VideoError, decoding
+from configs import load_config
+from datareader import Reading, VideoError, VideoItem, build_view_loader, decoding
 from datareader.flow import codes
 from datareader.flow.cache import CachedFlow, cache_file, relative_path
 from datareader.flow.extraction import ExtractFlow
 from datareader.flow.manifest import manifest_path, read_manifest
 from datareader.flow.methods import FlowProvenance, compute_flow
-from datareader.flow.source import ComputedFlow
+from datareader.flow.source import ComputedFlow, configured_source
 from datareader.requests import ReaderSettings
 from utils.errors import RunError, UserError
 
@@ -311,3 +312,23 @@ def test_paths_in_the_cache_follow_the_list(tmp_path, flow, video):
         ExtractFlow(video, relative, str(file), GivenFlow(flow), 10, READER).read()
         assert read(tmp_path / relative[:3], video).num_frames == NUM_FLOWS
         assert read_manifest(file).source == relative
+
+
+def test_videos_to_predict_need_no_cache(tmp_path, flow, video):
+    """A new video, also one of a known name, is computed; what the cache holds is read."""
+    extract(video, tmp_path / "cache", flow)
+    config = load_config("configs/demo_flow.yaml", [f"READER.flow_cache={tmp_path / 'cache'}"])
+    config.READER.flow_method, config.READER.flow_short_side = "dis", 64
+    infer = configured_source(config, computes_missing=True)
+    computed = ComputedFlow(infer.provenance)
+
+    def fields(source, path):
+        return source.read(str(path), lambda n: np.arange(3), READER, lambda field: field).frames
+
+    new, same_name = draw_video(tmp_path / "b.mp4", 9), draw_video(tmp_path / "other" / "a.mp4", 12)
+    for path in (new, same_name):
+        np.testing.assert_array_equal(fields(infer, path), fields(computed, path))
+        np.testing.assert_array_equal(fields(infer.reversed(), path), fields(computed.reversed(), path))
+    np.testing.assert_allclose(fields(infer, video), flow[:3], atol=STEP / 2 + 1e-6)
+    loaders = [build_view_loader(config, [VideoItem(video, 0, 1)], section=section) for section in ("INFER", "TEST")]
+    assert [loader.source.computed for loader in loaders] == [computed, None]

@@ -22,8 +22,8 @@ from datareader import decoding
 from datareader.decoding import ChooseIndices, Limits, Prepare, Reading, VideoError, printable
 from datareader.flow import codes
 from datareader.flow.manifest import Manifest, read_manifest, source_bytes
-from datareader.flow.methods import FlowProvenance
-from datareader.requests import ReaderSettings
+from datareader.flow.methods import FlowProvenance, check_method
+from datareader.requests import ReaderSettings, Source
 from utils.errors import UserError
 
 SUFFIXES = {"h264": ".flow.mp4", "npz": ".flow.npz"}
@@ -55,12 +55,14 @@ class CachedFlow:
     """Flow that was computed before. A sample's path is that of its video, or of a file of flow itself.
 
     cache: the folder; provenance: of the flow that is asked for; backwards: flow is negated, which is
-    about that of the video played backwards.
+    about that of the video played backwards; computed: the source for videos that the cache does not hold, None: they
+    are broken.
     """
 
     cache: str
     provenance: FlowProvenance
     backwards: bool = False
+    computed: Source | None = None
     name: ClassVar[str] = "flow"
 
     def read(self, path: str, choose: ChooseIndices, reader: ReaderSettings, prepare: Prepare) -> Reading:
@@ -70,6 +72,11 @@ class CachedFlow:
         other settings, which all videos of a cache share.
         """
         file = self._find(path)
+        if self.computed is not None and (file is None or _is_of_another(file, path)):
+            check_method(self.provenance.method)
+            return self.computed.read(path, choose, reader, prepare)
+        if file is None:
+            raise VideoError(path, f"no {self.provenance.method} flow of it in READER.flow_cache {self.cache}")
 
         def prepare_flow(flow: np.ndarray) -> np.ndarray:
             return prepare(-flow if self.backwards else flow)
@@ -89,13 +96,14 @@ class CachedFlow:
 
     def reversed(self) -> CachedFlow:
         """The flow of the video played backwards, under the numbers of the video played forwards; approximately."""
-        return replace(self, backwards=not self.backwards)
+        computed = self.computed and self.computed.reversed()
+        return replace(self, backwards=not self.backwards, computed=computed)
 
-    def _find(self, path: str) -> str:
-        """The file or folder that holds a video's flow."""
+    def _find(self, path: str) -> str | None:
+        """The file or folder that holds a video's flow, if any."""
         if is_flow_file(path) or decoding.is_pair_folder(path):
             return path
-        if not os.path.isdir(self.cache):
+        if self.computed is None and not os.path.isdir(self.cache):
             raise UserError(f"READER.flow_cache {self.cache} is no folder; tools/extract_flow.py makes one")
         method = self.provenance.method
         for relative in _endings(path):
@@ -109,7 +117,7 @@ class CachedFlow:
             for file in Path(self.cache).glob(glob.escape(relative) + ".*.flow.*"):
                 if file.suffix != ".json":
                     raise UserError(f"{printable(file)} is of another method than READER.flow_method {method}")
-        raise VideoError(path, f"no {method} flow of it in READER.flow_cache {self.cache}")
+        return None
 
     def _check(self, path: str, file: str, manifest: Manifest) -> None:
         """That the file is whole and what is asked for."""
@@ -119,7 +127,7 @@ class CachedFlow:
                 f"{printable(file)}: {difference}; change READER's keys, or make it again with tools/extract_flow.py "
                 "--overwrite"
             )
-        if path != file and decoding.exists(path) and source_bytes(path) != manifest.source_bytes:
+        if _differs(path, file, manifest):
             raise VideoError(
                 file,
                 f"computed from another video: this one is {source_bytes(path)} bytes, it is {manifest.source_bytes} "
@@ -128,6 +136,16 @@ class CachedFlow:
         size = os.path.getsize(file)
         if size != manifest.file_bytes:
             raise VideoError(file, f"cut off or changed: {size} bytes, {manifest.file_bytes} in the manifest")
+
+
+def _differs(path: str, file: str, manifest: Manifest) -> bool:
+    """Whether the flow was computed from a video of another size."""
+    return path != file and decoding.exists(path) and source_bytes(path) != manifest.source_bytes
+
+
+def _is_of_another(file: str, path: str) -> bool:
+    """Whether a file that was found for a video was computed from another one of its name."""
+    return not os.path.isdir(file) and path != file and _differs(path, file, read_manifest(file))
 
 
 def _endings(path: str) -> Iterator[str]:

@@ -84,13 +84,18 @@ class FlowPlan(FramePlan):
         return flows.reading(num_flows, frames.warning)
 
 
-def configured_source(config: Config) -> Source:
-    """What READER.modality says. Raises UserError, before any video is opened, for a method that OpenCV lacks."""
+def configured_source(config: Config, computes_missing: bool = False) -> Source:
+    """What READER.modality says. Raises UserError, before any video is opened, for a method that OpenCV lacks.
+
+    computes_missing: flow that READER.flow_cache does not hold is computed: videos to predict are new, often.
+    """
     reader = config.READER
     if reader.modality == "rgb":
         return RGB
     provenance = FlowProvenance.of(reader)
     if reader.flow_cache:
-        return CachedFlow(reader.flow_cache, provenance)
+        return CachedFlow(
+            reader.flow_cache, provenance, computed=ComputedFlow(provenance) if computes_missing else None
+        )
     check_method(reader.flow_method)
     return ComputedFlow(provenance)
