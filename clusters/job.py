@@ -15,7 +15,6 @@ import contextlib
 import io
 import json
 import shutil
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +23,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from clusters.videos import read_paths
-from utils.files import write_atomically, write_json
+from utils.files import sweep, write_atomically, write_json
 
-LEFTOVER_SECONDS = 24 * 3600.0
 Scorer = Callable[[int, "list[str]"], pa.Table]  # id of the first video, paths -> a row per video
 
 
@@ -129,7 +127,4 @@ class Job:
     def sweep(self) -> None:
         """Delete the files that killed workers were writing more than a day ago."""
         for pattern in ("parts/*/.*.part", "pieces/*/*/.*.part"):
-            for file in self.folder.glob(pattern):
-                with contextlib.suppress(OSError):
-                    if time.time() - file.stat().st_mtime > LEFTOVER_SECONDS:
-                        file.unlink()
+            sweep(self.folder, pattern)

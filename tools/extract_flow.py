@@ -10,7 +10,6 @@ without flow (broken, one frame) are named at the end; the exit status is then 1
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import sys
 import time
@@ -33,10 +32,10 @@ from datareader.video import printable  # noqa: E402
 from datareader.workers import ReaderPool  # noqa: E402
 from utils.cli import Parser, positive_int, run  # noqa: E402
 from utils.errors import UserError  # noqa: E402
+from utils.files import sweep  # noqa: E402
 from utils.runtime import available_cores  # noqa: E402
 
 LOSSY_CRF = 10  # of a filmed clip half the size of lossless, 0.01 px from it in the mean
-STALE_SECONDS = 3600.0
 MAX_SHOWN = 50
 
 
@@ -45,7 +44,7 @@ def main() -> None:
     source = source_of(arguments)
     reader = ReaderSettings(limits=Limits(seconds=arguments.seconds), frame_rate=arguments.frame_rate)
     videos = videos_of(arguments)
-    remove_stale_parts(arguments.save_dir)
+    sweep(Path(arguments.save_dir), "**/.*.part")
     jobs = []
     for video, relative in videos.items():
         job = ExtractFlow(
@@ -168,14 +167,6 @@ def summary(written: Sequence[Manifest], seconds: float) -> str:
     if num_flows:
         line += f"; {num_flows / seconds:.1f} flows a second, {num_bytes / num_flows:.0f} bytes a flow"
     return line
-
-
-def remove_stale_parts(save_dir: str) -> None:
-    """Delete what killed runs left half-written: such files live for a moment only."""
-    for part in Path(save_dir).rglob(".*.part"):
-        with contextlib.suppress(OSError):
-            if time.time() - part.stat().st_mtime > STALE_SECONDS:
-                part.unlink()
 
 
 if __name__ == "__main__":
