@@ -403,7 +403,7 @@ class Page:
         t, found = self.t, self.report.get("mistakes")
         if not found:
             return Html("")
-        intro = t("{n} scored videos of {run} are wrong.", n=found["num_wrong"], run=self.first["name"])
+        intro = t("Wrong among the scored videos of {run}: {n}.", n=found["num_wrong"], run=self.first["name"])
         lists = [
             (
                 t("Largest loss, at most {n} a class", n=MAX_PER_CLASS),

@@ -244,7 +244,7 @@ CHINESE = {
     "For the eye only: a weight read off this curve would be chosen on the test videos.": (
         "仅供观察：按此曲线取权重等于在测试视频上选择权重。"
     ),
-    "{n} scored videos of {run} are wrong.": "{run} 有 {n} 段已打分的视频识别错误。",
+    "Wrong among the scored videos of {run}: {n}.": "{run} 有 {n} 段已打分的视频识别错误。",
     "Largest loss, at most {n} a class": "损失最大（每类最多 {n} 段）",
     "Confident and wrong": "置信度高但错误",
     "Label or network? All runs agree on a wrong class": "是标注错还是网络错？所有评估一致认作同一错误类别",
@@ -292,8 +292,8 @@ def percent(fraction: float | None, signed: bool = False) -> str:
 
 
 def decimals(value: float | None, digits: int = 3) -> str:
-    """0.1234 as "0.123"; "-" for None."""
-    return "-" if value is None else f"{value:.{digits}f}"
+    """0.1234 as "0.123", -0.0001 as "0.000"; "-" for None."""
+    return "-" if value is None else f"{round(value, digits) + 0.0:.{digits}f}"
 
 
 def interval(ends: Sequence[float], signed: bool = False) -> str:
