@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from configs.schema import Config
-from datareader import NO_LABEL, Failure, VideoItem, build_view_loader, read_list
+from datareader import NO_LABEL, Failure, VideoItem, VideoViews, build_view_loader, read_list
 from datareader.decoding import is_url, split_member
 from datareader.lists import list_folder, skip_message
 from datareader.video import printable
 from inference.backends import BackendSpec, score_views
-from tasks import build_task
+from tasks import Task, build_task
 from utils.errors import UserError
 from utils.log import Progress
 
@@ -123,20 +123,28 @@ def predict_classes(
         if isinstance(video, Failure):
             record = failure_record(video, progress)
         else:
-            record = {"path": video.path, "num_frames": video.num_frames}
-            if video.warning:
-                progress.say(f"{printable(video.path)}: {video.warning}")
-                record["warning"] = video.warning
             scores = score_views(built, video, config.INFER.batch_size).mean(0)
-            if options.calibrate is not None:
-                scores = options.calibrate(scores)
-            record["top"] = task.postprocess(scores, names, options.topk)
-            progress.say(class_table(record))
+            record = class_record(video, video.warning, scores, task, names, options, progress)
         yield record
 
 
-def class_table(record: dict) -> str:
-    """The classes of a video's record as text."""
+def class_record(
+    video: VideoViews, warning: str, scores: np.ndarray, task: Task, names: list[str], options: PredictOptions,
+    progress: Progress,
+) -> dict:  # fmt: skip
+    """The record of a video with class scores float [K]; prints it, and what is not whole of the video (warning)."""
+    record = {"path": video.path, "num_frames": video.num_frames}
+    if warning:
+        progress.say(f"{printable(video.path)}: {warning}")
+        record["warning"] = warning
+    if options.calibrate is not None:
+        scores = options.calibrate(scores)
+    record["top"] = task.postprocess(scores, names, options.topk)
+    progress.say(_table(record))
+    return record
+
+
+def _table(record: dict) -> str:
     from tabulate import tabulate
 
     rows = [(rank, row["class"], row["probability"]) for rank, row in enumerate(record["top"], 1)]

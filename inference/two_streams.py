@@ -12,9 +12,8 @@ from configs.schema import Config
 from datareader import Failure, VideoItem, build_view_loader
 from datareader.lists import class_names_of
 from datareader.two_streams import TwoStreamLoader
-from datareader.video import printable
 from inference.backends import BackendSpec, view_outputs
-from inference.classify import PredictOptions, class_table, failure_record
+from inference.classify import PredictOptions, class_record, failure_record
 from inference.evaluate import EvalOptions, Evaluation, write_results
 from tasks import build_task
 from tasks.fusion import comparison_table, fuse_video, judge_fusion, load_runs
@@ -123,15 +122,10 @@ def predict_classes(
         if failure is not None:
             yield failure_record(failure, progress)
             continue
-        for warning in dict.fromkeys(video.warning for video in videos if video.warning):
-            progress.say(f"{printable(videos[0].path)}: {warning}")
         outputs = [
             view_outputs(backend, video, spec.config.INFER.batch_size)
             for backend, video, spec in zip(built, videos, specs)
         ]
+        warning = "; ".join(dict.fromkeys(video.warning for video in videos if video.warning))
         fused = fuse_video(outputs, task.multi_label)
-        if options.calibrate is not None:
-            fused = options.calibrate(fused)
-        record = {"path": videos[0].path, "top": task.postprocess(fused, names, options.topk)}
-        progress.say(class_table(record))
-        yield record
+        yield class_record(videos[0], warning, fused, task, names, options, progress)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from metrics.classes import confusion
 from metrics.intervals import accuracy_interval, class_bootstrap, percentile_interval
 from metrics.results import SEED, VideoMeter
 from metrics.topk import checked_labels, topk_correct
@@ -67,9 +68,7 @@ class MultiViewMeter(VideoMeter):
     def confusion_matrix(self) -> np.ndarray:
         """Return int64 [K, K]: scored videos by true class (row) and predicted class (column; ties to the lower)."""
         positions, rows = self._scored()
-        matrix = np.zeros((self.num_classes, self.num_classes), np.int64)
-        np.add.at(matrix, (self._labels[positions], rows[:, : self.num_classes].argmax(axis=1)), 1)
-        return matrix
+        return confusion(self._labels[positions], rows[:, : self.num_classes].argmax(axis=1), self.num_classes)
 
     def result(self) -> dict:
         """Return the metrics of the run, all accuracies in percent of the expected videos.
