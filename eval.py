@@ -30,7 +30,11 @@ def parse_args() -> argparse.Namespace:
         "evaluated; in place of --weights and --config",
     )  # fmt: skip
     parser.add_argument("--filelist", help="in place of TEST.filelist")
-    parser.add_argument("--views", help="clips x crops of a video, such as 10x3 (default: TEST.num_test_clips as Nx3)")
+    parser.add_argument(
+        "--views",
+        help="clips x crops of a video, such as 10x3 (default: TEST.num_test_clips as Nx3); "
+        "adaptive[:CONFIDENCE][:VIEWS]: as many of them as the answer needs",
+    )
     parser.add_argument(
         "--reverse_frames", action="store_true", help="play each clip backwards, to see whether the network uses time"
     )

@@ -44,7 +44,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--views",
         help="clips x crops of a video, as 10x3 (default: INFER.num_test_clips as Nx3), or whole: uncropped frames of "
-        "as many clips. With sliding windows the crops of each: 1x1, 1x3 or whole (default)",
+        "as many clips; adaptive[:CONFIDENCE][:VIEWS]: as many of them as the answer needs. With sliding windows the "
+        "crops of each: 1x1, 1x3 or whole (default)",
     )
     parser.add_argument("--segments", action="store_true", help="what happens when, in videos of any length, as files")
     parser.add_argument(

@@ -363,8 +363,8 @@ class ViewLoader(Loader):
     def __iter__(self) -> Iterator[VideoViews | Failure]:
         return read_ahead(self.pool, self.ids, self.read)
 
-    def request(self, video_id: int) -> ViewFrames:
-        """What a reading process does for a video."""
+    def request(self, video_id: int, clips: tuple[int, ...] | None = None) -> ViewFrames:
+        """What a reading process does for a video. clips: the numbers of those that are wanted, None: all."""
         clip = self.clip
         return ViewFrames(
             self.path_of(video_id),
@@ -375,6 +375,7 @@ class ViewLoader(Loader):
             self.reader,
             self.source,
             clip.keep_aspect_ratio,
+            clips,
         )
 
     def views(self, video_id: int, frames: np.ndarray, reading: Reading) -> VideoViews:
@@ -397,10 +398,10 @@ class ViewLoader(Loader):
         )
         return views.reversed() if self.reverse_frames else views
 
-    def read(self, video_id: int, reader) -> VideoViews | Failure:
-        """The views of a video, or why it cannot be read. reader: of `ReaderPool`."""
+    def read(self, video_id: int, reader, clips: tuple[int, ...] | None = None) -> VideoViews | Failure:
+        """The views of a video, or of some of its clips, or why it cannot be read. reader: of `ReaderPool`."""
         try:
-            return self.views(video_id, *reader.run(self.request(video_id)))
+            return self.views(video_id, *reader.run(self.request(video_id, clips)))
         except VideoError as error:
             return Failure(self.path_of(video_id), video_id, error.reason)
 

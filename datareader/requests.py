@@ -238,7 +238,7 @@ def check_elongation(path: str, height: int, width: int, short_side: int, max_pi
 @dataclass(frozen=True)
 class ViewFrames:
     """The frames that the test clips of a video need, each once, resized to the short side (keep_aspect_ratio False: to
-    a square of it) but not cropped."""
+    a square of it) but not cropped. clips: the numbers of those that are read, None: all."""
 
     path: str
     num_clips: int
@@ -248,15 +248,17 @@ class ViewFrames:
     reader: ReaderSettings
     source: Source = RGB
     keep_aspect_ratio: bool = True
+    clips: tuple[int, ...] | None = None
 
     def read(self) -> tuple[np.ndarray, Reading]:
-        """[U, h, w, C], and the reading without its frames (indices are [num_clips, clip_length])."""
+        """[U, h, w, C], and the reading without its frames (indices are [clips, clip_length])."""
         reading = self.source.read(self.path, self.choose, self.reader, self.resizer())
         return reading.frames, without_frames(reading)
 
     def choose(self, num_frames: int) -> np.ndarray:
-        """The frames of all clips of a video of that length, int64 [num_clips, clip_length]."""
-        return sampling.UniformPlaces(self.num_clips, self.clip_length, self.frame_stride).indices(num_frames)
+        """The frames of the clips of a video of that length, int64 [clips, clip_length]."""
+        indices = sampling.UniformPlaces(self.num_clips, self.clip_length, self.frame_stride).indices(num_frames)
+        return indices if self.clips is None else indices[list(self.clips)]
 
     def resizer(self) -> ShortSide:
         """What each frame, or each field of flow, passes through."""

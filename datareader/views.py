@@ -41,6 +41,25 @@ class ViewProtocol:
     def __len__(self) -> int:
         return self.num_clips * self.views_per_clip
 
+    def spread_order(self) -> np.ndarray:
+        """All views, int64 [V], in an order whose every beginning is spread over time and space.
+
+        Clips follow bit-reversed numbers from the middle of the video, and each comes once before any comes again; the
+        crops of neighbours in the order differ, the centre one is first.
+        """
+        bits = (self.num_clips - 1).bit_length()
+        reversed_bits = [int(f"{i:0{bits}b}"[::-1], 2) for i in range(2**bits)] if bits else [0]
+        places = [number * self.num_clips // 2**bits for number in reversed_bits]  # several numbers may give a place
+        clips = [(place + self.num_clips // 2) % self.num_clips for place in dict.fromkeys(places)]
+        num_crops = self.views_per_clip
+        crops = sorted(range(num_crops), key=lambda crop: crop != max(1, self.num_crops) // 2)
+        order = [
+            clip * num_crops + crops[(position + turn) % num_crops]
+            for turn in range(num_crops)
+            for position, clip in enumerate(clips)
+        ]
+        return np.array(order, np.int64)
+
 
 @dataclass(frozen=True)
 class Crop:

@@ -16,6 +16,7 @@ from datareader import NO_LABEL, Failure, VideoItem, VideoViews, build_view_load
 from datareader.decoding import is_url, split_member
 from datareader.lists import list_folder, skip_message
 from datareader.video import printable
+from inference.adaptive import AdaptiveScorer, AdaptiveViews, ScoredViews, StoppingRule
 from inference.backends import BackendSpec, score_views
 from tasks import Task, build_task
 from utils.errors import UserError
@@ -117,20 +118,32 @@ def predict_classes(
 
     The backend is built after the other arguments have been checked.
     """
-    loader = build_view_loader(config, items, section="INFER", views=options.views)
-    task, built = build_task(config), backend.build()
+    adaptive = AdaptiveViews.parse(options.views)
+    loader = build_view_loader(config, items, section="INFER", views=adaptive.views if adaptive else options.views)
+    task, batch_size = build_task(config), config.INFER.batch_size
+    if adaptive:
+        rule = StoppingRule.choose(adaptive, backend.weights_file(), loader.protocol, task.multi_label)
+        progress.say(f"adaptive views of {loader.protocol}, {rule.source}")
+        for found in AdaptiveScorer(loader, backend.build(), rule, batch_size):
+            if isinstance(found, Failure):
+                yield failure_record(found, progress)
+            else:
+                record = class_record(found, found.warning, found.scores.mean(0), task, names, options, progress)
+                yield {**record, "num_views": len(found.views)}
+        return
+    built = backend.build()
     for video in loader:
         if isinstance(video, Failure):
             record = failure_record(video, progress)
         else:
-            scores = score_views(built, video, config.INFER.batch_size).mean(0)
+            scores = score_views(built, video, batch_size).mean(0)
             record = class_record(video, video.warning, scores, task, names, options, progress)
         yield record
 
 
 def class_record(
-    video: VideoViews, warning: str, scores: np.ndarray, task: Task, names: list[str], options: PredictOptions,
-    progress: Progress,
+    video: VideoViews | ScoredViews, warning: str, scores: np.ndarray, task: Task, names: list[str],
+    options: PredictOptions, progress: Progress,
 ) -> dict:  # fmt: skip
     """The record of a video with class scores float [K]; prints it, and what is not whole of the video (warning)."""
     record = {"path": video.path, "num_frames": video.num_frames}

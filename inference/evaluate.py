@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +12,10 @@ import numpy as np
 
 from configs import save_config
 from configs.schema import Config
+from inference.adaptive import AdaptiveScorer, AdaptiveViews, ScoredViews, StoppingRule
 from inference.backends import BackendSpec, view_outputs
 from tasks import Meter, Task, build_task
+from utils.errors import UserError
 from utils.files import file_sha256, write_json, write_text
 from utils.log import Progress
 from utils.parallel import Ranks
@@ -46,7 +49,7 @@ def evaluate_videos(config: Config, backend: BackendSpec, options: EvalOptions, 
     evaluation = Evaluation(replace(backend, config=config), options, ranks)
     evaluation.build()
     progress = Progress(len(evaluation.loader), options.log_interval, "video")
-    for video in evaluation.loader:
+    for video in evaluation.videos():
         evaluation.add(video, progress)
         progress.advance(evaluation.running())
     progress.close()
@@ -65,6 +68,9 @@ class Evaluation:
 
         config, test = backend.config, backend.config.TEST
         self.config, self.options, self.task = config, options, build_task(config)
+        self.adaptive = AdaptiveViews.parse(options.views)
+        if self.adaptive and options.save_views:
+            raise UserError("--save_views keeps the scores of all views; leave it out with --views=adaptive")
         names = class_names_of(config)
         # of the list as it is read now; read_list reports a list that cannot be read
         self.list_sha256 = file_sha256(test.filelist) if os.path.isfile(test.filelist) else ""
@@ -76,13 +82,19 @@ class Evaluation:
                 f"{test.filelist} has {len(items)} videos, TEST.dataset_size says {test.dataset_size}; the list counts"
             )
         self.loader = datareader.build_view_loader(
-            config, items, section="TEST", views=options.views, reverse_frames=options.reverse_frames,
-            num_workers=min(test.num_reader_threads, available_cores()), rank=ranks.rank, world_size=ranks.world_size,
+            config, items, section="TEST", views=self.adaptive.views if self.adaptive else options.views,
+            reverse_frames=options.reverse_frames, num_workers=min(test.num_reader_threads, available_cores()),
+            rank=ranks.rank, world_size=ranks.world_size,
         )  # fmt: skip
         self.meter = self.task.meter(items, names)
         if options.groups:
             self.meter.set_groups(options.groups)
         self.spec = replace(backend, weights=backend.weights_file())
+        if self.adaptive:
+            self.rule = StoppingRule.choose(
+                self.adaptive, backend.weights_file(), self.loader.protocol, self.task.multi_label
+            )
+            self.num_views: list[int] = []  # of each video that was scored here
 
     def build(self) -> None:
         """Build the backend."""
@@ -90,7 +102,13 @@ class Evaluation:
         assert self.spec.weights is not None
         self.weights_sha256 = stored_sha256(self.spec.weights)  # now: training may write the file meanwhile
 
-    def add(self, video: VideoViews | Failure, progress: Progress) -> None:
+    def videos(self) -> Iterable[VideoViews | ScoredViews | Failure]:
+        """All videos of this rank: their views, or their scores where the views are adaptive."""
+        if self.adaptive is None:
+            return self.loader
+        return AdaptiveScorer(self.loader, self.backend, self.rule, self.config.TEST.batch_size)
+
+    def add(self, video: VideoViews | ScoredViews | Failure, progress: Progress) -> None:
         """Give the meter the scores of a video, or the reason of its failure."""
         from datareader import Failure
 
@@ -100,6 +118,12 @@ class Evaluation:
             return
         if video.warning:
             progress.say(f"{video.path}: {video.warning}")
+        if isinstance(video, ScoredViews):
+            self.num_views.append(len(video.views))
+            kept = {"logits": video.logits.mean(axis=0), "num_views": np.array(len(video.views))}
+            clips = video.views // self.loader.protocol.views_per_clip
+            self.meter.add_video(video.video_id, video.scores, clips, video.labels, kept)
+            return
         scores, logits = view_outputs(self.backend, video, self.config.TEST.batch_size)  # [V, K]
         kept = {"logits": logits.mean(axis=0)}
         if self.options.save_views:  # 474 MB for 19,761 videos of 30 views and 400 classes
@@ -114,6 +138,7 @@ class Evaluation:
         """Gather what all ranks scored and write the report on the main process."""
         for state in ranks.all_gather(self.meter.state()):
             self.meter.merge(state)
+        adaptive = self._adaptive_facts(ranks) if self.adaptive else {}
         if not ranks.is_main_process:
             return
         options, views = self.options, str(self.loader.protocol)
@@ -125,6 +150,7 @@ class Evaluation:
             "reverse_frames": options.reverse_frames,
             "backend": self.backend.name,
             "precision": self.backend.precision,
+            **adaptive,
         }
         if options.reverse_frames and self.config.READER.modality == "flow":  # a cache has no flow of swapped frames
             result["reversed"] = "approximate" if self.config.READER.flow_cache else "exact"
@@ -133,6 +159,19 @@ class Evaluation:
             options.folder, self.task, self.meter, result, self.config.TEST.filelist, self.list_sha256,
             self.task.report(result), weights_sha256=self.weights_sha256, views=views,
         )  # fmt: skip
+
+    def _adaptive_facts(self, ranks: Ranks) -> dict:
+        """mean_views: the mean number of views of a video that was scored, on any rank; and the rule's threshold."""
+        states = ranks.all_gather({"num_views": np.array(self.num_views, np.int64)})
+        counts = np.concatenate([state["num_views"] for state in states])
+        return {
+            "mean_views": float(counts.mean()) if len(counts) else None,
+            "adaptive": {
+                "confidence": self.adaptive.confidence,
+                "threshold": self.rule.threshold,
+                "source": self.rule.source,
+            },
+        }
 
 
 def write_results(

@@ -11,6 +11,7 @@ scores.npz is complete enough to compute the metrics again:
 | class_names str [K] | |
 | logits float32 [M, K] | optional: means over views and output positions, before the softmax |
 | view_scores float16 [M, V, K] | optional (eval.py --save_views): of each view, the crops of a clip one after another |
+| num_views int64 [M] | optional (eval.py --views=adaptive): how many views were scored |
 | list_path, list_sha256 str | the list, and the SHA-256 of its contents when the evaluation began |
 | weights_sha256 str | the SHA-256 of the weights; "" for fused runs |
 | views str | clips x crops, as 10x3; "" for fused runs |

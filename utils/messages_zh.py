@@ -83,8 +83,9 @@ HELP = {
         "对列表中的每段视频取多个视图打分，并报告准确率。"
     ),
     "in place of TEST.filelist": "代替 TEST.filelist",
-    "clips x crops of a video, such as 10x3 (default: TEST.num_test_clips as Nx3)": (
-        "每段视频的片段数 x 裁剪数，例如 10x3（默认：按 TEST.num_test_clips 取 Nx3）"
+    "clips x crops of a video, such as 10x3 (default: TEST.num_test_clips as Nx3); adaptive[:CONFIDENCE][:VIEWS]: as "
+    "many of them as the answer needs": (
+        "每段视频的片段数 x 裁剪数，例如 10x3（默认：按 TEST.num_test_clips 取 Nx3）；adaptive[:置信度][:视图]：其中得出答案所需的那些"
     ),
     "keep the scores of each view in scores.npz, for accuracy by views": "在 scores.npz 中保留每个视角的分数，用于按视角数统计准确率",
     "videos that are not independent are resampled together: a file with a line `path group` for each, or a regular "
@@ -108,8 +109,10 @@ HELP = {
     "a video or a folder of videos; overrides --filelist": "视频文件或视频目录；优先于 --filelist",
     "classes listed (default: %(default)s)": "显示前几个类别（默认：%(default)s）",
     "clips x crops of a video, as 10x3 (default: INFER.num_test_clips as Nx3), or whole: uncropped frames of as many "
-    "clips. With sliding windows the crops of each: 1x1, 1x3 or whole (default)": (
-        "每段视频的片段数 x 裁剪数，例如 10x3（默认：按 INFER.num_test_clips 取 Nx3）；或 whole：同样多的片段，整帧不裁剪。"
+    "clips; adaptive[:CONFIDENCE][:VIEWS]: as many of them as the answer needs. With sliding windows the crops of each: "
+    "1x1, 1x3 or whole (default)": (
+        "每段视频的片段数 x 裁剪数，例如 10x3（默认：按 INFER.num_test_clips 取 Nx3）；或 whole：同样多的片段，整帧不裁剪；"
+        "adaptive[:置信度][:视图]：其中得出答案所需的那些。"
         "使用滑动窗口时指每个窗口的裁剪方式：1x1、1x3 或 whole（默认）"
     ),
     "what happens when, in videos of any length, as files": "任意长度的视频：输出何时发生何事，写成文件",
