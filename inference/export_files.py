@@ -104,7 +104,7 @@ def draw_video(folder: Path) -> str:
     from fractions import Fraction
 
     from data.dataset.demo.draw_motions import draw_frames
-    from data.dataset.demo.make_videos import encode_video
+    from data.dataset.drawn_videos import encode_video
 
     path = folder / "drawn.mp4"
     path.write_bytes(encode_video(draw_frames("rise", np.random.default_rng(0)), Fraction(25)))

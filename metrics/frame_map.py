@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from metrics.boxes import overlapping_pairs, suppress
+from utils.boxes import nms, overlapping_pairs
 
 PIXELS = 1.0  # the margin of the ACT rules
 ACT_MAX_IOU = 0.3
@@ -52,7 +52,7 @@ def act_average_precisions(
     truth, detections: rows of all frames of the judged videos.
     """
     detections = detections[np.isin(detections["label"], classes)]
-    kept = suppress(frame_and_label(detections), detections["box"], detections["score"], ACT_MAX_IOU, PIXELS)
+    kept = nms(detections["box"], detections["score"], ACT_MAX_IOU, frame_and_label(detections), PIXELS)
     detections = detections[kept]
     found = _average_precisions(
         truth, detections, classes, min_iou, margin=PIXELS, best_only=False, area=trapezoid_precision

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from metrics.boxes import box_iou, groups_of, suppress
 from metrics.frame_map import ACT_MAX_IOU, PIXELS, trapezoid_precision
+from utils.boxes import groups_of, iou, nms
 
 BOXES_PER_FRAME = 10
 MIN_LINK_IOU = 0.2  # of a box with the last one of its tube
@@ -42,7 +42,7 @@ def tube_iou(first: Tube, second: Tube) -> float:
         return 0.0
     one, other = (tube.boxes[start - tube.start : stop - tube.start] for tube in (first, second))
     union = max(first.stop, second.stop) - min(first.start, second.start)
-    return float(box_iou(one, other, PIXELS).sum() / union)
+    return float(iou(one, other, PIXELS).sum() / union)
 
 
 def interpolate(frames: np.ndarray, boxes: np.ndarray, score: float = 1.0) -> Tube:
@@ -68,14 +68,14 @@ def link(frames: np.ndarray, boxes: np.ndarray, scores: np.ndarray) -> list[Tube
     tubes: list[list[int]] = []  # the rows of each
     live: list[list[int]] = []  # those of them that may go on
     score_of = scores.tolist()
-    stays = suppress(frames, boxes, scores, ACT_MAX_IOU, PIXELS)
+    stays = nms(boxes, scores, ACT_MAX_IOU, frames, PIXELS)
     for rows in groups_of(frames):
         rows = rows[stays[rows]]
         rows = rows[np.argsort(-scores[rows], kind="stable")][:BOXES_PER_FRAME]
         live = [tube for tube in live if frames[rows[0]] - frames[tube[-1]] <= MAX_GAP]
         live.sort(key=lambda tube: -sum(score_of[row] for row in tube) / len(tube))
         last = np.array([tube[-1] for tube in live], np.int64)
-        near = box_iou(boxes[last][:, None], boxes[rows], PIXELS) >= MIN_LINK_IOU  # [live, rows]
+        near = iou(boxes[last][:, None], boxes[rows], PIXELS) >= MIN_LINK_IOU  # [live, rows]
         left = np.ones(len(rows), bool)
         for tube, is_near in zip(live, near):
             places = np.flatnonzero(is_near & left)

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from metrics.boxes import groups_of
 from metrics.frame_map import PIXELS, act_average_precisions, ava_average_precisions, box_recall
 from metrics.tubes import VIDEO_MAP_IOUS, Tube, annotated_tubes, link, video_average_precision
+from utils.boxes import groups_of
 from utils.errors import UserError
 
 PROTOCOLS = ("ava", "act")

@@ -17,7 +17,8 @@ from data.dataset.demo.draw_motions import (
     change_over_time,
     draw_frames,
 )
-from data.dataset.demo.make_videos import encode_video, make_dataset, planned_videos
+from data.dataset.demo.make_videos import make_dataset, planned_videos
+from data.dataset.drawn_videos import encode_video
 from datareader.lists import read_list
 from utils.errors import UserError
 

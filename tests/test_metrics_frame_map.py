@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from datareader.box_lists import BOX_ROW
-from metrics.boxes import box_iou, overlapping_pairs, suppress
 from metrics.frame_map import act_average_precisions, ava_average_precisions, box_recall
 from tests.plain_detection_metrics import plain_act_ap, plain_ava_ap, plain_iou, plain_suppress
 from tests.script_runs import ROOT
+from utils.boxes import iou, nms, overlapping_pairs
 
 A, C, OTHER = (0.1, 0.1, 0.5, 0.5), (0.1, 0.1, 0.5, 0.46), (0.6, 0.6, 0.9, 0.9)
 
@@ -100,10 +100,10 @@ def test_truth_is_found_by_itself_and_by_iou_of_051_but_not_of_049(average_preci
         [(frame, (100.0 * n, 0, 100.0 * n + 49, 49), label) for frame in range(3) for n in (0, 1) for label in (1, 2)]
     )
     margin = 1 if average_precisions is act_average_precisions else 0
-    for iou, expected in ((1, 1), (0.51, 1), (0.49, 0)):
+    for overlap, expected in ((1, 1), (0.51, 1), (0.49, 0)):
         shifted = truth.copy()
-        shifted["box"][:, [0, 2]] += (49 + margin) * (1 - iou) / (1 + iou)
-        assert box_iou(shifted["box"], truth["box"], margin) == pytest.approx(np.full(12, iou))
+        shifted["box"][:, [0, 2]] += (49 + margin) * (1 - overlap) / (1 + overlap)
+        assert iou(shifted["box"], truth["box"], margin) == pytest.approx(np.full(12, overlap))
         assert average_precisions(truth, shifted, (1, 2)) == [expected, expected]
 
 
@@ -126,7 +126,7 @@ def test_random_cases_equal_loops_over_the_rules(seed):
         assert box_recall(rows(truth), rows(detections)) == pytest.approx(np.mean(covered))
         if detections:
             boxes, scores = (np.array(values) for values in zip(*((d[1], d[3]) for d in detections)))
-            kept = suppress(np.zeros(len(boxes), int), boxes, scores, 0.3, 1)
+            kept = nms(boxes, scores, 0.3, margin=1)
             expected = plain_suppress([(d[1], d[3]) for d in detections], 0.3, 1)
             assert {(tuple(box), score) for box, score in zip(boxes[kept], scores[kept])} == set(expected)
 
@@ -146,7 +146,7 @@ def test_pairs_are_the_same_however_many_are_compared_at_once(monkeypatch):
     groups = rng.integers(0, 4, size=60)
     expected = overlapping_pairs(groups[:40], boxes[:40], groups[40:], boxes[40:], 0.1)
     assert len(expected[0]) > 10
-    monkeypatch.setattr("metrics.boxes.PAIRS_AT_ONCE", 7)
+    monkeypatch.setattr("utils.boxes.PAIRS_AT_ONCE", 7)
     found = overlapping_pairs(groups[:40], boxes[:40], groups[40:], boxes[40:], 0.1)
     assert [values.tolist() for values in found] == [values.tolist() for values in expected]
 

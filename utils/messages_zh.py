@@ -465,6 +465,20 @@ TOOLS = {
         "在 train/、valid/ 与 test/ 中写出 H.264 文件，以及 trainlist.txt、vallist.txt、testlist.txt（`path label`，路径相对于\n"
         "列表）和 class_names.txt。同样的参数得到同样的数据；已完整的数据集保持不变。"
     ),
+    "Draw the detection demo's data set: python data/dataset/demo_detection/make_videos.py --output_dir "
+    "data/dataset/demo_detection/videos": (
+        "绘制检测演示的数据集：python data/dataset/demo_detection/make_videos.py --output_dir\n"
+        "data/dataset/demo_detection/videos"
+    ),
+    "H.264 files in train/ and val/; train_boxes.csv and val_boxes.csv with the actors' boxes on key frames "
+    "(docs/detection.md), trainlist.txt and vallist.txt (`path video`, paths relative to the lists) and label_map.pbtxt. "
+    "The same arguments give the same data; a complete data set is kept as it is.": (
+        "在 train/ 与 val/ 中写出 H.264 文件；train_boxes.csv 与 val_boxes.csv 中是关键帧上各角色的框（docs/zh/detection.md），\n"
+        "另有 trainlist.txt、vallist.txt（`path video`，路径相对于列表）和 label_map.pbtxt。同样的参数得到同样的数据；\n"
+        "已完整的数据集保持不变。"
+    ),
+    "scenes to train on, two videos each (%(default)s)": "训练场景数，每个场景两段视频（%(default)s）",
+    "held-out videos (%(default)s)": "留出视频数（%(default)s）",
     "where the lists go (default: %(default)s)": "列表的输出目录（默认：%(default)s）",
     "annotations of the training set": "训练集标注",
     "annotations of the validation set": "验证集标注",

@@ -65,18 +65,18 @@ def draw_frames(class_name: str, rng: np.random.Generator) -> np.ndarray:
     short_px = 2 * int(rng.integers(48, 65))
     long_px = 2 * int(short_px * rng.uniform(1.0, 1.36) / 2)
     height, width = (short_px, long_px) if rng.random() < 0.7 else (long_px, short_px)
-    background = _texture(rng, height + 2 * CAMERA_MARGIN, width + 2 * CAMERA_MARGIN)
+    background = texture(rng, height + 2 * CAMERA_MARGIN, width + 2 * CAMERA_MARGIN)
     things = _objects(rng, motion, background, short_px)
     change = change_over_time(motion, num_frames, len(things), rng)
     places = _places(change, np.array([thing.home for thing in things]), width, height)
-    jitter = np.clip(_smooth_noise(rng, num_frames) * rng.uniform(0, 1.5), -CAMERA_MARGIN, CAMERA_MARGIN)
+    jitter = np.clip(smooth_noise(rng, num_frames) * rng.uniform(0, 1.5), -CAMERA_MARGIN, CAMERA_MARGIN)
     noise = rng.uniform(0, 4)
     frames = np.empty((num_frames, height, width, 3), np.uint8)
     for t in range(num_frames):
         move = np.float32([[1, 0, jitter[t, 0] - CAMERA_MARGIN], [0, 1, jitter[t, 1] - CAMERA_MARGIN]])
         picture = cv2.warpAffine(background, move, (width, height), flags=cv2.INTER_LINEAR)
         for thing, place in zip(things, places[t]):
-            _draw(picture, thing, place + jitter[t])
+            draw_thing(picture, thing, place + jitter[t])
         grain = rng.standard_normal((height // 2, width // 2), np.float32) * noise
         lit = picture * np.float32(change.gain[t]) + cv2.resize(grain, (width, height))[..., None]
         frames[t] = np.clip(lit, 0, 255).astype(np.uint8)
@@ -92,7 +92,13 @@ class Change(NamedTuple):
     gain: np.ndarray  # float [n], of the light
 
 
-def change_over_time(motion: str, num_frames: int, count: int, rng: np.random.Generator) -> Change:
+def change_over_time(
+    motion: str,
+    num_frames: int,
+    count: int,
+    rng: np.random.Generator,
+    cycle_frames: tuple[int, int] = CYCLE_FRAMES,
+) -> Change:
     """Let a motion run.
 
     The one-way motions repeat without end, each object at its own point of the cycle: it goes from one end to the other
@@ -105,8 +111,9 @@ def change_over_time(motion: str, num_frames: int, count: int, rng: np.random.Ge
         num_frames: n, at least 1.
         count: objects, at least 1.
         rng: gives speed, unevenness and the points of the cycle.
+        cycle_frames: limits of the time that a one-way motion takes from end to end.
     """
-    time = np.arange(num_frames) / rng.uniform(*CYCLE_FRAMES) + rng.random()
+    time = np.arange(num_frames) / rng.uniform(*cycle_frames) + rng.random()
     order = (rng.permutation(count) + rng.uniform(-0.2, 0.2, count)) / count  # objects are spread over the cycle
     cycle = ((time[:, None] + order) % 1) ** rng.uniform(0.8, 1.25)
     rest = rng.uniform(-0.6, 0.6)
@@ -132,14 +139,14 @@ def _places(change: Change, homes: np.ndarray, width: int, height: int) -> np.nd
     return places
 
 
-def _smooth_noise(rng: np.random.Generator, num_frames: int) -> np.ndarray:
+def smooth_noise(rng: np.random.Generator, num_frames: int) -> np.ndarray:
     """Return a camera held by hand: float [n, 2] pixels of deviation about 1, the same law forwards and backwards."""
     window = np.hanning(9)
     raw = rng.standard_normal((num_frames + 8, 2))
     return np.stack([np.convolve(axis, window / np.linalg.norm(window), "valid") for axis in raw.T], axis=1)
 
 
-def _texture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+def texture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     """Return a background, uint8 [height, width, 3]: two colours mixed by clouds, stripes, checks or a gradient."""
     colours = rng.uniform(40, 215, (2, 3)).astype(np.float32)
     kind = rng.integers(4)
@@ -169,18 +176,34 @@ def _objects(rng: np.random.Generator, motion: str, background: np.ndarray, shor
     for index in range(count):
         angle = turn + 2 * np.pi * (index + rng.uniform(-0.3, 0.3)) / count
         home = rng.uniform(*distances) * short_px * np.array([np.cos(angle), np.sin(angle)])
-        colour = rng.uniform(0, 255, 3)
-        while np.abs(colour - ground).mean() < 55:
-            colour = rng.uniform(0, 255, 3)
-        shape, angle = SHAPES[rng.integers(len(SHAPES))], rng.uniform(0, 2 * np.pi)
-        turned = _outline(shape) @ np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-        corners, inner = turned * rng.uniform(*radii) * short_px, rng.uniform(0, 255, 3)
-        layers = [(colour.tolist(), corners), (inner.tolist(), corners * 0.45)]
-        things.append(Thing(home, layers[:1] if shape == "bar" else layers))
+        colour = colour_unlike(ground, rng)
+        shape, outline = turned_shape(rng)
+        corners, inner = outline * rng.uniform(*radii) * short_px, rng.uniform(0, 255, 3)
+        things.append(Thing(home, layers_of(shape, corners, colour, inner)))
     return things
 
 
-def _draw(picture: np.ndarray, thing: Thing, place: np.ndarray) -> None:
+def colour_unlike(ground: np.ndarray, rng: np.random.Generator, limits: tuple[float, float] = (0, 255)) -> np.ndarray:
+    """A colour, float [3], each channel within `limits`, that differs from the colour `ground` by 55 a channel."""
+    colour = rng.uniform(*limits, 3)
+    while np.abs(colour - ground).mean() < 55:
+        colour = rng.uniform(*limits, 3)
+    return colour
+
+
+def turned_shape(rng: np.random.Generator) -> tuple[str, np.ndarray]:
+    """One of SHAPES and its corners [C, 2], turned by any angle; the radius is about 1."""
+    shape, angle = SHAPES[rng.integers(len(SHAPES))], rng.uniform(0, 2 * np.pi)
+    return shape, _outline(shape) @ np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+
+
+def layers_of(shape: str, corners: np.ndarray, colour: np.ndarray, inner: np.ndarray) -> list:
+    """The layers of a `Thing`: the outline and, unless it is a bar, a smaller one of another colour inside."""
+    layers = [(colour.tolist(), corners), (inner.tolist(), corners * 0.45)]
+    return layers[:1] if shape == "bar" else layers
+
+
+def draw_thing(picture: np.ndarray, thing: Thing, place: np.ndarray) -> None:
     """Draw an object into uint8 [H, W, 3] at `place` (x, y) pixels."""
     for colour, corners in thing.layers:
         points = ((corners + place) * 2**SUBPIXEL_BITS + 0.5).astype(np.int32)

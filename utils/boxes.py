@@ -1,4 +1,4 @@
-"""Boxes (x1, y1, x2, y2): overlap, suppression of doubles, pairs of one frame.
+"""Boxes (x1, y1, x2, y2): checked and clipped to a picture, overlap, suppression of doubles, pairs of one frame.
 
 `margin` is the length that a box counts for beyond x2 - x1 and y2 - y1: 0 for continuous coordinates (AVA), 1 for
 pixel indices whose last one belongs to the box (the ACT evaluation).
@@ -8,33 +8,52 @@ from __future__ import annotations
 
 import numpy as np
 
+from utils.errors import UserError
+
 PAIRS_AT_ONCE = 1 << 20  # compared in one step: bounds the memory
 
 
-def box_area(boxes: np.ndarray, margin: float = 0.0) -> np.ndarray:
+def clip_boxes(boxes: np.ndarray, height: float, width: float) -> np.ndarray:
+    """Boxes as a network can take them, float32 [M, 4]: all boxes from outside pass through here.
+
+    Corners are put in order, clipped to the picture, and sides of less than a pixel are widened to one. boxes: float
+    [M, 4], pixels. height, width: of the picture, pixels. Raises UserError for a coordinate that is not finite.
+    """
+    boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
+    bad = np.flatnonzero(~np.isfinite(boxes).all(axis=1))
+    if len(bad):
+        raise UserError(f"box {bad[0]} has a coordinate that is not finite: {boxes[bad[0]].tolist()}")
+    size = np.array([width, height], np.float64)
+    low = np.clip(np.minimum(boxes[:, :2], boxes[:, 2:]), 0, size - 1)
+    high = np.clip(np.maximum(boxes[:, :2], boxes[:, 2:]), low + 1, size)
+    return np.concatenate([low, high], axis=1).astype(np.float32)
+
+
+def area(boxes: np.ndarray, margin: float = 0.0) -> np.ndarray:
     """(x2 - x1 + margin)(y2 - y1 + margin) of boxes float [..., 4]; 0 for an inverted box."""
     sides = np.maximum(boxes[..., 2:] - boxes[..., :2] + margin, 0.0)
     return sides[..., 0] * sides[..., 1]
 
 
-def box_iou(first: np.ndarray, second: np.ndarray, margin: float = 0.0) -> np.ndarray:
+def iou(first: np.ndarray, second: np.ndarray, margin: float = 0.0) -> np.ndarray:
     """Intersection over union of boxes float [..., 4] that broadcast; 0 where the union is empty."""
     corners = np.concatenate(
         [np.maximum(first[..., :2], second[..., :2]), np.minimum(first[..., 2:], second[..., 2:])], axis=-1
     )
-    intersection = box_area(corners, margin)
-    union = box_area(first, margin) + box_area(second, margin) - intersection
+    intersection = area(corners, margin)
+    union = area(first, margin) + area(second, margin) - intersection
     return np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
 
 
-def suppress(
-    groups: np.ndarray, boxes: np.ndarray, scores: np.ndarray, max_iou: float, margin: float = 0.0
+def nms(
+    boxes: np.ndarray, scores: np.ndarray, max_iou: float, groups: np.ndarray | None = None, margin: float = 0.0
 ) -> np.ndarray:
-    """Non-maximum suppression in each group: which boxes stay, bool [M].
+    """Non-maximum suppression, in each group by itself: which boxes stay, bool [M].
 
     From the highest score down (of equal ones the earlier row first), a box is dropped when its IoU with one that stays
-    is above `max_iou`. groups: int [M]; boxes: float [M, 4]; scores: float [M].
+    is above `max_iou`. boxes: float [M, 4]; scores: float [M]; groups: int [M], None: one group.
     """
+    groups = np.zeros(len(boxes), np.int64) if groups is None else groups
     order = np.argsort(-scores, kind="stable")
     groups, boxes = groups[order], boxes[order]
     better, worse = overlapping_pairs(groups, boxes, groups, boxes, np.nextafter(max_iou, np.inf), margin)
@@ -75,11 +94,11 @@ def overlapping_pairs(
         i = np.repeat(rows, counts[rows])
         within = np.arange(len(i)) - np.repeat(np.cumsum(counts[rows]) - counts[rows], counts[rows])
         j = order[np.repeat(begin[rows], counts[rows]) + within]
-        iou = box_iou(first[i], second[j], margin)
-        near = iou >= min_iou
-        found.append((i[near], j[near], iou[near]))
-    i, j, iou = (np.concatenate(column) for column in zip(*found))
-    ranked = np.lexsort((j, -iou, i))
+        overlap = iou(first[i], second[j], margin)
+        near = overlap >= min_iou
+        found.append((i[near], j[near], overlap[near]))
+    i, j, overlap = (np.concatenate(column) for column in zip(*found))
+    ranked = np.lexsort((j, -overlap, i))
     return i[ranked], j[ranked]
 
 
