@@ -59,6 +59,7 @@ install_command() {
         pytest_timeout) package=pytest-timeout ;;
         sklearn) package=scikit-learn ;;
         imageio_ffmpeg) package=imageio-ffmpeg ;;
+        kubernetes_validate) package=kubernetes-validate ;;
         *) package=$module ;;
         esac
         range=$(sed -n "s/^ *\"$package\([<>=][^\"; ]*\).*/\1/p" pyproject.toml | head -n 1)
@@ -85,7 +86,7 @@ make_environment() {
 # Whether Paddle sees several GPUs (CUDA_VISIBLE_DEVICES counts), none of which --use_gpu refuses.
 has_several_gpus() {
     local count
-    [ -z "${PADDLE_TRAINERS_NUM:-}" ] && command -v nvidia-smi >/dev/null || return 1
+    command -v nvidia-smi >/dev/null || return 1
     case " $* " in *" --use_gpu=False "* | *" --use_gpu False "*) return 1 ;; esac
     count=$("$python" -c "import paddle; print(paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count())" \
         2>/dev/null | tail -n 1) || return 1
@@ -116,8 +117,12 @@ train | eval | predict | export | inference)
     [[ "$mode $*" != "predict "*--draw* ]] || modules+=" matplotlib" # the font of labels
     find_python "$modules"
     launcher=()
-    if [[ $mode =~ ^(train|eval)$ ]] && has_several_gpus "$@"; then
-        launcher=(-m paddle.distributed.launch --log_dir=output/launch) # one process a GPU
+    if [[ $mode =~ ^(train|eval)$ ]] && [ -z "${PADDLE_TRAINERS_NUM:-}" ]; then
+        if [ "${PADDLE_NNODES:-1}" != 1 ]; then # the launcher reads it and PADDLE_MASTER itself
+            launcher=(-m paddle.distributed.launch --log_dir="output/launch/$HOSTNAME")
+        elif has_several_gpus "$@"; then
+            launcher=(-m paddle.distributed.launch --log_dir=output/launch) # one process a GPU
+        fi
     fi
     supervisor=()
     if [ "$mode" = train ] && [[ " $* " =~ " --restarts"[=\ ] ]]; then
@@ -139,7 +144,7 @@ study)
     exec "$python" tools/study.py "$@"
     ;;
 test)
-    find_python "$everything pytest pytest_timeout xdist pyarrow sklearn imageio_ffmpeg ruff mypy" test,fast,cluster
+    find_python "$everything pytest pytest_timeout xdist pyarrow sklearn imageio_ffmpeg kubernetes_validate ruff mypy" test,fast,cluster
     "$python" -m ruff check .
     "$python" -m ruff format --check .
     "$python" -m mypy

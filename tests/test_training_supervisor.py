@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 
 import pytest
 
 from tests.script_runs import ROOT
+from utils.errors import RunError
 
 # Fails with the next status of a list, after it has saved a checkpoint of the next iteration of another.
 RUN = """
@@ -81,6 +83,24 @@ def test_a_signal_is_passed_on_and_ends_both(tmp_path):
     assert process.wait() == 143
 
 
+def test_the_launcher_gets_the_address_of_the_master_in_place_of_its_name():
+    shows = "import os; print(os.environ['PADDLE_MASTER'])"
+    command = [sys.executable, "-m", "training.supervisor", sys.executable, "-c", shows, "--restarts=3"]
+    for master, shown in (("localhost:6070", "127.0.0.1:6070"), ("etcd://localhost:2379", "etcd://localhost:2379")):
+        env = {**os.environ, "PADDLE_MASTER": master}
+        assert subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True).stdout == f"{shown}\n"
+
+
+def test_a_master_without_an_address_is_waited_for_until_a_signal_or_the_limit(monkeypatch):
+    from training import supervisor
+
+    monkeypatch.setenv("PADDLE_MASTER", "no.such.machine.invalid:6070")
+    monkeypatch.setattr(supervisor, "MASTER_SECONDS", 0.0)
+    with pytest.raises(RunError, match=r"no machine no\.such\.machine\.invalid"):
+        supervisor._master_address(lambda: False)
+    assert supervisor._master_address(lambda: True) == {}
+
+
 STOPPED_AT_THE_START = """
 import os, signal, subprocess, sys
 from training import supervisor
@@ -99,18 +119,22 @@ def test_a_signal_that_comes_while_the_run_is_being_started_is_passed_on():
     assert (done.returncode, done.stdout) == (0, "(143, True)\n"), done.stderr
 
 
-def test_run_sh_supervises_the_launcher_and_train_py_itself(tmp_path):
+@pytest.mark.parametrize(("nodes", "log_dir"), [("", "output/launch"), ("2", f"output/launch/{socket.gethostname()}")])
+def test_run_sh_supervises_the_launcher_and_train_py_itself(tmp_path, nodes, log_dir):
     stub = """#!/bin/sh
 case "$*" in *find_spec*) ;; *device_count*) echo 2 ;; *) echo "called $@" ;; esac
 """
     for name in ("python3", "nvidia-smi"):
         (tmp_path / name).write_text(stub)
         (tmp_path / name).chmod(0o755)
-    env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "PADDLE_NNODES": nodes}
     command = ["bash", "run.sh", "train", "NONLOCAL", "a.yaml", "--restarts", "3"]
     said = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True).stdout
-    launcher = "-m paddle.distributed.launch --log_dir=output/launch"
+    launcher = f"-m paddle.distributed.launch --log_dir={log_dir}"
     assert said.startswith(f"called -m training.supervisor {tmp_path}/python3 {launcher} train.py"), said
+
+
+def test_train_py_supervises_itself():
     done = subprocess.run(
         [sys.executable, "train.py", "--restarts=2", "--config=none.yaml"], cwd=ROOT, capture_output=True, text=True
     )

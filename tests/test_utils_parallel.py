@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.script_runs import ROOT, make_videos, run_script, tiny_config, write_list
-from utils.parallel import Ranks, join_ranks, num_local
+from utils.parallel import Ranks, interface_of, join_ranks, num_local
 from weights.safe_pickle import load_pickle
 
 
@@ -85,6 +85,11 @@ def test_one_process_needs_no_launcher():
     alone = join_ranks("cpu")
     assert alone == Ranks(0, 1) and alone.is_main_process and alone.all_gather("x") == ["x"]
     np.testing.assert_array_equal(alone.all_reduce(np.array([1.0, 2.0])), [1.0, 2.0])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system call is Linux's")
+def test_gloo_is_told_the_interface_of_the_machines_own_address():
+    assert interface_of("127.0.0.1") == "lo" and interface_of("203.0.113.7") is None
 
 
 def test_the_cores_of_a_machine_are_shared_by_its_processes(monkeypatch):

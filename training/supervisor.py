@@ -6,9 +6,14 @@ python -m training.supervisor COMMAND...    COMMAND: python [-m paddle.distribut
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import signal
+import socket
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from training.checkpoint import read_states
@@ -17,6 +22,7 @@ from utils.errors import RunError, UserError
 from utils.files import CHECKPOINT_DIR
 
 MAX_FAILURES_AT_ONE_ITERATION = 3
+MASTER_SECONDS = 600.0  # that PADDLE_MASTER may need to get an address
 # wrong usage; stopped by a signal, as train.py and (SIGTERM) as Paddle's launcher report it
 ENDED_ON_PURPOSE = (UserError.status, 128 + signal.SIGINT, 128 + signal.SIGTERM, int(signal.SIGTERM))
 
@@ -69,7 +75,8 @@ def _run(command: list[str]) -> tuple[int, bool]:
     The command has a session of its own: SIGINT and SIGTERM come to this process only, which passes each of them on.
     """
     process: subprocess.Popen | None = None
-    received, waiting = [], []  # waiting: what came before there was a process to pass it on to
+    received: list[int] = []
+    waiting: list[int] = []  # what came before there was a process to pass it on to
 
     def pass_on(number, frame):
         received.append(number)
@@ -80,7 +87,10 @@ def _run(command: list[str]) -> tuple[int, bool]:
 
     previous = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        process = subprocess.Popen(command, start_new_session=True)
+        environment = {**os.environ, **_master_address(lambda: bool(received))}
+        if received:
+            return 128 + received[0], True
+        process = subprocess.Popen(command, start_new_session=True, env=environment)
         for number in waiting:
             process.send_signal(number)
         status = process.wait()
@@ -88,6 +98,25 @@ def _run(command: list[str]) -> tuple[int, bool]:
         for number, handler in previous.items():
             signal.signal(number, handler)
     return 128 - status if status < 0 else status, bool(received)
+
+
+def _master_address(must_stop: Callable[[], bool]) -> dict[str, str]:
+    """PADDLE_MASTER with the address of its host in place of a name; nothing where it has none.
+
+    Paddle's launcher compares the text with the machine's own address. The name is looked up before each start: a pod
+    that replaces another has its name and another address. Raises RunError when it cannot be found for MASTER_SECONDS.
+    """
+    host, _, port = os.environ.get("PADDLE_MASTER", "").rpartition(":")
+    if not host or "/" in host:  # etcd://host
+        return {}
+    deadline = time.monotonic() + MASTER_SECONDS
+    while not must_stop():
+        with contextlib.suppress(OSError):
+            return {"PADDLE_MASTER": f"{socket.gethostbyname(host)}:{port}"}
+        if time.monotonic() > deadline:
+            raise RunError(f"PADDLE_MASTER: there is no machine {host}; name the first node, as host:port")
+        time.sleep(1)
+    return {}
 
 
 if __name__ == "__main__":

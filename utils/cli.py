@@ -132,12 +132,16 @@ def add_gpu_flag(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--use_gpu", type=parse_switch, help="True or False; auto-detected when omitted")
 
 
+at_end: list[Callable[[int], None]] = []  # called with the exit status by `run`, where the program ends in order
+
+
 def run(main: Callable[[], Any]) -> None:
     """Call `main` and exit with its status: 0; or one line on stderr and 2 (input), 1 (run) or 130 (Ctrl-C)."""
     for stream in (sys.stdout, sys.stderr):  # a file name of odd bytes must not end the program
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         main()
+        _call_at_end(0)
     except (UserError, RunError) as error:
         stop(str(error), error.status)
     except MemoryError:
@@ -152,4 +156,10 @@ def run(main: Callable[[], Any]) -> None:
 def stop(message: str, status: int) -> None:
     """Print the reason in one line on stderr and exit with `status`."""
     print(tr("error: ") + tr(" ".join(message.splitlines())), file=sys.stderr)
+    _call_at_end(status)
     sys.exit(status)
+
+
+def _call_at_end(status: int) -> None:
+    for call in at_end:
+        call(status)

@@ -544,6 +544,23 @@ ERRORS = {
     "another process of this run has ended or is out of reach; its own message says why": (
         "本次运行的另一个进程已结束或无法连接；原因见该进程自己的报错"
     ),
+    "process {rank} of this run ({place}) was killed, or its machine is out of reach": (
+        "本次运行的进程 {rank}（{place}）被杀死，或它的机器无法连接"
+    ),
+    "process {rank} of this run ({place}) has not answered for {number} s: it is stopped, or its machine is overloaded": (
+        "本次运行的进程 {rank}（{place}）{number} 秒没有应答：它被暂停，或它的机器过载"
+    ),
+    "process {rank} of this run ({place}) has ended with exit status {number}; its message says why": (
+        "本次运行的进程 {rank}（{place}）已结束，退出码 {number}；原因见它自己的报错"
+    ),
+    "process {rank} of this run ({place}) has ended before this one": "本次运行的进程 {rank}（{place}）先于本进程结束",
+    "the processes of this run do not find each other through {master}: {cause}": (
+        "本次运行的各进程无法通过 {master} 找到彼此：{cause}"
+    ),
+    "the processes of this run do not find each other: {cause}": "本次运行的各进程找不到彼此：{cause}",
+    "PADDLE_MASTER: there is no machine {host}; name the first node, as host:port": (
+        "PADDLE_MASTER：没有名为 {host} 的机器；请以 主机:端口 的形式指定第一个节点"
+    ),
     # configuration
     "cannot read the configuration {path}: {cause}; pass --config=FILE.yaml": (
         "无法读取配置文件 {path}：{cause}；请用 --config=FILE.yaml 指定"

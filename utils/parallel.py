@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import dataclasses
+import fcntl
 import os
 import signal
+import socket
+import struct
 import sys
 import time
 from dataclasses import dataclass
@@ -14,7 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from utils.cli import at_end
 from utils.errors import RunError
+from utils.heartbeat import JOIN_SECONDS, Heartbeat, join_heartbeat
 
 BUCKET_ENTRIES = 1 << 23
 MEETING_SECONDS = 1800.0  # as NCCL in Paddle
@@ -90,7 +95,8 @@ class Ranks:
                 self.meeting.wait()
             yield
         except (RuntimeError, OSError, EOFError, ValueError) as error:  # Paddle's store raises the last
-            raise RunError(
+            loss = self.meeting.heartbeat.loss_soon() if self.meeting else None
+            raise loss or RunError(
                 "another process of this run has ended or is out of reach; its own message says why"
             ) from error
 
@@ -99,16 +105,20 @@ class Meeting:
     """Waits for all ranks before a message through Gloo, which gives up after 30 seconds, whatever Paddle is told.
 
     One of them may be reading a slow video or writing a large checkpoint for longer. The ranks count their arrivals
-    in the store (TCP) through which they found each other. While waiting, signals are answered.
+    in the store (TCP) through which they found each other. While waiting, signals are answered, and a rank that is lost
+    ends it.
     """
 
     key = "nonlocal/arrivals"
 
-    def __init__(self, store, world_size: int):
-        self.store, self.world_size, self.expected = store, world_size, 0
+    def __init__(self, store, world_size: int, heartbeat: Heartbeat):
+        self.store, self.world_size, self.heartbeat, self.expected = store, world_size, heartbeat, 0
 
     def wait(self) -> None:
-        """Return when all ranks have called it equally often; RuntimeError after MEETING_SECONDS."""
+        """Return when all ranks have called it equally often.
+
+        Raises RunError when one of them is lost, RuntimeError after MEETING_SECONDS.
+        """
         self.expected += self.world_size
         arrived, pause = self._add(1), 0.0001
         deadline = time.monotonic() + MEETING_SECONDS
@@ -117,7 +127,10 @@ class Meeting:
                 raise RuntimeError("a process does not come")
             time.sleep(pause)
             pause = min(1.5 * pause, 0.05)
+            loss = self.heartbeat.loss or self.heartbeat.departure  # asked first: it may have arrived, then ended
             arrived = self._add(0)
+            if loss and arrived < self.expected:
+                raise loss
 
     def _add(self, amount: int) -> int:
         with _signals_held():
@@ -166,17 +179,51 @@ def join_ranks(device: str) -> Ranks:
     end_with_parent()
     if device == "cpu":
         os.environ.setdefault("PADDLE_DISTRI_BACKEND", "gloo")
+        if name := interface_of(os.environ["PADDLE_CURRENT_ENDPOINT"].rpartition(":")[0]):
+            # Gloo would take the address that /etc/hosts has for this machine's name: often 127.0.0.1 or 127.0.1.1
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
     import paddle
 
     paddle.disable_signal_handler()  # its C++ stack would follow when Gloo aborts because another rank is gone
     with _signals_held():  # for ever in the threads that the store and Gloo start here
-        paddle.distributed.init_parallel_env()
-    rank, world_size = paddle.distributed.get_rank(), paddle.distributed.get_world_size()
-    meeting = Meeting(paddle.distributed.collective._default_store, world_size) if device == "cpu" else None
-    ranks = Ranks(rank, world_size, meeting)
+        try:
+            with _ended_by_alarm(JOIN_SECONDS):
+                paddle.distributed.init_parallel_env()
+        except (RuntimeError, ValueError) as error:
+            raise RunError(f"the processes of this run do not find each other: {error}") from error
+        rank, world_size = paddle.distributed.get_rank(), paddle.distributed.get_world_size()
+        store = paddle.distributed.collective._default_store
+        places = os.environ["PADDLE_TRAINER_ENDPOINTS"].split(",")
+        master = os.environ.get("PADDLE_MASTER") or places[0]
+        heartbeat = join_heartbeat(store, rank, places, master.rpartition(":")[0])
+    at_end.append(heartbeat.farewell)
+    ranks = Ranks(rank, world_size, Meeting(store, world_size, heartbeat) if device == "cpu" else None)
     if not ranks.is_main_process:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - open as long as the process
     return ranks
+
+
+def interface_of(address: str) -> str | None:
+    """The name of this machine's network interface with an IPv4 address (Linux)."""
+    get_interface_address = 0x8915  # SIOCGIFADDR
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        for _, name in socket.if_nameindex():
+            with contextlib.suppress(OSError):  # it has none
+                found = fcntl.ioctl(asking, get_interface_address, struct.pack("256s", name.encode()))
+                if socket.inet_ntoa(found[20:24]) == address:
+                    return name
+    return None
+
+
+@contextlib.contextmanager
+def _ended_by_alarm(seconds: int):
+    """The kernel ends this process (SIGALRM) after so many seconds: Paddle's own time-out for ranks that do not come is
+    15 minutes, and while it waits no Python code runs."""
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
 
 
 def end_with_parent() -> None:
