@@ -25,6 +25,7 @@ import numpy as np
 from configs.schema import Config
 from inference import cache
 from inference.export import (
+    INT8_FILE,
     ONNX_FILE,
     STEM,
     NetworkSource,
@@ -51,7 +52,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
 }
 BACKENDS = ("auto", *PACKAGES)
 FORMER_NAMES = {"inference": "paddle_inference"}
-PRECISIONS = ("float32", "bfloat16", "float16")
+PRECISIONS = ("float32", "bfloat16", "float16", "int8")
 FASTEST_FIRST = ("openvino", "onnxruntime", "paddle_inference", "paddle")  # on CPUs, as measured: docs/backends.md
 BFLOAT16_UNITS = {"avx512_bf16", "amx_bf16", "bf16"}  # the last is ARM's name
 INSTALL_HINT = 'pip install ".[fast]"'
@@ -97,7 +98,7 @@ def add_backend_flags(parser: argparse.ArgumentParser) -> None:
         choices=PRECISIONS,
         default="float32",
         help="bfloat16 needs a GPU, or a CPU with bfloat16 instructions (paddle_inference, openvino); float16 needs a "
-        "GPU (default: %(default)s)",
+        "GPU; int8 needs a network made by export.py --precision=int8 (openvino, on CPUs) (default: %(default)s)",
     )
 
 
@@ -119,6 +120,8 @@ def check_backend(backend: str, precision: str, device: str) -> None:
     missing = missing_packages(backend)
     if missing:
         raise UserError(f"--backend={backend} needs {' and '.join(missing)}: {INSTALL_HINT}")
+    if precision == "int8" and (backend != "openvino" or device == "gpu"):
+        raise UserError("--precision=int8 runs in OpenVINO on CPUs: --backend=openvino --use_gpu=False")
     if device == "gpu":
         if backend in ("onnxruntime", "openvino"):
             raise UserError(f"--backend={backend} runs on CPUs only; add --use_gpu=False or choose another backend")
@@ -145,7 +148,7 @@ def candidates(backend: str, precision: str, device: str) -> list[str]:
     if backend != "auto":
         check_backend(backend, precision, device)
         return [backend]
-    if device == "gpu":
+    if device == "gpu" and precision != "int8":
         return ["paddle"]
     refusals, fitting = [], []
     for name in FASTEST_FIRST:
@@ -255,6 +258,10 @@ def _build(name: str, precision: str, network: NetworkSource, num_frames: int, c
         open(network.weights, "rb").close()
     except OSError:
         network.load()  # raises with what is wrong with the file
+    if precision == "int8":
+        from inference.quantization import Int8Backend
+
+        return Int8Backend(network.weights, network.config, num_frames)
     return ExportedBackend(name, precision, network, num_frames, crop_px)
 
 
@@ -463,12 +470,14 @@ class OpenVinoSession:
     def __init__(self, folder: Path, precision: str, device: str, threads: int):
         import openvino
 
-        hint = {"float32": "f32", "bfloat16": "bf16"}[precision]  # by default it takes bfloat16 where it can
+        # by default it takes bfloat16 where it can; of an 8-bit network it is the type of what is not quantised
+        hint = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}[precision]
         settings = {
             "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": hint
         }  # fmt: skip
         core = openvino.Core()
-        self.compiled = core.compile_model(core.read_model(str(folder / ONNX_FILE)), "CPU", settings)
+        model = core.read_model(str(folder / (INT8_FILE if precision == "int8" else ONNX_FILE)))
+        self.compiled = core.compile_model(model, "CPU", settings)
         self.request = self.compiled.create_infer_request()
 
     def __call__(self, frames: np.ndarray) -> list[np.ndarray]:

@@ -27,6 +27,7 @@ from utils.runtime import release_memory, tensor_of
 
 STEM = "net"
 ONNX_FILE = f"{STEM}.onnx"
+INT8_FILE = f"{STEM}.xml"
 ONNX_OPSET = 17
 CONVERT = """
 import sys, paddle2onnx

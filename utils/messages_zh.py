@@ -98,10 +98,15 @@ HELP = {
         "推理后端：原样使用 Paddle 网络，或将其导出到 Paddle Inference、ONNX Runtime、OpenVINO；"
         "auto 选用已安装的最快后端（默认：%(default)s）"
     ),
-    "bfloat16 needs a GPU, or a CPU with bfloat16 instructions (paddle_inference, openvino); float16 needs a GPU "
-    "(default: %(default)s)": (
-        "bfloat16 需要 GPU 或带 bfloat16 指令的 CPU（paddle_inference、openvino）；float16 需要 GPU（默认：%(default)s）"
+    "bfloat16 needs a GPU, or a CPU with bfloat16 instructions (paddle_inference, openvino); float16 needs a GPU; int8 "
+    "needs a network made by export.py --precision=int8 (openvino, on CPUs) (default: %(default)s)": (
+        "bfloat16 需要 GPU 或带 bfloat16 指令的 CPU（paddle_inference、openvino）；float16 需要 GPU；"
+        "int8 需要由 export.py --precision=int8 生成的网络（openvino，CPU）（默认：%(default)s）"
     ),
+    "int8: quantised on the videos of --calibration, for OpenVINO (default: %(default)s)": (
+        "int8：在 --calibration 的视频上量化，供 OpenVINO 使用（默认：%(default)s）"
+    ),
+    "a list of videos, as --filelist of eval.py": "视频列表，格式同 eval.py 的 --filelist",
     # predict.py
     "Recognise what happens in a video, in the videos of a folder or of a list: classes, segments over time, or "
     "features.": ("识别一段视频、一个目录或一个列表中的视频里发生了什么：输出类别、时间段或特征。"),
@@ -135,6 +140,10 @@ HELP = {
         "写出 net.json（Paddle 2.6 为 net.pdmodel）与 net.pdiparams；--format=onnx 时写出 net.onnx。另有 net.yaml，\n"
         "说明输入输出、类别名与权重来源。输入：frames float32 [N*T, C, H, W]，同一片段的 T 帧连续排列，RGB，(x - mean) / std；\n"
         "输出：scores float32 [N, K] 与 logits [N, P, K]。N、H、W 可变，除非用 --batch_size 或 --crop_size 固定。"
+    ),
+    "--precision=int8 quantises the network to 8 bits, for --precision=int8 of eval.py and predict.py; the files are in the "
+    "folder int8 beside the weights.": (
+        "--precision=int8 把网络量化为 8 位，供 eval.py 与 predict.py 的 --precision=int8 使用；文件在权重旁的 int8 目录中。"
     ),
     "(default: %(default)s)": "（默认：%(default)s）",
     "fixes height and width, pixels (default: free)": "固定高和宽，像素（默认：可变）",
