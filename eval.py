@@ -81,6 +81,11 @@ def main() -> None:
     backend = BackendSpec(
         config, args.weights, config.TEST.checkpoint_dir, backend=args.backend, precision=args.precision, section="TEST"
     )
+    if config.MODEL.task == "detection":
+        from inference.evaluate_boxes import evaluate_boxes
+
+        evaluate_boxes(config, backend, options, ranks)
+        return
     evaluate_videos(config, backend, options, ranks)
 
 

@@ -100,6 +100,8 @@ def check_consistency(config: Config, source: str) -> None:
     if model.task == "classification" and model.multi_label:
         raise UserError(f"{source}: MODEL.task classification contradicts MODEL.multi_label; leave one of them out")
     model.multi_label = model.multi_label or model.task == "multi_label"
+    if config.DETECTION.proposals == "rpn" and not config.DETECTION.proposal_network:
+        raise UserError(f"{source}: DETECTION.proposals rpn needs DETECTION.proposal_network: True")
     if config.NONLOCAL.use_affine and not config.NONLOCAL.use_bn:
         raise UserError(f"{source}: NONLOCAL.use_affine needs NONLOCAL.use_bn: True (it takes the norm's place)")
     for name in PHASES:

@@ -173,6 +173,44 @@ class Nonlocal:
 
 
 @dataclass
+class Detection:
+    """Actions of boxes on key frames (MODEL.task detection): annotations, where boxes come from, the head."""
+
+    label_map: str = key("", "pbtxt of the classes; their ids are 1 to MODEL.num_classes")
+    train_boxes: str = key("", "csv of the boxes and actions of TRAIN.filelist, whose lines are `path video`")
+    valid_boxes: str = key("", "the same of VALID.filelist and TEST.filelist")
+    proposals: str = key(
+        "truth",
+        "boxes that validations and eval.py classify: truth, the annotated ones; file: those of proposal_file; rpn: "
+        "those of the proposal network",
+        choices=("truth", "file", "rpn"),
+    )
+    proposal_file: str = key("", "csv of boxes with scores, for proposals: file")
+    proposal_network: bool = key(
+        False, "a region proposal network on the key frame is part of the network, and trained with it"
+    )
+    proposal_width: int = key(64, "channels in the first bottlenecks of the proposal network; 64: ResNet-50", low=1)
+    proposal_blocks: list[int] = key([3, 4, 6], "bottlenecks of its layer1 to layer3", low=1)
+    anchor_sizes: list[float] = key(
+        [32.0, 64.0, 128.0, 256.0, 512.0], "of its anchors: square roots of the areas, pixels of the crop", low=1.0
+    )
+    anchor_ratios: list[float] = key([0.5, 1.0, 2.0], "of its anchors: height / width", low=0.01)
+    box_score_test: float = key(
+        0.85, "boxes of a file or of the proposal network below this score are left out", low=0.0, high=1.0
+    )
+    box_iou_train: float = key(
+        0.9, "IoU with a true box from which on a proposal has its labels in training", low=0.0, high=1.0
+    )
+    max_boxes: int = key(32, "boxes of a clip in training, the true ones among them", low=1)
+    res5_dilated: bool = key(True, "the 3x3 convolutions of res5, which has stride 1, are dilated by 2")
+    roi_size: int = key(7, "cells on a side of a box", low=1)
+    roi_pool: str = key("max", "what is taken over the cells of a box", choices=("max", "mean"))
+    roi_aligned: bool = key(True, "RoIAlign counts from the edges of pixels; False: from their centres")
+    roi_sampling_ratio: int = key(2, "points of a cell on an axis; 0: by the size of the box", low=0, high=16)
+    nms: float = key(0.5, "of proposals that overlap more, in a class, the highest score is kept", low=0.0, high=1.0)
+
+
+@dataclass
 class Train:
     """Training: its list and clips, the recipe, checkpoints."""
 
@@ -318,6 +356,7 @@ class Config:
     TEST: Test = dataclasses.field(default_factory=Test)
     INFER: Infer = dataclasses.field(default_factory=Infer)
     READER: Reader = dataclasses.field(default_factory=Reader)
+    DETECTION: Detection = dataclasses.field(default_factory=Detection)
 
 
 # What INPUT's keys are called in the sections of the phases, which the zoo's configurations fill.

@@ -134,15 +134,17 @@ def read_truth(path: str, index: FrameIndex) -> BoxList:
     return BoxList(path, rows[~repeated], found.frames, found.unit, notes)
 
 
-def read_detections(path: str, index: FrameIndex) -> BoxList:
+def read_detections(path: str, index: FrameIndex, needs_action: bool = True) -> BoxList:
     """Detected boxes. Rows that cannot be used are dropped and noted: how many, the first line, why.
+
+    needs_action: False also takes boxes without an action (empty, or -1).
 
     Inverted boxes and those that leave the picture are kept: what they count for is for the metric to say. Rows of 7
     columns have score 1, which is noted. Raises UserError for a file with rows of which none can be used, and for one
     whose boxes are not of the declared unit.
     """
     dropped: dict[str, list[int]] = {}
-    found = _read(path, index, "score", lambda line, reason: dropped.setdefault(reason, []).append(line))
+    found = _read(path, index, "score", lambda line, reason: dropped.setdefault(reason, []).append(line), needs_action)
     is_finite = _is_usable(found.rows["box"]) & np.isfinite(found.rows["score"])
     if not is_finite.all():
         dropped["a coordinate or score is not finite"] = found.lines[~is_finite].tolist()
@@ -309,7 +311,9 @@ class _Read(NamedTuple):
     num_short: int
 
 
-def _read(path: str, index: FrameIndex, last: str, bad_row: Callable[[int, str], object]) -> _Read:
+def _read(
+    path: str, index: FrameIndex, last: str, bad_row: Callable[[int, str], object], needs_action: bool = True
+) -> _Read:
     """All rows of a file; `last` is what the eighth column means: the field "score" or "person".
 
     bad_row: called with the line and the reason for a row that cannot be used.
@@ -324,7 +328,7 @@ def _read(path: str, index: FrameIndex, last: str, bad_row: Callable[[int, str],
             box = _numbers(fields[2:6])
             if box:
                 label = _whole(fields[6] or "-1")
-                if not 1 <= label <= MAX_LABEL:
+                if not 1 <= label <= MAX_LABEL and (needs_action or label != -1):
                     raise _BadRow("there is no action (a number from 1)")
                 if len(fields) == 7:
                     value = 1.0 if last == "score" else -1

@@ -129,6 +129,19 @@ def _parse_line(
     return VideoItem(_resolve(match[1], path), labels[0] if labels else NO_LABEL, number, labels)
 
 
+def read_named_videos(path: str | os.PathLike) -> dict[str, str]:
+    """The videos of a list with lines `path video`: {the video's name: its path}. Raises UserError."""
+    videos: dict[str, str] = {}
+    for number, text in _read_lines(path):
+        match = _TWO_FIELDS.fullmatch(text)
+        if match is None:
+            raise UserError(f"{path}:{number}: no name after the path; write `path video`")
+        if match[2] in videos:
+            raise UserError(f"{path}:{number}: the video {match[2]} is listed twice")
+        videos[match[2]] = _resolve(match[1], path)
+    return videos
+
+
 def iter_paths(path: str | os.PathLike) -> Iterator[str]:
     """The paths of `read_list(path, labels_required=False)` one by one, for a list that is too long for the memory.
 

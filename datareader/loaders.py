@@ -51,6 +51,9 @@ class Batch:
     clips: float32 [N, C, T, S, S], normalised; label, video_id: int64 [N], video_id the sample's place in the list;
     labels: all of each clip's labels; samples: where each clip is from; transforms: what was done to each clip's
     frames, so that boxes can follow; failures: the videos that could not be read while the batch was made.
+
+    Of key frames: boxes: float32 [M, 4], in pixels of the clips; box_clip: int64 [M], the place of each box's clip,
+    ascending; box_labels: float32 [M, K]. Else None.
     """
 
     clips: np.ndarray
@@ -60,6 +63,9 @@ class Batch:
     samples: list[Sample | VideoItem | None] = field(default_factory=list)
     transforms: list[TransformParameters | None] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+    boxes: np.ndarray | None = None
+    box_clip: np.ndarray | None = None
+    box_labels: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.label)
@@ -74,7 +80,20 @@ class Batch:
             samples=[self.samples[i] for i in places],
             transforms=[self.transforms[i] for i in places],
             failures=self.failures,
+            **self._boxes_of(places),
         )
+
+    def _boxes_of(self, places: np.ndarray) -> dict[str, np.ndarray]:
+        """The boxes of the clips at some places."""
+        if self.boxes is None or self.box_clip is None or self.box_labels is None:
+            return {}
+        rows = [np.flatnonzero(self.box_clip == place) for place in places]
+        taken = np.concatenate([*rows, np.zeros(0, np.int64)])
+        return {
+            "boxes": self.boxes[taken],
+            "box_clip": np.repeat(np.arange(len(rows)), [len(own) for own in rows]),
+            "box_labels": self.box_labels[taken],
+        }
 
 
 class Loader:
@@ -246,6 +265,9 @@ class TrainLoader(_BatchLoader):
         total = -(-len(order) // self.world_size) * self.world_size
         return np.resize(order, total)[self.rank :: self.world_size]
 
+    def _clip_request(self, video_id: int, key: tuple[int, ...], clip: ClipSettings):
+        return TrainingClip(self.path_of(video_id), key, clip, self.reader, self.source)
+
     def _fill(self, reader, slot: _Slot) -> list[Failure]:
         """Read a clip into the batch. A broken video is replaced: by the one at a random distance in the list, then by
         those after it, all determined by (seed, epoch, video)."""
@@ -261,7 +283,7 @@ class TrainLoader(_BatchLoader):
             clip = self.clip
             if not self.mirror_rule.may_mirror((self.items[candidate].label, *self.items[candidate].labels)):
                 clip = replace(clip, mirror=False)
-            request = TrainingClip(self.path_of(candidate), key, clip, self.reader, self.source)
+            request = self._clip_request(candidate, key, clip)
             try:
                 frames, detail = reader.run(request)
             except VideoError as error:
@@ -304,8 +326,11 @@ class ValidLoader(_BatchLoader):
         starts = range(0, len(self.ids), self.batch_size)
         return self._batches(self.ids[start : start + self.batch_size] for start in starts)
 
+    def _clip_request(self, video_id: int, key: None, clip: ClipSettings):
+        return CentreClip(self.path_of(video_id), clip, self.reader, self.source)
+
     def _fill(self, reader, slot: _Slot) -> list[Failure]:
-        request = CentreClip(self.path_of(slot.video_id), self.clip, self.reader, self.source)
+        request = self._clip_request(slot.video_id, None, self.clip)
         try:
             frames, detail = reader.run(request)
         except VideoError as error:

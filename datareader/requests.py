@@ -161,7 +161,7 @@ class TrainingClip:
         clip = self.clip
         transform = transforms.RandomTransform(clip.scales, clip.crop_px, clip.mirror, clip.keep_aspect_ratio)
         drawn = transform.draw(rng)
-        return _read_clip(self, place.indices, drawn)
+        return read_clip(self, place.indices, drawn)
 
 
 @dataclass(frozen=True)
@@ -178,12 +178,24 @@ class CentreClip:
         clip = self.clip
         sampler = sampling.ClipSampler(clip.clip_length, clip.frame_stride, "centre")
         drawn = transforms.CentreTransform(clip.scales[0], clip.crop_px, clip.keep_aspect_ratio).draw()
-        return _read_clip(self, sampler, drawn)
+        return read_clip(self, sampler, drawn)
 
 
-def _read_clip(
-    request: TrainingClip | CentreClip, choose: ChooseIndices, drawn: DrawnTransform
-) -> tuple[np.ndarray, ClipDetail]:
+class ClipRequest(Protocol):
+    """What `read_clip` needs to know."""
+
+    @property
+    def path(self) -> str: ...
+
+    @property
+    def reader(self) -> ReaderSettings: ...
+
+    @property
+    def source(self) -> Source: ...
+
+
+def read_clip(request: ClipRequest, choose: ChooseIndices, drawn: DrawnTransform) -> tuple[np.ndarray, ClipDetail]:
+    """The frames that `choose` picks, each transformed as `drawn` says: [T, S, S, C]. Raises VideoError."""
     cutter = _FrameCutter(request.path, drawn, request.reader.limits.max_pixels, request.source.name)
     reading = request.source.read(request.path, choose, request.reader, cutter.cut)
     assert cutter.parameters is not None  # a reading holds one frame at least

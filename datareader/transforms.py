@@ -160,6 +160,14 @@ class TransformParameters:
             boxes[:, [0, 2]] = self.crop_px - boxes[:, [2, 0]]
         return boxes
 
+    def source_boxes(self, boxes: np.ndarray) -> np.ndarray:
+        """The reverse of `map_boxes`: boxes [N, 4] in pixels of the crop -> pixels of the source frame, float64."""
+        boxes = np.array(boxes, np.float64).reshape(-1, 4)
+        if self.mirrored:
+            boxes[:, [0, 2]] = self.crop_px - boxes[:, [2, 0]]
+        scale = np.array([self.width / self.source_width, self.height / self.source_height] * 2)
+        return (boxes + np.array([self.left, self.top] * 2)) / scale
+
 
 @dataclass(frozen=True)
 class DrawnTransform:

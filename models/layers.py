@@ -59,12 +59,18 @@ def build_norm(kind: str, num_channels: int, momentum: float, epsilon: float, in
 class Window(nn.Layer):
     """Where a convolution or a pool over frames looks: kernel, stride: (frames, height, width); padding: see above."""
 
+    dilation = 1  # rows and columns from one position of the kernel to the next
+
     def __init__(self, kernel: tuple, stride: tuple, padding: str | tuple):
         super().__init__()
         self._set_window(kernel, stride, padding)
 
     def _set_window(self, kernel: tuple, stride: tuple, padding: str | tuple) -> None:
         self.kernel, self.stride, self.padding = tuple(kernel), tuple(stride), padding
+
+    def _extent(self) -> list[int]:
+        """Rows and columns from the kernel's first position to its last."""
+        return [self.dilation * (side - 1) + 1 for side in self.kernel[1:]]
 
     def frame_padding(self, num_frames: int) -> tuple[int, int]:
         """(before, after): frames of padding of a clip of `num_frames`."""
@@ -77,12 +83,12 @@ class Window(nn.Layer):
 
     def _space_padding(self, x) -> list[tuple[int, int]]:
         """(before, after) of height and width of x [..., H, W]."""
-        sizes = zip(self.kernel[1:], self.stride[1:], x.shape[-2:])
+        sizes = zip(self._extent(), self.stride[1:], x.shape[-2:])
         return [padding_of(self.padding, axis, *values) for axis, values in enumerate(sizes, 1)]
 
     def _out_shape(self, x, num_frames: int, frame_padding: tuple[int, int] | None) -> list[int]:
         """[N*T', H', W'] of the output for x [N*T, C, H, W]."""
-        axes = zip(self.kernel[1:], self.stride[1:], x.shape[2:], self._space_padding(x))
+        axes = zip(self._extent(), self.stride[1:], x.shape[2:], self._space_padding(x))
         sides = [(size + sum(padding) - kernel) // stride + 1 for kernel, stride, size, padding in axes]
         return [x.shape[0] // num_frames * self.out_frames(num_frames, frame_padding), *sides]
 
@@ -101,7 +107,8 @@ def paddle_padding(pairs: list[tuple[int, int]]) -> list:
 class FramesConv(Window):
     """A 3-D convolution, computed as one 2-D convolution over frames.
 
-    kernel, stride: (frames, height, width). groups: of the channels. padding: see the head of this module. weight:
+    kernel, stride: (frames, height, width). groups: of the channels. padding: see the head of this module. dilation: of
+    height and width. weight:
     [out, in / groups, kT, kH, kW]. bias: [out] where `has_bias`; `FoldedConv` has one, and may add zero channels to
     stacked frames.
     forward(x [N*T, in, H, W], num_frames T, frame_padding) -> [N*T', out, H', W'] with T' = `out_frames(T)`;
@@ -117,9 +124,10 @@ class FramesConv(Window):
         groups: int = 1,
         padding: str | tuple = "symmetric",
         has_bias: bool = False,
+        dilation: int = 1,
     ):
         super().__init__(kernel, stride, padding)
-        self.groups = groups
+        self.groups, self.dilation = groups, dilation
         self.in_channels, self.out_channels = in_channels, out_channels
         self.weight = self.create_parameter(
             [out_channels, in_channels // groups, *kernel], default_initializer=nn.initializer.KaimingNormal()
@@ -163,7 +171,7 @@ class FramesConv(Window):
 
     def _convolve(self, x, weight, bias):
         padding = paddle_padding(self._space_padding(x))
-        return F.conv2d(x, weight, bias, list(self.stride[1:]), padding, groups=self.groups)
+        return F.conv2d(x, weight, bias, list(self.stride[1:]), padding, self.dilation, self.groups)
 
     def _project_then_add(self, x, num_frames: int, padding: tuple[int, int]):
         """Convolve each frame with the kernels that meet it, then add neighbours' results.
@@ -406,7 +414,7 @@ class FoldedConv(FramesConv):
     def __init__(self, conv: FramesConv, scale: np.ndarray, shift: np.ndarray):
         nn.Layer.__init__(self)  # not FramesConv's, which would make a weight
         self._set_window(conv.kernel, conv.stride, conv.padding)
-        self.groups, self.adds_taps = conv.groups, conv.adds_taps
+        self.groups, self.adds_taps, self.dilation = conv.groups, conv.adds_taps, conv.dilation
         self.in_channels, self.out_channels = conv.in_channels, conv.out_channels
         self.num_zero_channels = 0
         for residue in range(conv.stride[0] if conv.adds_taps else 1):
@@ -432,14 +440,15 @@ class VolumeConv(Window):
 
     def __init__(self, conv: FramesConv, scale: np.ndarray, shift: np.ndarray):
         super().__init__(conv.kernel, conv.stride, conv.padding)
-        self.groups = conv.groups
+        self.groups, self.dilation = conv.groups, conv.dilation
         weight = conv.weight.numpy().astype(np.float64)
         self.weight = fixed_parameter(self, weight * scale[:, None, None, None, None])
         self.bias = fixed_parameter(self, shift)
 
     def forward(self, x, num_frames: int, frame_padding: tuple[int, int] | None = None):
         padding = paddle_padding(self._volume_padding(x, frame_padding))
-        return F.conv3d(x, self.weight, self.bias, list(self.stride), padding, groups=self.groups)
+        dilation = [1, self.dilation, self.dilation]
+        return F.conv3d(x, self.weight, self.bias, list(self.stride), padding, dilation, self.groups)
 
 
 def fixed_parameter(layer: nn.Layer, array: np.ndarray):

@@ -28,6 +28,37 @@ class HeadOptions:
 
 
 @dataclass(frozen=True)
+class ProposalOptions:
+    """A region proposal network. width: channels inside the first bottlenecks; 64 is ResNet-50. blocks: bottlenecks of
+    layer1 to layer3. anchor_sizes: square roots of the anchors' areas, pixels. anchor_ratios: height / width."""
+
+    width: int = 64
+    blocks: tuple[int, ...] = (3, 4, 6)
+    anchor_sizes: tuple[float, ...] = (32, 64, 128, 256, 512)
+    anchor_ratios: tuple[float, ...] = (0.5, 1, 2)
+
+
+@dataclass(frozen=True)
+class DetectionOptions:
+    """What a detector has beside `HeadOptions`.
+
+    roi_size: cells on a side of a box. roi_pool: what is taken over the cells, "max" or "mean". sampling_ratio: points
+    of a cell on an axis; 0: by the box's size. aligned: RoIAlign counts from the edges of pixels. res5_dilated: by 2.
+    proposals: a network that proposes boxes, None: boxes are given. max_boxes: of a clip, in training. min_iou: of a
+    proposal with a true box, whose labels it then has.
+    """
+
+    roi_size: int = 7
+    roi_pool: str = "max"
+    sampling_ratio: int = 2
+    aligned: bool = True
+    res5_dilated: bool = True
+    proposals: ProposalOptions | None = None
+    max_boxes: int = 32
+    min_iou: float = 0.5
+
+
+@dataclass(frozen=True)
 class Norm:
     """A trunk's norm: "batch_norm" or "frozen_affine", fraction of old statistics kept, epsilon, and the first gamma
     of a residual branch's last one."""
@@ -49,6 +80,27 @@ def head_options(config: Config, pool_size: int, pool_frames: int = 0) -> HeadOp
         average=model.head_average,
         multi_label=model.multi_label,
         pool_frames=pool_frames,
+    )
+
+
+def detection_options(config: Config) -> DetectionOptions:
+    """The detector that DETECTION describes."""
+    section = config.DETECTION
+    proposals = ProposalOptions(
+        section.proposal_width,
+        tuple(section.proposal_blocks),
+        tuple(section.anchor_sizes),
+        tuple(section.anchor_ratios),
+    )
+    return DetectionOptions(
+        roi_size=section.roi_size,
+        roi_pool=section.roi_pool,
+        sampling_ratio=section.roi_sampling_ratio,
+        aligned=section.roi_aligned,
+        res5_dilated=section.res5_dilated,
+        proposals=proposals if section.proposal_network else None,
+        max_boxes=section.max_boxes,
+        min_iou=section.box_iou_train,
     )
 
 

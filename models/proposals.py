@@ -17,6 +17,7 @@ from paddle import nn
 from paddle.vision.models.resnet import BottleneckBlock
 from paddle.vision.ops import nms
 
+from models.options import ProposalOptions
 from utils.boxes import iou
 
 STRIDE = 16  # pixels between two positions of the map
@@ -27,17 +28,6 @@ NUM_CANDIDATES = 6000  # anchors of a frame, the highest scores, among which dou
 NUM_PROPOSALS = 300
 SMOOTH_L1_BETA = 1 / 9  # below it the loss is quadratic; the value of the authors' program
 MAX_LOG_SCALE = math.log(1000 / 16)  # by which an anchor's side can grow
-
-
-@dataclass(frozen=True)
-class ProposalOptions:
-    """width: channels inside the first bottlenecks; 64 is ResNet-50. blocks: bottlenecks of
-    layer1 to layer3. anchor_sizes: square roots of the anchors' areas, pixels. anchor_ratios: height / width."""
-
-    width: int = 64
-    blocks: tuple[int, ...] = (3, 4, 6)
-    anchor_sizes: tuple[float, ...] = (32, 64, 128, 256, 512)
-    anchor_ratios: tuple[float, ...] = (0.5, 1, 2)
 
 
 class ResNetTrunk(nn.Layer):
@@ -66,6 +56,18 @@ class ResNetTrunk(nn.Layer):
         return self.layer3(self.layer2(self.layer1(x)))
 
 
+@dataclass(frozen=True)
+class Prediction:
+    """What the network says of N frames: logits [N, A] and offsets [N, A, 4], of the anchors, float32 array [A, 4]; the
+    frames' height and width."""
+
+    logits: paddle.Tensor
+    offsets: paddle.Tensor
+    anchors: np.ndarray
+    height: int
+    width: int
+
+
 class ProposalNetwork(nn.Layer):
     """forward(frames float32 [N, 3, H, W], normalised) -> (proposals float32 [M, 5], scores float32 [M] in 0..1).
 
@@ -83,14 +85,24 @@ class ProposalNetwork(nn.Layer):
         self.objectness = nn.Conv2D(8 * options.width, num_anchors, 1, weight_attr=normal)
         self.offsets = nn.Conv2D(8 * options.width, 4 * num_anchors, 1, weight_attr=normal)
 
-    @paddle.no_grad()
     def forward(self, frames):
-        logits, offsets, anchors = self._predict(frames)
-        height, width = frames.shape[2:]
+        return self.proposals(self.predict(frames))
+
+    def predict(self, frames) -> Prediction:
+        """All anchors of frames float32 [N, 3, H, W]."""
+        x = F.relu(self.conv(self.trunk(frames)))
+        logits = self.objectness(x).transpose([0, 2, 3, 1]).flatten(1)
+        offsets = self.offsets(x).transpose([0, 2, 3, 1]).reshape([len(frames), -1, 4])
+        anchors = anchor_boxes(x.shape[2], x.shape[3], self.options.anchor_sizes, self.options.anchor_ratios)
+        return Prediction(logits.astype("float32"), offsets.astype("float32"), anchors, *frames.shape[2:])
+
+    def proposals(self, prediction: Prediction):
+        """The proposals and their scores; see above."""
         found, scores = [], []
-        for number, (logit, offset) in enumerate(zip(logits.numpy(), offsets.numpy())):
+        size = [prediction.width, prediction.height] * 2
+        for number, (logit, offset) in enumerate(zip(prediction.logits.numpy(), prediction.offsets.numpy())):
             best = np.argsort(-logit, kind="stable")[:NUM_CANDIDATES]
-            boxes = np.clip(moved_boxes(anchors[best], offset[best]), 0, [width, height] * 2).astype(np.float32)
+            boxes = np.clip(moved_boxes(prediction.anchors[best], offset[best]), 0, size).astype(np.float32)
             is_visible = (boxes[:, 2:] - boxes[:, :2] >= 1).all(axis=1)
             boxes, own_scores = boxes[is_visible], logit[best][is_visible]
             kept = nms(paddle.to_tensor(boxes), NMS_IOU).numpy() if len(boxes) else np.zeros(0, int)  # Paddle 2.6
@@ -99,34 +111,26 @@ class ProposalNetwork(nn.Layer):
             scores.append(own_scores[kept])
         return paddle.to_tensor(np.concatenate(found)), F.sigmoid(paddle.to_tensor(np.concatenate(scores)))
 
-    def loss(self, frames, boxes: np.ndarray, box_clip: np.ndarray):
+    def loss(self, prediction: Prediction, boxes: np.ndarray, box_clip: np.ndarray):
         """Binary cross-entropy and smooth L1 over 256 anchors of each frame, a scalar; see `sampled_targets`.
 
-        frames: float32 [N, 3, H, W]. boxes: true ones, float [M, 4], pixels. box_clip: int [M], the index of each
-        box's frame. The anchors are drawn with Paddle's generator (`paddle.seed`).
+        boxes: true ones, float [M, 4], pixels. box_clip: int [M], the index of each box's frame. The anchors are drawn
+        with Paddle's generator (`paddle.seed`).
         """
-        logits, offsets, anchors = self._predict(frames)  # [N, A], [N, A, 4], [A, 4]
+        anchors, num_frames = prediction.anchors, len(prediction.logits)
         rng = np.random.default_rng(paddle.randint(0, 2**31 - 1, [1]).item())
-        targets = [sampled_targets(anchors, boxes[box_clip == number], rng) for number in range(len(frames))]
+        targets = [sampled_targets(anchors, boxes[box_clip == number], rng) for number in range(num_frames)]
         chosen = np.concatenate([t.chosen + n * len(anchors) for n, t in enumerate(targets)])
         is_positive = np.concatenate([t.is_positive for t in targets])
-        wanted = np.concatenate([t.offsets for t in targets])
         is_object = paddle.to_tensor(is_positive.astype(np.float32))
-        loss = F.binary_cross_entropy_with_logits(logits.flatten()[paddle.to_tensor(chosen)], is_object)
+        logits = prediction.logits.flatten()[paddle.to_tensor(chosen)]
+        loss = F.binary_cross_entropy_with_logits(logits, is_object)
         if is_positive.any():
-            predicted = offsets.flatten(0, 1)[paddle.to_tensor(chosen[is_positive])]
-            error = (predicted - paddle.to_tensor(wanted)).abs()
+            predicted = prediction.offsets.flatten(0, 1)[paddle.to_tensor(chosen[is_positive])]
+            error = (predicted - paddle.to_tensor(np.concatenate([t.offsets for t in targets]))).abs()
             smooth = paddle.where(error < SMOOTH_L1_BETA, 0.5 * error**2 / SMOOTH_L1_BETA, error - 0.5 * SMOOTH_L1_BETA)
             loss = loss + smooth.sum() / len(chosen)
         return loss
-
-    def _predict(self, frames):
-        """Logits [N, A], offsets [N, A, 4] and, as an array, the anchors [A, 4] of the A anchors of a frame."""
-        x = F.relu(self.conv(self.trunk(frames)))
-        logits = self.objectness(x).transpose([0, 2, 3, 1]).flatten(1)
-        offsets = self.offsets(x).transpose([0, 2, 3, 1]).reshape([len(frames), -1, 4])
-        anchors = anchor_boxes(x.shape[2], x.shape[3], self.options.anchor_sizes, self.options.anchor_ratios)
-        return logits.astype("float32"), offsets.astype("float32"), anchors
 
 
 def anchor_boxes(rows: int, columns: int, sizes: tuple[float, ...], ratios: tuple[float, ...]) -> np.ndarray:

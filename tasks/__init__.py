@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 TASKS = {
     "classification": "tasks.classification:Classification",
     "multi_label": "tasks.multi_label:MultiLabel",
+    "detection": "tasks.detection:Detection",
 }
 
 

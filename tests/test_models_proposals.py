@@ -10,9 +10,9 @@ import pytest
 from paddle.vision.models import resnet50
 
 from models import proposals
+from models.options import ProposalOptions
 from models.proposals import (
     ProposalNetwork,
-    ProposalOptions,
     ResNetTrunk,
     anchor_boxes,
     matched_truth,
@@ -117,7 +117,8 @@ def test_the_loss_is_that_of_a_plain_loop(network, monkeypatch):
     rng = np.random.default_rng(1)
     frames = paddle.to_tensor(rng.standard_normal((3, 3, 64, 80)), dtype="float32")
     boxes, box_clip = random_boxes(rng, 4, 64), np.array([0, 0, 0, 2])
-    logits, offsets, anchors = network._predict(frames)
+    found = network.predict(frames)
+    logits, offsets, anchors = found.logits, found.offsets, found.anchors
     cross_entropy, regression = [], 0.0
     for n, (logit, offset) in enumerate(zip(logits.numpy().astype(float), offsets.numpy())):
         own = boxes[box_clip == n]
@@ -133,7 +134,7 @@ def test_the_loss_is_that_of_a_plain_loop(network, monkeypatch):
                 for error in np.abs(np.array(wanted) - offset[i]):
                     regression += 4.5 * error**2 if error < 1 / 9 else error - 1 / 18
     expected = np.mean(cross_entropy) + regression / len(cross_entropy)
-    assert network.loss(frames, boxes, box_clip).item() == pytest.approx(expected, rel=1e-4)
+    assert network.loss(network.predict(frames), boxes, box_clip).item() == pytest.approx(expected, rel=1e-4)
 
 
 def centre_form(box):
@@ -144,14 +145,14 @@ def centre_form(box):
 def test_every_parameter_learns_and_a_batch_without_boxes_has_a_loss(network):
     frames = paddle.randn([2, 3, 64, 64])
     network.train()
-    network.loss(frames, np.array([[8, 8, 40, 40]], np.float32), np.array([1])).backward()
+    network.loss(network.predict(frames), np.array([[8, 8, 40, 40]], np.float32), np.array([1])).backward()
     for name, parameter in network.named_parameters():
         if parameter.stop_gradient:  # statistics of norms
             continue
         assert parameter.grad is not None and np.isfinite(parameter.grad.numpy()).all(), name
         assert np.abs(parameter.grad.numpy()).max() > 0, name
     network.clear_gradients()
-    assert np.isfinite(network.loss(frames, np.zeros((0, 4), np.float32), np.zeros(0, int)).item())
+    assert np.isfinite(network.loss(network.predict(frames), np.zeros((0, 4), np.float32), np.zeros(0, int)).item())
     network.eval()
 
 
@@ -159,7 +160,8 @@ def test_proposals_are_those_of_a_plain_loop(network, monkeypatch):
     monkeypatch.setattr(proposals, "NUM_PROPOSALS", 12)
     frames = paddle.to_tensor(np.random.default_rng(2).standard_normal((2, 3, 70, 96)), dtype="float32")
     found, scores = (tensor.numpy() for tensor in network(frames))
-    logits, offsets, anchors = network._predict(frames)
+    predicted = network.predict(frames)
+    logits, offsets, anchors = predicted.logits, predicted.offsets, predicted.anchors
     expected = []
     for n in range(2):
         kept = []

@@ -177,3 +177,13 @@ def check_recipe(recipe: Train, task: Task, device: str, ranks: Ranks) -> None:
         raise UserError("TRAIN.sync_bn on CPUs works in the dynamic graph only; leave --graph=static out")
     if recipe.label_smoothing and task.multi_label:
         raise UserError("TRAIN.label_smoothing is for one class a video; leave it out with MODEL.multi_label")
+    keys = {
+        "graph": recipe.graph == "static",
+        "label_smoothing": recipe.label_smoothing,
+        "mixup_alpha": recipe.mixup_alpha,
+        "cutmix_alpha": recipe.cutmix_alpha,
+        "precise_bn_batches": recipe.precise_bn_batches,
+    }
+    if task.name == "detection" and any(keys.values()):
+        named = ", ".join(f"TRAIN.{key}" for key, value in keys.items() if value)
+        raise UserError(f"{named}: not for MODEL.task detection; leave it out")

@@ -16,8 +16,11 @@ import paddle
 from configs.schema import Config
 from datareader import Batch, build_train_loader, build_valid_loader, read_list
 from datareader.flow.methods import FlowProvenance
+from datareader.key_frames import KeyFrameLoader, KeyFrameTrainLoader, read_key_frames
 from models import build_model
 from tasks import Task, build_task
+from tasks.detection import DetectionMeter
+from tasks.score_boxes import score_key_frames
 from training.augmentation import augment
 from training.checkpoint import (
     check_writable,
@@ -53,6 +56,8 @@ from utils.parallel import Ranks
 from utils.runtime import available_cores
 from weights import ORIGIN_KEY, save_weights
 from weights.naming import Origin
+
+PieceLoss = Callable[[np.ndarray], tuple[paddle.Tensor, paddle.Tensor]]
 
 
 @dataclass(frozen=True)
@@ -95,8 +100,8 @@ class Trainer:
         self.name = config.MODEL.name  # of the files
         self.overwrite, self.log_interval, self.valid_interval = overwrite, log_interval, valid_interval
         self.task: Task = build_task(config)
-        self.items = self.read_items(recipe.filelist)
-        self.valid_items = self.read_items(config.VALID.filelist) if valid_interval else []
+        self.items = self.read_items("TRAIN")
+        self.valid_items = self.read_items("VALID") if valid_interval else []
         point = self.point = find_resume_point(resume, save_dir, seed, self.ranks, self.name, overwrite)
         point.report_changes(config)
         paddle.seed(point.seed)
@@ -126,7 +131,8 @@ class Trainer:
         self.network = build_network(model, recipe)
 
         # the position
-        self.loader = build_train_loader(
+        build_loader = KeyFrameTrainLoader if config.MODEL.task == "detection" else build_train_loader
+        self.loader = build_loader(
             config, self.items, seed=point.seed, rank=self.ranks.rank, world_size=self.ranks.world_size,
             num_workers=min(recipe.num_reader_threads, available_cores()),
         )  # fmt: skip
@@ -143,8 +149,11 @@ class Trainer:
         self.interruption = Interruption(is_launched=self.ranks.world_size > 1)
         self.profile = Profile(profiler_path)
 
-    def read_items(self, filelist: str) -> list:
-        """The videos of a list, with their labels."""
+    def read_items(self, section: str) -> list:
+        """The videos of a section's list with their labels, or their key frames."""
+        if self.config.MODEL.task == "detection":
+            return read_key_frames(self.config, section).samples
+        filelist = getattr(self.config, section).filelist
         return read_list(filelist, self.config.MODEL.num_classes, multi_label=self.task.multi_label)
 
     # ------------------------------------------------------------------------------------------------------ the run
@@ -227,9 +236,10 @@ class Trainer:
         """One step of the optimiser on one batch of this rank, at learning rate `rate`."""
         rng = np.random.default_rng((self.point.seed, self.iteration, self.ranks.rank))
         paddle.seed(int(rng.integers(2**31)))  # of dropout
-        clips, targets = augment(batch.clips, self.task.targets(batch), self.recipe, rng)  # [N, C, T, S, S], [N, K]
+        learn = self.learn_boxes if self.config.MODEL.task == "detection" else self.learn_clips
+        clips, pieces = learn(batch, rng)
         if self.iteration % self.steps_per_epoch == 0:
-            captions = [f"{batch.label[i]} {Path(self.items[v].path).name}" for i, v in enumerate(batch.video_id)]
+            captions = [f"{batch.label[i]} {Path(self.items[v].id).name}" for i, v in enumerate(batch.video_id)]
             self.logger.show_clips(self.iteration, epoch, clips, captions)
 
         if self.recipe.sync_bn:
@@ -237,10 +247,9 @@ class Trainer:
         loss, logits = 0.0, []
         for piece in np.array_split(np.arange(len(clips)), min(self.recipe.accumulation_steps, len(clips))):
             with self.precision.autocast():
-                output = self.network(paddle.to_tensor(clips[piece]))  # [n, P, K]
-                self.check_positions(output.shape[1])
-                logits.append(output.astype("float32").mean(1))  # [n, K]
-                piece_loss = self.task.loss(logits[-1], paddle.to_tensor(targets[piece])) * (len(piece) / len(clips))
+                piece_logits, piece_loss = pieces(piece)
+                logits.append(piece_logits)
+                piece_loss = piece_loss * (len(piece) / len(clips))
                 self.precision.backward(piece_loss)
             loss += piece_loss.item()
         self.ranks.average_gradients(self.parameters)
@@ -260,6 +269,32 @@ class Trainer:
         self.average.update(self.iteration)
         return StepResult(sums, norm, must_stop)
 
+    def learn_clips(self, batch: Batch, rng: np.random.Generator) -> tuple[np.ndarray, PieceLoss]:
+        """The clips of a batch float32 [N, C, T, S, S], augmented, and the function that computes those at some places:
+        logits [n, K] and the loss, the mean over them."""
+        clips, targets = augment(batch.clips, self.task.targets(batch), self.recipe, rng)  # [N, C, T, S, S], [N, K]
+
+        def compute(places: np.ndarray) -> tuple[paddle.Tensor, paddle.Tensor]:
+            output = self.network(paddle.to_tensor(clips[places]))  # [n, P, K]
+            self.check_positions(output.shape[1])
+            logits = output.astype("float32").mean(1)
+            return logits, self.task.loss(logits, paddle.to_tensor(targets[places]))
+
+        return clips, compute
+
+    def learn_boxes(self, batch: Batch, rng: np.random.Generator) -> tuple[np.ndarray, PieceLoss]:
+        """The same of key frames: logits of the boxes that are learned from, the loss with that of the proposals."""
+
+        def compute(places: np.ndarray) -> tuple[paddle.Tensor, paddle.Tensor]:
+            own = batch.take(places)
+            logits, labels, loss = self.model.training_loss(
+                paddle.to_tensor(own.clips), own.boxes, own.box_clip, own.box_labels, rng
+            )
+            logits = logits.astype("float32")
+            return logits, self.task.loss(logits, paddle.to_tensor(labels)) + loss
+
+        return batch.clips, compute
+
     def check_positions(self, num_positions: int) -> None:
         """Training has one output position, or their mean logits where those are what the network is judged by."""
         if num_positions != 1 and self.config.MODEL.head_average != "logits":
@@ -276,7 +311,7 @@ class Trainer:
         is_bad = not math.isfinite(loss)
         *total, num_bad, signals = self.ranks.all_reduce(np.array([*sums, is_bad, self.interruption.signal], float))
         if num_bad:
-            videos = [self.items[i].path for i in batch.video_id[:4]] if is_bad else []
+            videos = [self.items[i].id for i in batch.video_id[:4]] if is_bad else []
             videos = [path for part in self.ranks.all_gather(videos) for path in part]
             raise RunError(
                 f"the loss became {loss} at iteration {self.iteration} (videos {', '.join(videos)} ...); lower "
@@ -301,7 +336,8 @@ class Trainer:
                 batches = self.until_stopped(islice(self.loader, self.recipe.precise_bn_batches))
                 estimate_statistics(self.model, batches, self.ranks, self.frozen_norms)
             if self.valid_interval and (is_last or (epoch + 1) % self.valid_interval == 0):
-                result = validate(
+                check = validate_boxes if self.config.MODEL.task == "detection" else validate
+                result = check(
                     self.model, self.config, self.valid_items, self.task, self.ranks, self.logger.say, self.check_stop
                 )
                 self.logger.validated(self.iteration, epoch, result, len(self.valid_items))
@@ -448,6 +484,34 @@ def validate(
     for failure in failures:
         say(f"broken validation video, counted as wrong: {failure.path}: {failure.reason}")
     return {**validation_result(task, items, scored, ranks), "num_broken": len(failures)}
+
+
+def validate_boxes(
+    model,
+    config: Config,
+    items: Sequence,
+    task: Task,
+    ranks: Ranks,
+    say: Callable[[str], None],
+    check_stop: Callable[[], None] = lambda: None,
+) -> dict:
+    """As `validate`, of key frames: the task's metrics of the boxes of VALID, without a loss."""
+    model.eval()
+    frames = read_key_frames(config, "VALID")
+    meter = DetectionMeter.of(config, frames)
+    loader = KeyFrameLoader(
+        config, items, num_workers=min(config.VALID.num_reader_threads, available_cores()), rank=ranks.rank,
+        world_size=ranks.world_size,
+    )  # fmt: skip
+    with contextlib.closing(loader):
+        failures = score_key_frames(model, loader, meter, config.DETECTION)
+    check_stop()
+    failures = [failure for part in ranks.all_gather(failures) for failure in part]
+    for failure in failures:
+        say(f"broken validation video, its boxes are counted as missed: {failure.path}: {failure.reason}")
+    result = meter.gathered(ranks).result()
+    metrics = {name: result[name] for name in task.metrics}
+    return {**metrics, "loss": None, "num_clips": len(items) - len(failures), "num_broken": len(failures)}
 
 
 def validation_result(task: Task, items: Sequence, scored: list[tuple[int, np.ndarray, float]], ranks: Ranks) -> dict:

@@ -1170,6 +1170,45 @@ KEYS = {
     "What TEST and INFER share.": "TEST 与 INFER 共有的配置项。",
     "The test protocol of eval.py.": "eval.py 的测试方式。",
     "The clips of predict.py and export.py.": "predict.py 与 export.py 的片段。",
+    "Actions of boxes on key frames (MODEL.task detection): annotations, where boxes come from, the head.": (
+        "关键帧上各框的动作（MODEL.task: detection）：标注、框的来源、分类头。"
+    ),
+    "pbtxt of the classes; their ids are 1 to MODEL.num_classes": "类别的 pbtxt；编号为 1 到 MODEL.num_classes",
+    "csv of the boxes and actions of TRAIN.filelist, whose lines are `path video`": (
+        "TRAIN.filelist（每行 `path video`）中视频的框与动作，csv"
+    ),
+    "the same of VALID.filelist and TEST.filelist": "同上，用于 VALID.filelist 与 TEST.filelist",
+    "boxes that validations and eval.py classify: truth, the annotated ones; file: those of proposal_file; rpn: "
+    "those of the proposal network": (
+        "验证与 eval.py 分类的框：truth 为标注框；file 为 proposal_file 中的框；rpn 为提议网络给出的框"
+    ),
+    "a region proposal network on the key frame is part of the network, and trained with it": (
+        "网络中含关键帧上的区域提议网络，一同训练"
+    ),
+    "csv of boxes with scores, for proposals: file": "带得分的框，csv，用于 proposals: file",
+    "channels in the first bottlenecks of the proposal network; 64: ResNet-50": (
+        "提议网络最前面各瓶颈块内的通道数；64 即 ResNet-50"
+    ),
+    "bottlenecks of its layer1 to layer3": "其 layer1 到 layer3 的瓶颈块数",
+    "of its anchors: square roots of the areas, pixels of the crop": "其锚框的尺寸：面积的平方根，按裁剪后的像素",
+    "of its anchors: height / width": "其锚框的高宽比",
+    "boxes of a file or of the proposal network below this score are left out": (
+        "文件或提议网络中得分低于此值的框不使用"
+    ),
+    "IoU with a true box from which on a proposal has its labels in training": (
+        "训练时，提议框与标注框的 IoU 达到此值便取其标签"
+    ),
+    "boxes of a clip in training, the true ones among them": "训练时每个片段的框数上限，含标注框",
+    "the 3x3 convolutions of res5, which has stride 1, are dilated by 2": "步长为 1 的 res5 中，3x3 卷积的空洞率为 2",
+    "cells on a side of a box": "框每边的格数",
+    "what is taken over the cells of a box": "框内各格取最大值还是均值",
+    "RoIAlign counts from the edges of pixels; False: from their centres": (
+        "RoIAlign 从像素边缘起算；False 为从像素中心起算"
+    ),
+    "points of a cell on an axis; 0: by the size of the box": "每格每轴的采样点数；0 为按框的大小",
+    "of proposals that overlap more, in a class, the highest score is kept": (
+        "同一类别中，重叠超过此 IoU 的提议框只保留得分最高者"
+    ),
     "How video files are read.": "如何读取视频文件。",
     # MODEL
     "the family of networks": "网络家族",

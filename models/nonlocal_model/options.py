@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from configs.schema import ARCHS
 from models.nonlocal_model.placement import BLOCKS_OF_DEPTH, block_positions, group_frames_by_stage
-from models.options import HeadOptions, Norm, head_options
+from models.options import DetectionOptions, HeadOptions, Norm, detection_options, head_options
 from utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -62,8 +62,8 @@ class Stage:
     """A row of the trunk's table.
 
     temporal: for each residual block, whether its conv_a spans three frames. inner_channels: of the bottlenecks.
-    stride: of the first block, in height and width. nonlocal_after: residual blocks that a non-local block follows.
-    group_frames: frames of the groups in which those blocks see each other; None: all.
+    stride: of the first block, in height and width. dilation: of the 3 x 3 convolutions. nonlocal_after: residual
+    blocks that a non-local block follows. group_frames: frames of the groups in which those see each other; None: all.
     """
 
     name: str
@@ -73,13 +73,15 @@ class Stage:
     stride: int
     nonlocal_after: tuple[int, ...] = ()
     group_frames: int | None = None
+    dilation: int = 1
 
 
 @dataclass(frozen=True)
 class NetworkOptions:
     """All that `models.nonlocal_model.build` reads.
 
-    inflated: conv1 spans five frames. groups: of the bottlenecks' 3 x 3 convolutions.
+    inflated: conv1 spans five frames. groups: of the bottlenecks' 3 x 3 convolutions. detection: None: whole clips are
+    classified.
     """
 
     in_channels: int
@@ -91,6 +93,7 @@ class NetworkOptions:
     groups: int
     block: BlockOptions
     head: HeadOptions
+    detection: DetectionOptions | None = None
 
     def needs_fixed_sizes(self, num_frames: int, height: int, width: int) -> bool:
         """Whether an export must know the sizes of these clips.
@@ -119,6 +122,7 @@ def network_options(
     head_pool_size: int = 7,
     head_average: str = "probabilities",
     multi_label: bool = False,
+    detection: DetectionOptions | None = None,
 ) -> NetworkOptions:
     """The options of a C2D or I3D ResNet with non-local blocks.
 
@@ -126,8 +130,8 @@ def network_options(
     of the residual blocks that a block follows; None: the published five blocks; {}: none. nonlocal_options: fields of
     `BlockOptions`. group_frames: stage -> frames of its blocks' groups. blocks_per_stage: residual blocks of res2 to
     res5; None: those of the architecture. widths: stem_channels (64), of conv1; res2_channels (256), of res2's output,
-    and inner_channels (64), inside res2's bottlenecks, which double with each stage; groups (1). The others:
-    `HeadOptions`.
+    and inner_channels (64), inside res2's bottlenecks, which double with each stage; groups (1). detection: classify
+    boxes; res5 then keeps the size of res4, 1/16. The others: `HeadOptions`.
 
     Raises UserError for an unknown architecture.
     """
@@ -148,7 +152,8 @@ def network_options(
             temporal=tuple(inflated and is_temporal(i) for i in range(num_blocks)),
             inner_channels=sizes["inner_channels"] << k,
             out_channels=sizes["res2_channels"] << k,
-            stride=1 if k == 0 else 2,
+            stride=1 if k == 0 or (k == 3 and detection) else 2,
+            dilation=2 if k == 3 and detection and detection.res5_dilated else 1,
             nonlocal_after=tuple(positions.get(k + 2, ())),
             group_frames=(group_frames or {}).get(k + 2),
         )
@@ -166,6 +171,7 @@ def network_options(
         groups=sizes["groups"],
         block=BlockOptions(**(nonlocal_options or {})),
         head=HeadOptions(num_classes, dropout_rate, fc_init_std, head_pool_size, head_average, multi_label),
+        detection=detection,
     )
 
 
@@ -213,6 +219,7 @@ def options_from_config(config: Config) -> NetworkOptions:
         head_pool_size=head.pool_size,
         head_average=head.average,
         multi_label=head.multi_label,
+        detection=detection_options(config) if model.task == "detection" else None,
     )
 
 

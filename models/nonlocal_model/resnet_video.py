@@ -7,11 +7,15 @@ are those of 8 x 224 x 224 clips.
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import operator
 from collections.abc import Callable, Sequence
 
 import paddle.nn.functional as F
 from paddle import nn
 
+from models.detection_head import DetectionHead
+from models.detector import Detector
 from models.heads import ClassificationHead
 from models.layers import (
     ConvNorm,
@@ -33,13 +37,14 @@ def conv_norm(conv: FramesConv, norm: Norm, init_scale: float = 1.0) -> ConvNorm
 
 
 class Bottleneck(nn.Layer):
-    """relu(c(relu(b(relu(a(x))))) + shortcut(x)); a spans three frames where `temporal`, b has the spatial stride."""
+    """relu(c(relu(b(relu(a(x))))) + shortcut(x)); a spans three frames where `temporal`, b has the spatial stride
+    and the dilation."""
 
-    def __init__(self, in_channels, out_channels, inner_channels, *, temporal, stride, groups, norm: Norm):
+    def __init__(self, in_channels, out_channels, inner_channels, *, temporal, stride, dilation, groups, norm: Norm):
         super().__init__()
         kernel_frames = 3 if temporal else 1
         self.a = conv_norm(FramesConv(in_channels, inner_channels, (kernel_frames, 1, 1)), norm)
-        b = FramesConv(inner_channels, inner_channels, (1, 3, 3), (1, stride, stride), groups)
+        b = FramesConv(inner_channels, inner_channels, (1, 3, 3), (1, stride, stride), groups, dilation=dilation)
         self.b = conv_norm(b, norm)
         self.c = conv_norm(FramesConv(inner_channels, out_channels, (1, 1, 1)), norm, norm.last_init_scale)
         self.shortcut = None
@@ -67,8 +72,9 @@ class ResNetVideo(nn.Layer):
         stem, norm = options.stem, options.norm
         self.in_channels, self.stem_options = options.in_channels, stem
         self.channels = {row.name: row.out_channels for row in options.stages}
+        sides = itertools.accumulate((row.stride for row in options.stages), operator.mul, initial=4)
         self.strides = {
-            row.name: (grid_frames(options, row.name), 4 << k, 4 << k) for k, row in enumerate(options.stages)
+            row.name: (grid_frames(options, row.name), side, side) for row, side in zip(options.stages, [*sides][1:])
         }
         self.stage_layers = {row.name: row.name.replace("res", "stage") for row in options.stages}
         self.run_block: Callable | None = None  # function (block, x, num_frames) -> x in place of the block's call
@@ -88,6 +94,7 @@ class ResNetVideo(nn.Layer):
                     row.inner_channels,
                     temporal=temporal,
                     stride=row.stride if i == 0 else 1,
+                    dilation=row.dilation,
                     groups=options.groups,
                     norm=norm,
                 )
@@ -148,6 +155,10 @@ def grid_frames(options: NetworkOptions, stage: str) -> int:
 def build(options: NetworkOptions) -> Recognizer:
     """The network with fresh weights."""
     backbone = ResNetVideo(options)
+    if options.detection:
+        last = options.stages[-1]
+        head = DetectionHead(last.out_channels, backbone.strides[last.name][1], options.head, options.detection)
+        return Detector(backbone, head, options)
     return Recognizer(backbone, ClassificationHead(options.stages[-1].out_channels, options.head), options)
 
 

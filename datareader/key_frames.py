@@ -1,0 +1,213 @@
+"""Key frames: a clip around an annotated moment of a video, and the boxes of that moment.
+
+A `Sample` of a key frame c has a `KeyFrame` as its target. Its clip of L frames, r apart, has the frames
+c - L r / 2 + i r for i = 0 .. L - 1, cut to the video: the edges repeat. For an even L, c is that of i = L / 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from datareader import decoding
+from datareader.box_lists import BoxList, FrameIndex, read_detections, read_label_map, read_truth
+from datareader.decoding import Timeline
+from datareader.lists import Sample, read_named_videos
+from datareader.loaders import Batch, TrainLoader, ValidLoader, clip_settings
+from datareader.requests import ClipDetail, ClipSettings, ReaderSettings, Source, read_clip
+from datareader.transforms import CentreTransform, RandomTransform
+from utils.boxes import area, clip_boxes
+from utils.errors import UserError
+
+if TYPE_CHECKING:
+    from configs.schema import Config
+
+MIN_VISIBLE = 0.1  # a box of which less is inside of the crop is left out
+
+
+@dataclass(frozen=True)
+class KeyFrame:
+    """What is annotated, or proposed, on a frame.
+
+    frame: its number in a FrameIndex. time: its second, or where `counts_frames` its number in the video, from 1.
+    boxes: float64 [M, 4], each once, in pixels of the video or, where `relative`, in fractions. labels: float32 [M, K].
+    """
+
+    frame: int
+    time: float
+    counts_frames: bool
+    relative: bool
+    boxes: np.ndarray
+    labels: np.ndarray
+
+
+@dataclass(frozen=True)
+class KeyFrames:
+    """The annotated key frames of a list. samples: one a frame; truth: the rows; classes: {id: name}; notes: what of
+    the proposals was dropped."""
+
+    samples: list[Sample]
+    truth: BoxList
+    index: FrameIndex
+    classes: dict[int, str]
+    notes: tuple[str, ...] = ()
+
+
+def read_key_frames(config: Config, section: str) -> KeyFrames:
+    """The key frames of TRAIN, VALID or TEST, with the boxes that are learned from or classified there.
+
+    These are the annotated ones; in VALID and TEST with DETECTION.proposals file those of DETECTION.proposal_file with
+    a score of at least DETECTION.box_score_test. Raises UserError for files that do not fit together.
+    """
+    detection, filelist = config.DETECTION, getattr(config, section).filelist
+    for name in ("label_map", "train_boxes", "valid_boxes"):
+        if not getattr(detection, name):
+            raise UserError(f"MODEL.task detection needs DETECTION.{name}")
+    classes = read_label_map(detection.label_map)
+    if max(classes) > config.MODEL.num_classes:
+        raise UserError(
+            f"{detection.label_map} has id {max(classes)}, beyond MODEL.num_classes {config.MODEL.num_classes}"
+        )
+    index = FrameIndex()
+    truth = read_truth(detection.train_boxes if section == "TRAIN" else detection.valid_boxes, index)
+    boxes, notes = None, ()
+    if detection.proposals == "file" and section != "TRAIN":
+        if not detection.proposal_file:
+            raise UserError("DETECTION.proposals file needs DETECTION.proposal_file")
+        boxes = read_detections(detection.proposal_file, index, needs_action=False)
+        notes = boxes.notes
+        boxes = replace(boxes, rows=boxes.rows[boxes.rows["score"] >= detection.box_score_test])
+    samples = _samples(filelist, truth, index, config.MODEL.num_classes, boxes)
+    return KeyFrames(samples, truth, index, classes, notes)
+
+
+def _samples(filelist: str, truth: BoxList, index: FrameIndex, num_classes: int, boxes: BoxList | None) -> list[Sample]:
+    """A sample for each frame that `truth` names, by video, then by time.
+
+    Rows with the same corners are one box of several labels. num_classes: K, labels are 1 to K. boxes: those of the
+    samples, without labels; None: those of `truth`.
+    """
+    if truth.rows["label"].max() > num_classes:
+        raise UserError(f"{truth.path}: action {truth.rows['label'].max()} is beyond MODEL.num_classes {num_classes}")
+    paths, names = read_named_videos(filelist), index.videos
+    missing = [names[video] for video in np.unique(index.video[truth.frames]) if names[video] not in paths]
+    if missing:
+        raise UserError(f"{truth.path}: the video {missing[0]} is not in {filelist} ({len(missing)} are missing)")
+    used = boxes or truth
+    rows = used.rows[np.argsort(used.rows["frame"], kind="stable")]
+    videos, times = index.video, index.time
+    samples = []
+    for frame in truth.frames[np.lexsort((times[truth.frames], videos[truth.frames]))].tolist():
+        own = rows[slice(*np.searchsorted(rows["frame"], [frame, frame + 1]))]
+        corners, which = np.unique(own["box"], axis=0, return_inverse=True)
+        labels = np.zeros((len(corners), num_classes), np.float32)
+        if boxes is None:
+            labels[which.reshape(-1), own["label"] - 1] = 1
+        name, time = names[videos[frame]], float(times[frame])
+        target = KeyFrame(frame, time, bool(index.counts_frames), used.unit == "relative", corners, labels)
+        samples.append(Sample({"rgb": paths[name]}, target, f"{name},{time:g}"))
+    return samples
+
+
+def key_frame_indices(frame: int, clip_length: int, frame_stride: int, num_frames: int) -> np.ndarray:
+    """The frames of the clip around `frame`, int64 [clip_length]; what leaves the video is its first or last frame."""
+    first = frame - clip_length * frame_stride // 2
+    return np.clip(first + frame_stride * np.arange(clip_length), 0, num_frames - 1)
+
+
+@dataclass(frozen=True)
+class KeyFrameClip:
+    """The clip around a moment. time, counts_frames: as in `KeyFrame`. key: with it everything random about the crop
+    follows from default_rng(key), None: the centre crop at short side scales[0]."""
+
+    path: str
+    time: float
+    counts_frames: bool
+    key: tuple[int, ...] | None
+    clip: ClipSettings
+    reader: ReaderSettings
+    source: Source
+
+    def read(self) -> tuple[np.ndarray, ClipDetail]:
+        """[T, S, S, C], of the source's type."""
+        clip = self.clip
+        if self.key is None:
+            transform = CentreTransform(clip.scales[0], clip.crop_px, clip.keep_aspect_ratio).draw()
+        else:
+            transform = RandomTransform(clip.scales, clip.crop_px, clip.mirror, clip.keep_aspect_ratio).draw(
+                np.random.default_rng(self.key)
+            )
+        return read_clip(self, self._indices, transform)
+
+    def _indices(self, num_frames: int) -> np.ndarray:
+        return key_frame_indices(self._frame(), self.clip.clip_length, self.clip.frame_stride, num_frames)
+
+    def _frame(self) -> int:
+        """The number of the key frame, from 0: the one nearest to a second."""
+        if self.counts_frames:
+            return int(self.time) - 1
+        timeline = decoding.timeline(self.path, self.reader.limits, True, self.reader.folder_fps)
+        assert isinstance(timeline, Timeline)  # frames may be decoded to be counted
+        return int(np.abs(timeline.times - timeline.times[0] - self.time).argmin())
+
+
+class _KeyFrames:
+    """What the loaders of key frames share: the request of a clip, and the boxes of a batch."""
+
+    def _clip_request(self, video_id: int, key: tuple[int, ...] | None, clip: ClipSettings) -> KeyFrameClip:
+        target = self.items[video_id].target
+        path = self.path_of(video_id)
+        return KeyFrameClip(path, target.time, target.counts_frames, key, clip, self.reader, self.source)
+
+    def _finished(self, batch: Batch, futures: list[Future]) -> Batch:
+        batch = super()._finished(batch, futures)
+        found = [boxes_of_clip(sample, used) for sample, used in zip(batch.samples, batch.transforms)]
+        counts = [len(boxes) for boxes, _ in found]
+        return replace(
+            batch,
+            boxes=np.concatenate([boxes for boxes, _ in found] or [np.zeros((0, 4), np.float32)]),
+            box_clip=np.repeat(np.arange(len(counts)), counts),
+            box_labels=np.concatenate([labels for _, labels in found]) if found else None,
+        )
+
+
+def boxes_of_clip(sample: Sample, used) -> tuple[np.ndarray, np.ndarray]:
+    """The boxes of a sample in pixels of its crop, float32 [M, 4], and their labels [M, K].
+
+    used: the `TransformParameters` of the clip. A box of which less than a tenth is inside of the crop is left out.
+    """
+    target = sample.target
+    size = [used.source_width, used.source_height] * 2
+    boxes = used.map_boxes(target.boxes * size if target.relative else target.boxes)
+    inside = np.clip(boxes, 0, used.crop_px)
+    is_visible = area(inside) >= MIN_VISIBLE * area(boxes)
+    return clip_boxes(boxes[is_visible], used.crop_px, used.crop_px), target.labels[is_visible]
+
+
+class KeyFrameTrainLoader(_KeyFrames, TrainLoader):
+    """As TrainLoader, of samples of key frames: the clip around each, a random crop of it, and its boxes."""
+
+
+class KeyFrameLoader(_KeyFrames, ValidLoader):
+    """As ValidLoader, of samples of key frames, with the clips of a section: the centre crop and the boxes of each."""
+
+    def __init__(
+        self,
+        config: Config,
+        items: Sequence[Sample],
+        section: str = "VALID",
+        *,
+        reverse_frames: bool = False,
+        **options,
+    ):
+        super().__init__(config, items, **options)
+        self.clip = clip_settings(config, section)
+        self.reverse_frames = reverse_frames
+
+    def _finished(self, batch: Batch, futures: list[Future]) -> Batch:
+        batch = super()._finished(batch, futures)
+        return replace(batch, clips=batch.clips[:, :, ::-1].copy()) if self.reverse_frames else batch

@@ -1,0 +1,100 @@
+"""Actions of boxes on key frames. Sigmoids, or a softmax with a background; judged by frame-mAP at an IoU of 0.5."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from configs.schema import Config
+from tasks.box_evaluation import judge_boxes, report
+from utils.boxes import nms
+from utils.parallel import Ranks
+
+
+class Detection:
+    """Any number of `num_classes` actions a box, or one of them or none."""
+
+    name = "detection"
+    best_metric = "mAP"
+    metrics = ("mAP", "box_recall")
+    multi_label = False
+
+    def __init__(self, num_classes: int):
+        self.num_classes = num_classes
+
+    def targets(self, batch) -> np.ndarray:
+        """The labels of the boxes of a batch, float32 [M, K]."""
+        return batch.box_labels
+
+    def loss(self, logits, targets):
+        """Of logits [M, K] the mean over boxes and classes of the binary cross-entropy of their sigmoids; of logits
+        [M, K + 1], whose last column is the background, the mean over boxes of the cross-entropy of their softmax,
+        where a box without a label is background. targets: float32 [M, K]. Without boxes 0."""
+        import paddle
+        import paddle.nn.functional as F
+
+        if not len(targets):
+            return logits.sum() * 0.0
+        if logits.shape[1] == self.num_classes:
+            return F.binary_cross_entropy_with_logits(logits, targets)
+        background = (targets.sum(1, keepdim=True) == 0).astype("float32")
+        targets = paddle.concat([targets, background], 1)
+        return F.cross_entropy(logits, targets / targets.sum(1, keepdim=True), soft_label=True)
+
+    def running_sums(self, logits: np.ndarray, batch, loss: float) -> np.ndarray:
+        """float64 [2]: clips, and their losses added up."""
+        return np.array([len(batch), len(batch) * loss])
+
+    def running(self, sums: np.ndarray) -> dict:
+        """loss and num_clips."""
+        return {"loss": sums[1] / sums[0], "num_clips": int(sums[0])}
+
+    def report(self, result: dict) -> str:
+        """Average precision of each class, frame-mAP, recall of the boxes."""
+        return report(result)
+
+
+class DetectionMeter:
+    """Collects the scores of boxes, and judges them.
+
+    truth, index: of `datareader.key_frames.KeyFrames`; classes: {id: name}, id k is column k - 1 of the scores.
+    max_iou: boxes of a frame that overlap a better one of the class by more are dropped; None: none is.
+    """
+
+    def __init__(self, truth: Any, index: Any, classes: Mapping[int, str], max_iou: float | None):
+        self.truth, self.index, self.classes, self.max_iou = truth, index, classes, max_iou
+        self.parts: list[np.ndarray] = []
+
+    @classmethod
+    def of(cls, config: Config, frames: Any) -> DetectionMeter:
+        """The meter of `KeyFrames`; annotated boxes are all kept, proposals suppress each other."""
+        proposals = config.DETECTION.proposals
+        return cls(frames.truth, frames.index, frames.classes, None if proposals == "truth" else config.DETECTION.nms)
+
+    def gathered(self, ranks: Ranks) -> DetectionMeter:
+        """The meter of all ranks."""
+        meter = DetectionMeter(self.truth, self.index, self.classes, self.max_iou)
+        meter.parts = ranks.all_gather(self.rows())
+        return meter
+
+    def add(self, frame: int, boxes: np.ndarray, scores: np.ndarray) -> None:
+        """Boxes float [M, 4] of a frame of the index, in truth's unit, and their scores [M, K], K up to the classes."""
+        for label in self.classes:
+            own = scores[:, label - 1]
+            stays = slice(None) if self.max_iou is None else nms(boxes, own, self.max_iou)
+            rows = np.zeros(len(own[stays]), self.truth.rows.dtype)
+            rows["frame"], rows["box"], rows["label"], rows["score"] = frame, boxes[stays], label, own[stays]
+            rows["person"] = -1
+            self.parts.append(rows)
+
+    def rows(self) -> np.ndarray:
+        """What was recorded: rows as those of a `BoxList`, in order of frames."""
+        rows = np.concatenate([self.truth.rows[:0], *self.parts])
+        return rows[np.argsort(rows["frame"], kind="stable")]
+
+    def result(self, notes: tuple[str, ...] = ()) -> dict:
+        """The metrics by AVA's rules; see `judge_boxes`. notes: what is to stand in the result, too."""
+        detections = type(self.truth)("the detections", self.rows(), self.truth.frames, self.truth.unit, notes)
+        return judge_boxes(self.truth, detections, self.index, self.classes, "ava")

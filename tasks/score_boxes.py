@@ -1,0 +1,40 @@
+"""The loop of a detection's evaluation: batches of key frames through a detector into a meter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from configs.schema import Detection
+from tasks.detection import DetectionMeter
+
+
+def score_key_frames(model: Any, batches: Iterable, meter: DetectionMeter, section: Detection) -> list:
+    """Score the boxes of all batches; returns the failures.
+
+    model: a `models.detector.Detector` in evaluation mode. batches: of `datareader.key_frames.KeyFrameLoader`. The
+    boxes are those of the batches, with DETECTION.proposals rpn the proposals of the network.
+    """
+    import paddle
+
+    failures = []
+    for batch in batches:
+        failures += batch.failures
+        if not len(batch):
+            continue
+        clips = paddle.to_tensor(batch.clips)
+        boxes, box_clip = batch.boxes, batch.box_clip
+        with paddle.no_grad():
+            if section.proposals == "rpn":
+                boxes, box_clip = model.proposed_boxes(clips, section.box_score_test)
+            indexed = np.concatenate([box_clip[:, None], boxes], axis=1).astype(np.float32)
+            scores = model.class_scores(model(clips, paddle.to_tensor(indexed))).numpy()
+        for place, (sample, used) in enumerate(zip(batch.samples, batch.transforms)):
+            own = box_clip == place
+            found = used.source_boxes(boxes[own])
+            if meter.truth.unit == "relative":
+                found = found / ([used.source_width, used.source_height] * 2)
+            meter.add(sample.target.frame, found, scores[own])
+    return failures
