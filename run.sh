@@ -144,7 +144,7 @@ study)
     exec "$python" tools/study.py "$@"
     ;;
 test)
-    find_python "$everything pytest pytest_timeout xdist pyarrow sklearn imageio_ffmpeg kubernetes_validate ruff mypy" test,fast,cluster,quantize
+    find_python "$everything pytest pytest_timeout xdist pyarrow sklearn imageio_ffmpeg kubernetes_validate ruff mypy" test,fast,cluster,detect,quantize
     "$python" -m ruff check .
     "$python" -m ruff format --check .
     "$python" -m mypy
