@@ -103,14 +103,15 @@ class Nodes(Bench):
         begin = time.monotonic()
         super().__init__(folder, 2)
         self.straight_seconds = time.monotonic() - begin
-        self.save_dir = folder  # of the cell at hand
-        self.statuses: list[int] = []  # of its nodes
+        self.save_dir = folder
+        self.nodes: list[subprocess.Popen] = []  # of the cell at hand
+        self.statuses: list[int] = []
 
     def judged(self, cell: Callable[[random.Random], str], rng: random.Random) -> str:
         """`right` and what was seen, or what is wrong."""
         self.num_cells += 1
         self.save_dir = self.folder / f"cell{self.num_cells}"
-        self.nodes: list[subprocess.Popen] = []
+        self.nodes = []
         try:
             return f"right ({cell(rng)})"
         except (Wrong, subprocess.TimeoutExpired) as error:
@@ -155,8 +156,10 @@ class Nodes(Bench):
         """The training process of a node, when it is there."""
         deadline = time.monotonic() + SECONDS
         while time.monotonic() < deadline:
-            if (launcher := self.launcher(number)) and (found := children([launcher])):
-                return found[0]
+            launcher = self.launcher(number)
+            for pid in children([launcher]) if launcher else []:
+                if is_training(pid):
+                    return pid
             time.sleep(0.02)
         raise Wrong(f"node {number} starts no process")
 
@@ -196,17 +199,14 @@ class Nodes(Bench):
     def killed(self, rng: random.Random, number: int, with_launcher: bool = False) -> str:
         """kill -9 at a random moment of the run."""
         self.start_nodes()
-        other = self.process(1 - number)
-        self.process(number)
-        time.sleep(rng.uniform(0, self.straight_seconds))
-        if self.nodes[number].poll() is not None:
+        other, victim = self.process(1 - number), self.process(number)
+        time.sleep(rng.uniform(0, 0.7 * self.straight_seconds))
+        if not Path(f"/proc/{victim}").exists():
             self.wait_for(0, 0)
             self.check_equal()
             return "the run had ended before"
-        victims = [self.process(number)]
-        if with_launcher:
-            victims.insert(0, self.launcher(number))
-        for pid in victims:
+        launcher = self.launcher(number) if with_launcher else None
+        for pid in [launcher, victim] if launcher else [victim]:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
         seconds = self.seconds_until_gone(other)
@@ -357,7 +357,7 @@ class Nodes(Bench):
                         subprocess.Popen(launch, cwd=ROOT, stdout=said, stderr=said, env={**os.environ, HOOK: "slow 1"})
                     )
             self.wait_for_iteration(4)
-            (victim,) = children([self.nodes[1].pid])
+            (victim,) = filter(is_training, children([self.nodes[1].pid]))
             for pid in (self.nodes[1].pid, victim):
                 os.kill(pid, signal.SIGKILL)
             begin, iteration = time.monotonic(), self.iteration()
@@ -396,6 +396,14 @@ class Nodes(Bench):
     def iteration(self) -> int:
         """Of the newest checkpoint."""
         return max(state["iteration"] for _, state in read_states(self.save_dir))
+
+
+def is_training(pid: int) -> bool:
+    """Whether a process is a training one, and not a helper of the launcher or its fork."""
+    with contextlib.suppress(OSError):
+        words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+        return "paddle.distributed.launch" not in words and any(word.startswith("--save_dir=") for word in words)
+    return False
 
 
 def ip(*words: str, check: bool = True) -> None:

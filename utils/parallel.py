@@ -184,6 +184,8 @@ def join_ranks(device: str) -> Ranks:
             os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
     import paddle
 
+    # the last line of a process that the alarm ends
+    print(f"waiting for all {num_launched()} processes of this run, {JOIN_SECONDS} s at most", flush=True)
     paddle.disable_signal_handler()  # its C++ stack would follow when Gloo aborts because another rank is gone
     with _signals_held():  # for ever in the threads that the store and Gloo start here
         try:
