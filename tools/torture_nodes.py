@@ -47,7 +47,7 @@ KEPT_NORMS = (  # with these the losses do not depend on the number of processes
 def main() -> None:
     parser = Parser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--only", nargs="+", default=[""], metavar="WORDS", help="cells with one of these in the name")
-    parser.add_argument("--seeds", type=positive_int, default=3, help="random moments of each (default: %(default)s)")
+    parser.add_argument("--seeds", type=positive_int, default=2, help="random moments of each (default: %(default)s)")
     parser.add_argument("--etcd_python", help="Python with Paddle, etcd3 and protobuf below 4, for the cell `elastic`")
     args = parser.parse_args()
     from tabulate import tabulate
@@ -81,6 +81,7 @@ def cells(bench: Nodes, num_seeds: int) -> dict[str, tuple[Callable[[random.Rand
         "SIGKILL of the process of node 0": (lambda rng: bench.killed(rng, 0), num_seeds),
         "SIGKILL of the process of node 1": (lambda rng: bench.killed(rng, 1), num_seeds),
         "SIGKILL of launcher and process of node 1": (lambda rng: bench.killed(rng, 1, with_launcher=True), num_seeds),
+        "SIGKILL of the process of node 1 at its start": (bench.killed_at_the_start, 1),
         "SIGSTOP of the process of node 0": (lambda rng: bench.stopped(0), 1),
         "SIGSTOP of the process of node 1": (lambda rng: bench.stopped(1), 1),
         "SIGTERM to the supervisor of node 1": (bench.terminated, num_seeds),
@@ -197,10 +198,11 @@ class Nodes(Bench):
         return f"{time.monotonic() - begin:.0f} s"
 
     def killed(self, rng: random.Random, number: int, with_launcher: bool = False) -> str:
-        """kill -9 at a random moment of the run."""
+        """kill -9 at a random moment from the one on at which the processes have found each other."""
         self.start_nodes()
         other, victim = self.process(1 - number), self.process(number)
-        time.sleep(rng.uniform(0, 0.7 * self.straight_seconds))
+        self.wait_for_text("training on cpu")
+        time.sleep(rng.uniform(0, 0.4 * self.straight_seconds))
         if not Path(f"/proc/{victim}").exists():
             self.wait_for(0, 0)
             self.check_equal()
@@ -215,6 +217,23 @@ class Nodes(Bench):
         where = [line for line in self.all_said().splitlines() if line.startswith("the run failed")]
         moment = where[0].partition("is of iteration ")[2].split(";")[0] if where else "none"
         return f"killed after iteration {moment}; the other process ended {seconds:.1f} s later"
+
+    def wait_for_text(self, text: str) -> None:
+        deadline = time.monotonic() + SECONDS
+        while text not in self.all_said():
+            if time.monotonic() > deadline:
+                raise Wrong(f"nobody says {text!r}")
+            time.sleep(0.05)
+
+    def killed_at_the_start(self, rng: random.Random) -> str:
+        """kill -9 before the processes have found each other: the other one waits, up to its limit."""
+        self.start_nodes(f"join {SILENCE_SECONDS:.0f}")
+        other, victim = self.process(0), self.process(1)
+        os.kill(victim, signal.SIGKILL)
+        seconds = self.seconds_until_gone(other)
+        self.wait_for(0, 0)
+        self.check_equal()
+        return f"the limit was {SILENCE_SECONDS:.0f} s; the other process ended after {seconds:.1f} s"
 
     def seconds_until_gone(self, pid: int) -> float:
         begin = time.monotonic()
@@ -361,10 +380,7 @@ class Nodes(Bench):
             for pid in (self.nodes[1].pid, victim):
                 os.kill(pid, signal.SIGKILL)
             begin, iteration = time.monotonic(), self.iteration()
-            while "resumed from" not in self.all_said():
-                if time.monotonic() - begin > SECONDS:
-                    raise Wrong("the other node does not go on")
-                time.sleep(0.1)
+            self.wait_for_text("resumed from")
             seconds = time.monotonic() - begin
             self.wait_for(0, -signal.SIGKILL)
         finally:
@@ -419,10 +435,11 @@ def free_port() -> int:
 
 
 def hooked_training() -> None:
-    """train.py with one thing changed: `silence SECONDS`, `kill ITERATION` (all processes), `slow SECONDS` a step."""
+    """train.py with one thing changed: a limit (`silence SECONDS`, `join SECONDS`), `kill ITERATION` (all processes), or
+    `slow SECONDS` a step."""
     os.chdir(ROOT)
     what, _, value = os.environ[HOOK].partition(" ")
-    from utils import heartbeat
+    from utils import heartbeat, parallel
     from utils.runtime import prepare_environment
 
     prepare_environment()
@@ -440,6 +457,8 @@ def hooked_training() -> None:
     Trainer.step = changed_step
     if what == "silence":
         heartbeat.SILENCE_SECONDS, heartbeat.GRACE_SECONDS = float(value), 5.0
+    if what == "join":
+        parallel.JOIN_SECONDS = int(value)
     run(train.main)
 
 
