@@ -435,7 +435,7 @@ def free_port() -> int:
 
 
 def hooked_training() -> None:
-    """train.py with one thing changed: a limit (`silence SECONDS`, `join SECONDS`), `kill ITERATION` (all processes), or
+    """train.py with one thing changed: a limit (`silence SECONDS`, `join SECONDS`), `kill ITERATION` for all, or
     `slow SECONDS` a step."""
     os.chdir(ROOT)
     what, _, value = os.environ[HOOK].partition(" ")
