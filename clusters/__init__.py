@@ -7,6 +7,9 @@ scheduler.py   which piece a free worker gets: retries, bisection, copies of str
 driver.py      the loop between a scheduler and a pool of workers
 local_pool.py  workers that are processes of this machine; worker.py is the program of one
 ray_pool.py    workers that are actors of Ray
+slurm.py       an array of Slurm, each of whose tasks computes its share; spark.py: tasks of Spark
+folder.py      the files of a run, in a folder or in a store; compact.py: parts as few large files
+memory.py      the bound of a worker's memory
 simulation.py  workers of a virtual clock, for tools/plan_dataset.py
 dataset.py     one run: fingerprint, lock.py, progress, _SUCCESS
 """

@@ -55,6 +55,10 @@ class Pool(Protocol):
         """
         ...
 
+    def kill(self, worker: int) -> None:
+        """End a worker that has hung; Lost follows."""
+        ...
+
     def close(self) -> None:
         """End all workers at once, whatever they do."""
         ...
@@ -70,14 +74,18 @@ def drive(
     """Compute what the scheduler has. report: is told the rows and errors of each finished piece. check_setup: raises
     when a worker computes with something else than the run."""
     idle: set[int] = set()
+    deadlines: dict[int, float] = {}  # of workers with a piece
+    overdue: set[int] = set()  # workers that were ended
     while not scheduler.is_finished:
         for worker in sorted(idle):
             piece = scheduler.take(worker, pool.now())
             if piece is None:
                 break
             idle.remove(worker)
+            deadlines[worker] = pool.now() + len(piece) * job.seconds_per_video
             pool.send(worker, piece)
         for event in pool.events(IDLE_SECONDS):
+            deadlines.pop(event.worker, None)
             if isinstance(event, Ready):
                 check_setup(event.setup)
                 idle.add(event.worker)
@@ -87,7 +95,14 @@ def drive(
                     report(event.num_rows, event.num_errors)
             else:
                 idle.discard(event.worker)
+                if event.worker in overdue:
+                    overdue.remove(event.worker)
+                    event = Lost(event.worker, f"took longer than {job.seconds_per_video:g} s and was ended")
                 _note(job, scheduler, event, report)
+        for worker in [worker for worker, deadline in deadlines.items() if pool.now() > deadline]:
+            del deadlines[worker]
+            overdue.add(worker)
+            pool.kill(worker)
         while scheduler.complete:
             pieces = scheduler.complete.pop()
             job.join(next(iter(pieces)).part, pieces)

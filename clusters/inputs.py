@@ -6,21 +6,24 @@ import hashlib
 import itertools
 import os
 from collections.abc import Iterable
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from clusters.folder import open_folder
+from datareader.decoding import is_url, open_list
 from datareader.lists import iter_paths, list_folder, skip_message
-from utils.errors import UserError
-from utils.files import file_sha256, write_atomically
+from utils.errors import RunError, UserError
+from utils.files import stream_sha256
 
+NAME = "videos.parquet"  # of the file written here
 ROWS_PER_GROUP = 10_000  # of the files written here: what is held in memory at once
 SCHEMA = pa.schema([("path", pa.binary())])  # names of files are bytes
 
 
 class VideoTable:
-    """The input of a run: a folder, a list (`path` or `path label` lines), or a Parquet file with a column `path`.
+    """The input of a run: a folder, a list (`path` or `path label` lines), or a Parquet file with a column `path`; the
+    latter two may lie in a store (s3://bucket/list.parquet).
 
     sha256: of the file, or of a folder's paths. Raises UserError when there is no such input, or no video in it.
     """
@@ -36,19 +39,21 @@ class VideoTable:
             self.sha256 = hashlib.sha256(b"\0".join(map(os.fsencode, self._folder))).hexdigest()
             return
         try:
-            self.sha256 = file_sha256(source)
-        except OSError as error:
-            raise UserError(f"cannot read the list {source}: {error.strerror or error}") from error
+            with open_list(source) as stream:
+                self.sha256 = stream_sha256(stream)
+        except (OSError, RunError) as error:
+            raise UserError(f"cannot read the list {source}: {getattr(error, 'strerror', None) or error}") from error
 
-    def as_parquet(self, target: Path) -> Path:
-        """A Parquet input itself; else `target`, written where it is missing."""
+    def as_parquet(self, folder: str) -> str:
+        """A Parquet input itself; else videos.parquet in a folder (of a store, too), written where it is missing."""
         if self.source.endswith(".parquet"):
             _check(self.source)
-            return Path(os.path.abspath(self.source))
-        if not target.exists():
+            return self.source if is_url(self.source) else os.path.abspath(self.source)
+        target = open_folder(folder)
+        if not target.exists(NAME):
             paths = iter_paths(self.source) if self._folder is None else self._folder
-            write_atomically(target, lambda stream: _write(stream, paths))
-        return target
+            target.write(NAME, lambda stream: _write(stream, paths))
+        return f"{folder}/{NAME}"
 
 
 def _write(stream, paths: Iterable[str]) -> None:
@@ -60,14 +65,15 @@ def _write(stream, paths: Iterable[str]) -> None:
 
 def _check(path: str) -> None:
     try:
-        file = pq.ParquetFile(path)
+        with open_list(path) as stream:
+            file = pq.ParquetFile(stream)
+            schema, num_rows = file.schema_arrow, file.metadata.num_rows
     except (OSError, pa.ArrowException) as error:
         raise UserError(f"{path} is no Parquet file: {str(error).splitlines()[0]}") from error
-    names = file.schema_arrow.names
-    if "path" not in names:
-        raise UserError(f"{path} has no column path; it has {', '.join(names)}")
-    kind = file.schema_arrow.field("path").type
+    if "path" not in schema.names:
+        raise UserError(f"{path} has no column path; it has {', '.join(schema.names)}")
+    kind = schema.field("path").type
     if not any(is_kind(kind) for is_kind in (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary)):
         raise UserError(f"{path}: the column path holds {kind}; it must hold strings")
-    if not file.metadata.num_rows:
+    if not num_rows:
         raise UserError(f"the list {path} holds no video")

@@ -5,16 +5,14 @@
                                          deleted when all of them are there
     state/000/part-000123.json           how often the part failed, and why; only of parts that did
 
-Files are written beside and renamed, and their content follows from the input alone: a part that is computed twice, by
-whomever, is the same file.
+Files are whole or not there (folder.py), and their content follows from the input alone: a part that is computed twice,
+by whomever, is the same file.
 """
 
 from __future__ import annotations
 
-import contextlib
 import io
-import json
-import shutil
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +20,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from clusters.folder import Folder, open_folder, read_json, write_json
 from clusters.videos import read_paths
-from utils.files import sweep, write_atomically, write_json
+from utils.errors import RunError
 
 Scorer = Callable[[int, "list[str]"], pa.Table]  # id of the first video, paths -> a row per video
 
@@ -48,16 +47,23 @@ class Piece:
 class Job:
     """Where the videos are and where results go; all that a worker needs to know.
 
-    make_scorer: called once in each worker, pickled by name. fail_row: (id, path, reason) -> a table of one row, for a
-    video that killed its workers.
+    folder, videos: paths, or URLs of a store. make_scorer: called once in each worker, pickled by name. fail_row: (id,
+    path, reason) -> a table of one row, for a video that killed its workers. worker_bytes: of memory, at which a worker
+    ends itself; 0: no bound. seconds_per_video: a worker that takes longer for its piece than this for each is ended.
     """
 
-    folder: Path
-    videos: Path
+    folder: str | Path
+    videos: str | Path
     num_videos: int
     rows_per_part: int
     make_scorer: Callable[[], Scorer]
     fail_row: Callable[[int, str, str], pa.Table]
+    worker_bytes: int = 0
+    seconds_per_video: float = math.inf
+
+    @property
+    def files(self) -> Folder:
+        return open_folder(str(self.folder))
 
     @property
     def num_parts(self) -> int:
@@ -68,26 +74,26 @@ class Job:
         start = number * self.rows_per_part
         return Piece(number, start, min(start + self.rows_per_part, self.num_videos))
 
-    def file(self, piece: Piece) -> Path:
-        """Where the result of a part, or of a piece of one, lies."""
+    def name(self, piece: Piece) -> str:
+        """Of the file with the result of a part, or of a piece of one."""
         if piece == self.part(piece.part):
-            return self._path("parts", piece.part, ".parquet")
-        return self._path("pieces", piece.part) / f"{piece.start}-{piece.stop}.parquet"
-
-    def _path(self, kind: str, part: int, suffix: str = "") -> Path:
-        return self.folder / kind / f"{part // 1000:03d}" / f"part-{part:06d}{suffix}"
+            return _name("parts", piece.part, ".parquet")
+        return f"{_name('pieces', piece.part)}/{piece.start}-{piece.stop}.parquet"
 
     def is_done(self, piece: Piece) -> bool:
-        return self.file(piece).exists()
+        return self.files.exists(self.name(piece))
 
     def missing_parts(self) -> list[int]:
         """The parts that have no file, in order."""
-        names = {path.name for path in (self.folder / "parts").glob("*/part-*.parquet")}
-        return [part for part in range(self.num_parts) if self.file(self.part(part)).name not in names]
+        names = {*self.files.names("parts")}
+        return [part for part in range(self.num_parts) if _name("parts", part, ".parquet") not in names]
 
-    def run(self, piece: Piece, score: Scorer) -> pa.Table:
-        """The scores of a piece."""
-        return score(piece.start, read_paths(self.videos, piece.start, piece.stop))
+    def paths(self, piece: Piece) -> list[str]:
+        """The videos of a piece. Raises RunError where the list cannot be read."""
+        try:
+            return read_paths(self.videos, piece.start, piece.stop)
+        except (OSError, pa.ArrowException) as error:
+            raise RunError(f"cannot read the list {self.videos}: {str(error).splitlines()[0]}") from error
 
     def write(self, piece: Piece, table: pa.Table) -> None:
         """Write a piece's file. The bytes depend on the rows only. Raises RunError when it cannot be written."""
@@ -95,36 +101,47 @@ class Job:
         repeated = [field.name for field in table.schema if field.type == pa.string() and field.name != "path"]
         # probabilities hardly repeat: a dictionary of them would add a third to the file
         pq.write_table(table.combine_chunks(), stream, compression="zstd", use_dictionary=repeated)
-        write_atomically(self.file(piece), lambda file: file.write(stream.getbuffer()))
+        self.files.write(self.name(piece), lambda file: file.write(stream.getbuffer()))
+
+    def read(self, piece: Piece, columns: list[str] | None = None) -> pa.Table:
+        """A piece's rows. Raises RunError."""
+        return pq.read_table(io.BytesIO(self.content(piece)), columns=columns)
+
+    def content(self, piece: Piece) -> bytes:
+        """A piece's file. Raises RunError."""
+        try:
+            return self.files.read(self.name(piece))
+        except FileNotFoundError as error:
+            raise RunError(f"{self.folder}/{self.name(piece)} has gone; start the run again") from error
 
     def fail(self, piece: Piece, reason: str) -> None:
         """Write the file of a piece of one row: an error."""
-        (path,) = read_paths(self.videos, piece.start, piece.stop)
+        (path,) = self.paths(piece)
         self.write(piece, self.fail_row(piece.start, path, reason))
 
     def join(self, part: int, pieces: Iterable[Piece]) -> None:
         """Write a part from the files of its pieces, and delete those."""
-        tables = [pq.read_table(self.file(piece), partitioning=None) for piece in sorted(pieces)]
-        self.write(self.part(part), pa.concat_tables(tables))
-        self.forget(part)
+        self.write(self.part(part), pa.concat_tables([self.read(piece) for piece in sorted(pieces)]))
+        self.files.remove(_name("pieces", part))
 
     def forget(self, part: int) -> None:
-        """Delete what is kept of the failures of a part."""
-        shutil.rmtree(self._path("pieces", part), ignore_errors=True)
+        """Delete a part's file, for it to be computed again."""
+        self.files.remove(_name("pieces", part))
+        self.files.remove(_name("parts", part, ".parquet"))
 
     def note_failure(self, part: int, count: int, cause: str) -> None:
         """Keep how often a part has failed, for a driver that is started again."""
-        write_json(self._path("state", part, ".json"), {"failures": count, "last_cause": cause})
+        write_json(self.files, _name("state", part, ".json"), {"failures": count, "last_cause": cause})
 
     def failures(self) -> dict[int, int]:
         """How often parts have failed so far: part -> count."""
         found = {}
-        for file in (self.folder / "state").glob("*/part-*.json"):
-            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-                found[int(file.stem.removeprefix("part-"))] = int(json.loads(file.read_text())["failures"])
+        for name in self.files.names("state"):
+            count = (read_json(self.files, name) or {}).get("failures")
+            if isinstance(count, int):
+                found[int(Path(name).stem.removeprefix("part-"))] = count
         return found
 
-    def sweep(self) -> None:
-        """Delete the files that killed workers were writing more than a day ago."""
-        for pattern in ("parts/*/.*.part", "pieces/*/*/.*.part"):
-            sweep(self.folder, pattern)
+
+def _name(kind: str, part: int, suffix: str = "") -> str:
+    return f"{kind}/{part // 1000:03d}/part-{part:06d}{suffix}"

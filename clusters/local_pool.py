@@ -14,6 +14,7 @@ from pathlib import Path
 
 from clusters.driver import Done, Lost, Ready
 from clusters.job import Job, Piece
+from clusters.memory import OUT_OF_MEMORY
 from utils.errors import RunError
 
 MAX_FAILED_STARTS = 3  # in a row
@@ -23,11 +24,11 @@ CHILD = "import sys; sys.path[0] = sys.argv[2]; from clusters.worker import main
 
 class LocalPool:
     """`num_workers` fresh Python processes. environment: variables that they get beside this process's own; their
-    output goes to logs/worker-N.txt in the job's folder."""
+    output goes to worker-N.txt in the folder of logs."""
 
     def __init__(self, job: Job, num_workers: int, environment: Mapping[str, str] | None = None):
         self.job, self.environment = job, dict(environment or {})
-        self.logs = job.folder / "logs"
+        self.logs = job.files.logs
         self.logs.mkdir(parents=True, exist_ok=True)
         self.failed_starts = 0
         self.workers = {number: self._start(number) for number in range(num_workers)}
@@ -74,6 +75,9 @@ class LocalPool:
         with open(self.logs / f"worker-{number}.txt", "ab") as log:
             return _Worker(self.job, self.environment, log)
 
+    def kill(self, worker: int) -> None:
+        self.workers[worker].process.kill()
+
     def close(self) -> None:
         for worker in self.workers.values():
             worker.end()
@@ -108,4 +112,6 @@ class _Worker:
             self.process.wait(wait_seconds)
         self.process.kill()
         code = self.process.wait()
+        if code == OUT_OF_MEMORY:
+            return "more than --worker_memory"
         return f"signal {-code}" if code < 0 else f"exit status {code}"

@@ -13,6 +13,7 @@ from typing import Any
 
 from clusters.driver import Done, Lost, Ready
 from clusters.job import Job, Piece
+from clusters.memory import bound_memory
 from clusters.worker import answer
 from utils.errors import RunError, UserError
 
@@ -29,6 +30,7 @@ class Worker:
 
     def start(self) -> tuple:
         """("ready", setup), or ("stop", exception) when the job can run nowhere."""
+        bound_memory(self.job.worker_bytes)
         try:
             self.score = self.job.make_scorer()
         except (UserError, RunError) as error:
@@ -125,6 +127,9 @@ class RayPool:
         self.setups.pop(worker, None)
         self._start(worker)
         return Lost(worker, f"killed its worker ({cause})")
+
+    def kill(self, worker: int) -> None:
+        self.ray.kill(self.actors[worker])
 
     def close(self) -> None:
         for actor in self.actors.values():

@@ -77,6 +77,12 @@ class SimulatedPool:
         else:
             self._later(seconds, Done(worker, len(piece), 0))
 
+    def kill(self, worker: int) -> None:
+        raise AssertionError("no bound is simulated")
+
+    def close(self) -> None:
+        pass
+
     def events(self, seconds: float) -> list[Ready | Done | Lost]:
         next_time = self.queue[0][0]
         if self.busy < self.machines.num_workers and next_time > self.clock + seconds:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import pyarrow.parquet as pq
 
-
-def count_videos(file: Path) -> int:
-    """The rows of a Parquet file."""
-    return pq.read_metadata(file).num_rows
+from datareader.decoding import open_list
 
 
-def read_paths(file: Path, start: int, stop: int) -> list[str]:
-    """The paths of the rows start .. stop - 1; of a row without one: ""."""
+def count_videos(file: str | os.PathLike) -> int:
+    """The rows of a Parquet file. Raises as open_list does."""
+    with open_list(file) as stream:
+        return pq.read_metadata(stream).num_rows
+
+
+def read_paths(file: str | os.PathLike, start: int, stop: int) -> list[str]:
+    """The paths of the rows start .. stop - 1; of a row without one: "". Of a file in a store only these are read."""
     paths: list[str] = []
-    with pq.ParquetFile(file) as table:
+    with open_list(file) as stream, pq.ParquetFile(stream) as table:
         first = 0
         for group in range(table.num_row_groups):
             num_rows = table.metadata.row_group(group).num_rows

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from datareader.decoding import can_be_video, exists, is_frame_folder, is_url, printable
-from utils.errors import UserError
+from datareader.decoding import can_be_video, exists, is_frame_folder, is_url, open_list, printable
+from utils.errors import RunError, UserError
 
 if TYPE_CHECKING:
     from configs.schema import Config  # a reading process starts faster without
@@ -169,7 +169,7 @@ def _read_lines(path: str | os.PathLike) -> list[tuple[int, str]]:
 def _iter_lines(path: str | os.PathLike) -> Iterator[tuple[int, str]]:
     """The same one by one. File names of any bytes survive (surrogateescape)."""
     try:
-        with open(path, "rb") as stream:
+        with open_list(path) as stream:
             for number, line in enumerate(stream, 1):
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8", "surrogateescape").strip(" \t\r\n")
                 if not text or text.startswith("#"):
@@ -177,8 +177,8 @@ def _iter_lines(path: str | os.PathLike) -> Iterator[tuple[int, str]]:
                 if "\0" in text:
                     raise UserError(f"{path}:{number}: a NUL byte; this is no text file")
                 yield number, text
-    except OSError as error:
-        raise UserError(f"cannot read the list {path}: {error.strerror or error}") from error
+    except (OSError, RunError) as error:
+        raise UserError(f"cannot read the list {path}: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _has_four_columns(lines: list[tuple[int, str]], list_path: str | os.PathLike) -> bool:

@@ -1,4 +1,4 @@
-"""A small part of S3's protocol, for tests: objects are read whole or by ranges of bytes.
+"""A small part of S3's protocol, for tests: objects are read whole or by ranges of bytes, put, listed and deleted.
 
 with S3Server({"bucket/key": b"..."}) as server:
     os.environ.update(server.environment)
@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import unquote
+from urllib.parse import parse_qs, unquote, urlsplit
+from xml.sax.saxutils import escape
+
+MAX_KEYS = 1000  # in the answer to one request for a list
 
 
 class S3Server(ThreadingHTTPServer):
@@ -23,6 +26,7 @@ class S3Server(ThreadingHTTPServer):
         self.environment = {
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.server_port}", "AWS_ACCESS_KEY_ID": "key",
             "AWS_SECRET_ACCESS_KEY": "secret", "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",  # puts without a trailer
         }  # fmt: skip
 
     def __enter__(self) -> S3Server:
@@ -39,16 +43,67 @@ class _Handler(BaseHTTPRequestHandler):
     server: S3Server
 
     def do_GET(self) -> None:
-        self._answer()
+        if "list-type=2" in self.path:
+            self._list()
+        else:
+            self._answer()
 
     def do_HEAD(self) -> None:
         self._answer()
 
+    def do_PUT(self) -> None:
+        content = self.rfile.read(int(self.headers["Content-Length"]))
+        if not self._fails():
+            self.server.objects[unquote(self.path[1:])] = content
+            self._reply(200, b"")
+
+    def do_DELETE(self) -> None:
+        if not self._fails():
+            self.server.objects.pop(unquote(self.path[1:]), None)
+            self._reply(204, b"")
+
+    def _fails(self) -> bool:
+        """Note the request, and answer it with a failure that is due."""
+        self.server.requests.append((self.command, unquote(self.path[1:]), self.headers.get("Range")))
+        if self.server.failures:
+            self._reply(self.server.failures.pop(), b"")
+            return True
+        return False
+
+    def _list(self) -> None:
+        """ListObjectsV2, with and without a delimiter."""
+        if self._fails():
+            return
+        parts = urlsplit(self.path)
+        query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        bucket, prefix = unquote(parts.path).strip("/"), query.get("prefix", "")
+        found: dict[str, bytes | None] = {}  # key -> content, None: common to several keys
+        for name, content in sorted(self.server.objects.items()):
+            key = name.removeprefix(f"{bucket}/")
+            if name.startswith(f"{bucket}/{prefix}"):
+                head, slash, _ = key[len(prefix) :].partition(query.get("delimiter", "\0"))
+                found.update({prefix + head + slash: None} if slash else {key: content})
+        keys = [key for key in found if key > query.get("continuation-token", "")]
+        most = min(MAX_KEYS, int(query.get("max-keys", MAX_KEYS)))
+        text = f"<Name>{bucket}</Name><Prefix>{escape(prefix)}</Prefix><KeyCount>{len(keys[:most])}</KeyCount>"
+        text += f"<IsTruncated>{str(len(keys) > most).lower()}</IsTruncated>"
+        if len(keys) > most:
+            text += f"<NextContinuationToken>{escape(keys[most - 1])}</NextContinuationToken>"
+        for key in keys[:most]:
+            content = found[key]
+            if content is None:
+                text += f"<CommonPrefixes><Prefix>{escape(key)}</Prefix></CommonPrefixes>"
+            else:
+                text += (
+                    f"<Contents><Key>{escape(key)}</Key><Size>{len(content)}</Size>"
+                    f"<LastModified>2026-11-25T00:00:00.000Z</LastModified></Contents>"
+                )
+        self._reply(200, f"<ListBucketResult>{text}</ListBucketResult>".encode())
+
     def _answer(self) -> None:
         key, wanted = unquote(self.path[1:]), self.headers.get("Range")
-        self.server.requests.append((self.command, key, wanted))
-        if self.server.failures:
-            return self._reply(self.server.failures.pop(), b"")
+        if self._fails():
+            return None
         content = self.server.objects.get(key)
         if content is None:
             return self._reply(404, b"<Error><Code>NoSuchKey</Code></Error>")

@@ -18,7 +18,8 @@ SCHEMA = schema_of("classes", Keep(2))
 @dataclass(frozen=True)
 class Stub:
     """seconds: of each video. setup: what it says it computes with. A path with "deadly" kills the process, one with
-    "raising" raises, one with "absent" is an error."""
+    "raising" raises, one with "absent" is an error, one with "greedy" holds
+    400 MB for a second, one with "hanging" hangs."""
 
     seconds: float = 0.0
     setup: str = "stub"
@@ -36,6 +37,12 @@ class Stub:
         time.sleep(self.seconds)
         if "deadly" in path:
             os.kill(os.getpid(), signal.SIGKILL)
+        if "hanging" in path:
+            time.sleep(3600)
+        if "greedy" in path:
+            held = b"x" * (400 << 20)
+            time.sleep(1.0)
+            del held
         if "raising" in path:
             raise ValueError(f"cannot take\n{path}")
         if "absent" in path:
@@ -46,3 +53,16 @@ class Stub:
             "id": video_id, "path": path, "num_frames": 10, "class": label, "probability": probability,
             "top_index": [label, 0], "top_probability": [probability, 0.0],
         }  # fmt: skip
+
+
+def compute_and_die_once(job, parts) -> None:
+    """A task of Spark whose process dies after its first part; when it is started again, it lives."""
+    from clusters.spark import compute_parts
+
+    parts = list(parts)
+    compute_parts(job, parts[:1])
+    marker = job.folder / f"died-{parts[0]}"
+    if not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    compute_parts(job, parts)

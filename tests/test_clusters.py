@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import random
@@ -17,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from clusters.dataset import classify_dataset
+from clusters.dataset import classify_dataset, pool_engine
 from clusters.driver import Lost
 from clusters.inputs import VideoTable
 from clusters.job import Job, Piece
@@ -63,7 +64,9 @@ def run(
             watch(pool)
         return pool
 
-    return classify_dataset(out, {"of": "stub"}, partial(make_job, videos, out, stub, part), make_pool, **flags)
+    return classify_dataset(
+        out, {"of": "stub"}, partial(make_job, videos, out, stub, part), pool_engine(make_pool), **flags
+    )
 
 
 def expected(videos: Path) -> pa.Table:
@@ -159,12 +162,12 @@ def test_lists_folders_and_parquet_files_become_the_same_rows(tmp_path):
     listed = tmp_path / "list.txt"
     listed.write_bytes(b"\xef\xbb\xbf# a comment\n\n" + b"".join(os.fsencode(path) + b" 3\r\n" for path in paths))
     for source in (listed, videos):
-        file = VideoTable(str(source)).as_parquet(tmp_path / f"{source.stem}.parquet")
+        file = VideoTable(str(source)).as_parquet(str(tmp_path / f"{source.stem}.parts"))
         assert read_paths(file, 0, 3) == paths and count_videos(file) == 3
     many = [f"{number}\n.mp4" for number in range(50)]
     file = tmp_path / "given.parquet"
     pq.write_table(pa.table({"other": range(50), "path": many}), file, row_group_size=7)
-    assert VideoTable(str(file)).as_parquet(tmp_path / "unused") == file
+    assert VideoTable(str(file)).as_parquet(str(tmp_path / "unused")) == str(file)
     assert read_paths(file, 5, 23) == many[5:23] and read_paths(file, 49, 50) == many[49:]
 
 
@@ -186,8 +189,8 @@ def test_an_input_that_cannot_be_read_is_refused(tmp_path, name, content, messag
     elif content is not None:
         pq.write_table(content, tmp_path / name)
     with pytest.raises(UserError, match=message):
-        VideoTable(str(tmp_path / name)).as_parquet(tmp_path / "out.parquet")
-    assert not (tmp_path / "out.parquet").exists()
+        VideoTable(str(tmp_path / name)).as_parquet(str(tmp_path / "out"))
+    assert not (tmp_path / "out/videos.parquet").exists()
 
 
 def test_scores_are_kept_as_asked_for():
@@ -266,7 +269,8 @@ def test_actors_of_ray_write_the_same_files_and_are_replaced(tmp_path):
 
     videos, stub = write_paths(tmp_path, [f"{number}.mp4" for number in range(12)] + ["deadly.mp4"]), Stub()
     for name, make_pool in (("ray", partial(RayPool, num_workers=1)), ("local", partial(LocalPool, num_workers=1))):
-        classify_dataset(tmp_path / name, {}, partial(make_job, videos, tmp_path / name, stub), make_pool)
+        job = partial(make_job, videos, tmp_path / name, stub)
+        classify_dataset(tmp_path / name, {}, job, pool_engine(make_pool))
     found, plain = rows(tmp_path / "ray"), rows(tmp_path / "local")
     assert found.slice(0, 12).equals(plain.slice(0, 12)) and found.column("error_kind")[12].as_py() == "crash"
     with pytest.raises(UserError, match="--workers 1000: the cluster has"):
@@ -288,6 +292,27 @@ def test_a_worker_that_stands_still_is_overtaken(tmp_path):
     assert rows(tmp_path / "out").equals(expected(videos))
 
 
+def test_a_worker_that_hangs_is_killed_after_the_time_of_its_videos(tmp_path):
+    """Both workers hang at the same video; nobody is left to copy it."""
+    paths = ["a.mp4", "hanging.mp4", "b.mp4", "c.mp4"]
+    videos, stub = write_paths(tmp_path, paths), Stub()
+    job = dataclasses.replace(make_job(videos, tmp_path / "out", stub), seconds_per_video=0.1)
+    success = classify_dataset(tmp_path / "out", {}, lambda: job, pool_engine(partial(LocalPool, num_workers=2)))
+    assert success["errors"] == {"timeout": 1}
+    assert rows(tmp_path / "out").column("error")[1].as_py() == "took longer than 0.1 s and was ended"
+
+
+def test_a_late_copy_of_a_piece_does_not_end_the_run(tmp_path):
+    """Its folder is deleted while it writes; the part is there."""
+    job = make_job(write_paths(tmp_path, ["a.mp4", "b.mp4"]), tmp_path / "out", Stub())
+    piece = Piece(0, 0, 1)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/pieces").write_text("no folder")
+    assert answer(job, piece, Stub())[0] == "stop"
+    job.write(job.part(0), Stub()(0, ["a.mp4", "b.mp4"]))
+    assert answer(job, piece, Stub()) == ("done", 1, 0)
+
+
 def test_a_file_half_written_is_no_part_and_is_swept_after_a_day(tmp_path):
     videos, out = write_paths(tmp_path, ["a.mp4"]), tmp_path / "out"
     folder = out / "parts/000"
@@ -298,7 +323,7 @@ def test_a_file_half_written_is_no_part_and_is_swept_after_a_day(tmp_path):
     os.utime(old, (0, 0))
     job = make_job(videos, out, Stub())
     assert job.missing_parts() == [0]
-    job.sweep()
+    job.files.sweep()
     assert not old.exists() and new.exists()
 
 
@@ -330,7 +355,7 @@ def test_a_folder_holds_one_run_and_one_driver(tmp_path):
     (out / "parts/000/part-000000.parquet").unlink()
     with pytest.raises(UserError, match="computes with other, other parts were computed with stub"):
         run(videos, out, workers=1, setup="other")
-    with folder_lock(out), pytest.raises(UserError, match=f"process {os.getpid()} on"):
+    with folder_lock(str(out), "driver.lock"), pytest.raises(UserError, match=f"process {os.getpid()} on"):
         run(videos, out)
     (out / "driver.lock").write_text(json.dumps({"host": "elsewhere", "pid": 7}))
     with pytest.raises(UserError, match="process 7 on elsewhere"):

@@ -37,6 +37,9 @@ class InlinePool:
         events, self.waiting = self.waiting, []
         return events
 
+    def kill(self, worker):
+        pass
+
     def close(self):
         pass
 

@@ -10,12 +10,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from clusters.compact import compact
+from clusters.dataset import classify_dataset
 from clusters.job import Job
 from clusters.rows import Keep, schema_of, table_of
 from metrics.intervals import wilson_interval
 from tests.script_runs import run_script
 from tests.stub_scorer import Stub
 from tests.test_i18n import parser_of, untranslated
+from utils.errors import UserError
 from utils.files import write_json
 
 NAMES = [f"class {index} 类" for index in range(400)]
@@ -30,7 +33,8 @@ def out(tmp_path):
     pq.write_table(pa.table({"path": PATHS}), videos)
     job = Job(folder, videos, len(PATHS), 4, Stub().build, Stub().fail_row)
     for number in range(3):
-        job.write(job.part(number), job.run(job.part(number), Stub()))
+        part = job.part(number)
+        job.write(part, Stub()(part.start, job.paths(part)))
     write_json(folder / "run.json", {"class_names": NAMES})
     write_json(folder / "_SUCCESS", {})
     return folder
@@ -99,6 +103,28 @@ def test_what_is_missing_or_damaged_is_said(monkeypatch, out, tmp_path, capsys):
     assert "part-000002.parquet is damaged" in capsys.readouterr().err and not (tmp_path / "more.csv").exists()
     assert collect(monkeypatch, tmp_path, "--to", tmp_path / "more.csv") == 2
     assert "no run.json" in capsys.readouterr().err
+
+
+def test_parts_become_few_files_that_count_as_the_run(monkeypatch, out, tmp_path, capsys):
+    """Also when it was killed before the parts were deleted."""
+    assert collect(monkeypatch, out, "--to", tmp_path / "parts.parquet") == 0
+    write_json(out / "_SUCCESS", {"videos": 12})
+    assert collect(monkeypatch, out, "--compact") == 1 and "has 11 of 12 rows" in capsys.readouterr().err
+    (out / "_SUCCESS").unlink()
+    assert collect(monkeypatch, out, "--compact") == 2 and "finish the run" in capsys.readouterr().err
+    write_json(out / "_SUCCESS", {"videos": 11})
+    with monkeypatch.context() as patch:
+        patch.setattr("clusters.folder.LocalFolder.remove", lambda folder, top: None)
+        assert compact(str(out), file_bytes=1) == 3
+    assert (out / "parts").exists()
+    assert collect(monkeypatch, out, "--compact", "--to", tmp_path / "all.parquet") == 0
+    assert not (out / "parts").exists() and len(list((out / "results").iterdir())) == 3
+    assert pq.read_table(tmp_path / "all.parquet").equals(pq.read_table(tmp_path / "parts.parquet"))
+    assert pq.read_table(out / "results").num_rows == 11
+    success = classify_dataset(out, {"class_names": NAMES}, lambda: None, lambda *arguments: None)
+    assert success == {"videos": 11, "compacted": 3}
+    with pytest.raises(UserError, match="its parts were joined"):
+        classify_dataset(out, {"class_names": NAMES}, lambda: None, lambda *arguments: None, retry_errors=True)
 
 
 @pytest.mark.parametrize("tool", ["classify_dataset", "collect_results", "plan_dataset"])

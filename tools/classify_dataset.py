@@ -13,6 +13,7 @@ import argparse
 import dataclasses
 import hashlib
 import os
+import shlex
 import signal
 import sys
 from functools import partial
@@ -23,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from configs import config_from_args, save_config  # noqa: E402 - the tool is started as a file
 from configs.schema import Config  # noqa: E402
+from datareader.decoding import is_url  # noqa: E402
 from inference import BackendSpec, add_backend_flags  # noqa: E402
 from inference.example import choose_network  # noqa: E402
 from models import FAMILIES  # noqa: E402
@@ -30,6 +32,7 @@ from utils.cli import (  # noqa: E402
     Parser,
     add_config_flags,
     add_gpu_flag,
+    gigabytes,
     positive_int,
     positive_seconds,
     ratio,
@@ -39,10 +42,11 @@ from utils.errors import UserError  # noqa: E402
 from utils.runtime import available_cores  # noqa: E402
 
 if TYPE_CHECKING:
-    from clusters.driver import Pool
+    from clusters.dataset import Engine
     from clusters.job import Job
     from clusters.scoring import ScoringSpec
 
+HANG_FACTOR = 10  # times READER.seconds_per_video for a video, scoring included: the worker has hung
 FORMAT_VERSION = 1  # of the files in the output folder
 
 
@@ -59,15 +63,27 @@ def parse_args() -> argparse.Namespace:
     add_gpu_flag(parser)
     add_backend_flags(parser)
     parser.add_argument(
-        "--cluster", choices=("local", "ray"), default="local",
-        help="where the workers run: processes of this machine, or actors of Ray (default: %(default)s)",
+        "--cluster", choices=("local", "ray", "slurm", "spark"), default="local",
+        help="where the workers run: processes of this machine, actors of Ray, tasks of a Slurm array, or of the Spark "
+        "that starts this tool (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument("--address", help="of a running Ray cluster, or auto (default: Ray is started here)")
     parser.add_argument(
         "--gpus_per_worker", type=ratio, default=0.0,
         help="of --cluster ray: 0.5 puts two workers on a GPU (default: %(default)s)",
     )  # fmt: skip
-    parser.add_argument("--workers", type=positive_int, default=1, help="processes (default: %(default)s)")
+    parser.add_argument(
+        "--sbatch", default="", metavar="OPTIONS", help="of --cluster slurm: '--partition=gpu --time=8:0:0'"
+    )
+    parser.add_argument(
+        "--share", metavar="I/N",
+        help="compute only every N-th part, from part I on (from 0): one task of any job array",
+    )  # fmt: skip
+    parser.add_argument("--workers", type=positive_int, default=1, help="processes, or tasks (default: %(default)s)")
+    parser.add_argument(
+        "--worker_memory", type=gigabytes, default=0, metavar="GB",
+        help="a worker that holds more ends itself; its part is cut until the video is found (default: no bound)",
+    )  # fmt: skip
     parser.add_argument(
         "--part", type=positive_int, default=1000,
         help="videos in a part, the unit of work and of loss: two to ten minutes of it (default: %(default)s)",
@@ -108,6 +124,10 @@ def parse_args() -> argparse.Namespace:
         parser.error("--stride_seconds goes with --task segments")
     if args.cluster != "ray" and (args.address or args.gpus_per_worker):
         parser.error("--address and --gpus_per_worker go with --cluster ray")
+    if args.cluster != "slurm" and args.sbatch:
+        parser.error("--sbatch goes with --cluster slurm")
+    if args.cluster == "slurm" and args.share:
+        parser.error("--share goes with another --cluster: the array has shares of its own")
     return args
 
 
@@ -171,46 +191,75 @@ def read_config(args: argparse.Namespace) -> Config:
     return config_from_args(args, ("INFER",))
 
 
-def make_pool(job: Job, args: argparse.Namespace, threads: int) -> Pool:
-    """Start the workers of --cluster. threads: of a local worker; Ray's get their share of the cluster's cores."""
+def make_engine(args: argparse.Namespace, threads: int) -> Engine:
+    """What computes the parts. threads: of a local worker; Ray's get their share of the cluster's cores."""
+    from clusters.dataset import pool_engine
+    from clusters.local_pool import LocalPool
+
+    if args.cluster == "slurm":
+        from clusters.slurm import SlurmArray
+
+        return SlurmArray(task_command(sys.argv), args.workers, shlex.split(args.sbatch))
+    if args.cluster == "spark":
+        from clusters.spark import SparkTasks, running_context
+
+        return SparkTasks(running_context(), args.workers)
     if args.cluster == "ray":
         from clusters.ray_pool import RayPool
 
-        return RayPool(job, args.workers, address=args.address, gpus_per_worker=args.gpus_per_worker)
-    from clusters.local_pool import LocalPool
+        return pool_engine(
+            partial(RayPool, num_workers=args.workers, address=args.address, gpus_per_worker=args.gpus_per_worker)
+        )
+    return pool_engine(partial(LocalPool, num_workers=args.workers, environment={"OMP_NUM_THREADS": str(threads)}))
 
-    return LocalPool(job, args.workers, {"OMP_NUM_THREADS": str(threads)})
+
+def task_command(argv: list[str]) -> list[str]:
+    """The command of a task of an array: this one without what only its driver does."""
+    flags, rest = [], iter(argv[1:])
+    for flag in rest:
+        if flag == "--sbatch":
+            next(rest)
+        elif flag != "--retry_errors" and not flag.startswith("--sbatch="):
+            flags.append(flag)
+    return [sys.executable, os.path.abspath(__file__), *flags]
 
 
 def main() -> None:
     args = parse_args()
     try:
-        from clusters.dataset import classify_dataset
+        from clusters.dataset import Share, classify_dataset
         from clusters.inputs import VideoTable
         from clusters.job import Job
         from clusters.videos import count_videos
     except ModuleNotFoundError as error:
         raise UserError(f'this tool needs {error.name}: pip install ".[cluster]"') from error
+    share = Share.parse(args.share or "0/1")
     config = read_config(args)
     spec = scoring_spec(args, config)
-    videos, folder = VideoTable(args.input), Path(os.path.abspath(args.output))
+    videos, folder = VideoTable(args.input), args.output if is_url(args.output) else os.path.abspath(args.output)
     facts = run_facts(args, spec, videos.sha256)
     # not of the fingerprint: the scores do not depend on how many processes read
-    threads = max(1, available_cores() // args.workers)
+    threads = max(1, available_cores() // args.workers) if args.cluster in ("local", "ray") else 1
     infer = dataclasses.replace(config.INFER, num_reader_threads=min(config.INFER.num_reader_threads, threads))
     spec = dataclasses.replace(spec, config=dataclasses.replace(config, INFER=infer))
 
     def make_job() -> Job:
-        file = videos.as_parquet(folder / "videos.parquet")
-        return Job(folder, file, count_videos(file), args.part, spec.build, spec.fail_row)
+        file = videos.as_parquet(folder)
+        return Job(
+            folder, file, count_videos(file), args.part, spec.build, spec.fail_row, args.worker_memory,
+            HANG_FACTOR * config.READER.seconds_per_video,
+        )  # fmt: skip
 
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # the workers end with the driver
     success = classify_dataset(
-        folder, facts, make_job, partial(make_pool, args=args, threads=threads),
-        retry_errors=args.retry_errors, max_error_ratio=args.max_error_ratio,
+        folder, facts, make_job, make_engine(args, threads),
+        share=share, retry_errors=args.retry_errors, max_error_ratio=args.max_error_ratio,
     )  # fmt: skip
-    print(f"{success['scored']} of {success['videos']} videos scored; their rows are in {folder / 'parts'}")
-    if success["errors"]:
+    if success is None:
+        print(f"all parts of share {args.share} are there, parts of others are missing")
+        return
+    print(f"{success['scored']} of {success['videos']} videos scored; their rows are in {folder}")
+    if success["errors"] and not args.share:
         kinds = ", ".join(f"{count} {kind}" for kind, count in success["errors"].items())
         raise UserError(f"{success['videos'] - success['scored']} videos could not be scored: {kinds}")
 

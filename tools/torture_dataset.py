@@ -10,6 +10,7 @@ predict.py.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -23,7 +24,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from data.dataset.demo.make_videos import make_dataset  # noqa: E402 - the tool is started as a file
+from clusters.memory import children  # noqa: E402 - the tool is started as a file
+from data.dataset.demo.make_videos import make_dataset  # noqa: E402
 from utils.cli import Parser, positive_int, run  # noqa: E402
 from utils.errors import RunError  # noqa: E402
 from utils.files import write_text  # noqa: E402
@@ -114,14 +116,11 @@ def num_parts(folder: Path, out: str) -> int:
 def descendants(process: int, word: str) -> list[int]:
     """The processes below a process whose command line has a word (Linux)."""
     found = []
-    try:
-        children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
-        for child in map(int, children):
+    for child in children(process):
+        with contextlib.suppress(OSError):  # it has just ended
             if word in Path(f"/proc/{child}/cmdline").read_text(errors="replace"):
                 found.append(child)
-            found += descendants(child, word)
-    except OSError:  # it has just ended
-        pass
+        found += descendants(child, word)
     return found
 
 

@@ -39,6 +39,17 @@ def positive_seconds(text: str) -> float:
     raise argparse.ArgumentTypeError(f"expected seconds above 0, found {text!r}")
 
 
+def gigabytes(text: str) -> int:
+    """A number of gigabytes above 0, as bytes."""
+    try:
+        num_bytes = int(1e9 * float(text))
+    except (ValueError, OverflowError):
+        num_bytes = 0
+    if num_bytes > 0:
+        return num_bytes
+    raise argparse.ArgumentTypeError(f"expected gigabytes above 0, found {text!r}")
+
+
 def ratio(text: str) -> float:
     """A number from 0 to 1."""
     try:

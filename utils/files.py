@@ -78,8 +78,13 @@ def write_json(path: str | Path, value: Any) -> None:
 
 def file_sha256(path: str | Path) -> str:
     """The SHA-256 of a file's content, in hexadecimal. Raises OSError."""
-    digest = hashlib.sha256()
     with open(path, "rb") as stream:
-        for block in iter(lambda: stream.read(1 << 20), b""):
-            digest.update(block)
+        return stream_sha256(stream)
+
+
+def stream_sha256(stream: BinaryIO) -> str:
+    """The SHA-256 of what is left of an open file."""
+    digest = hashlib.sha256()
+    for block in iter(lambda: stream.read(1 << 20), b""):
+        digest.update(block)
     return digest.hexdigest()

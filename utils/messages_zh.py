@@ -1494,9 +1494,10 @@ TOOLS.update(
         ),
         "A column class_name is added; in a CSV file lists are JSON. --labels is the list that was classified, with its "
         "labels: prints top-1 and top-5 with 95 % intervals; a video with an error counts as wrong. Parts of a run that is "
-        "not finished are collected too, with a warning.": (
+        "not finished are collected too, with a warning. --compact joins the parts in their folder to files of 256 MB and "
+        "deletes them.": (
             "增加 class_name 列；CSV 文件中的列表写作 JSON。--labels 是当时分类的列表（含标签）：打印 top-1、top-5 及 95 % 置信区间；\n"
-            "出错的视频计为错误。未完成的运行也可合并，并给出警告。"
+            "出错的视频计为错误。未完成的运行也可合并，并给出警告。--compact 在原目录中把分片合并为 256 MB 的文件并删除分片。"
         ),
         "output folder of tools/classify_dataset.py": "tools/classify_dataset.py 的输出目录",
         "write the rows here: .parquet or .csv": "把各行写入此文件：.parquet 或 .csv",
@@ -1512,8 +1513,20 @@ TOOLS.update(
         ),
         "a list, a folder, or a Parquet file with a column path": "列表、目录，或含有 path 列的 Parquet 文件",
         "output folder; the run that it holds is continued": "输出目录；其中已有的运行会继续",
-        "where the workers run: processes of this machine, or actors of Ray (default: %(default)s)": (
-            "工作进程在何处运行：本机的进程，或 Ray 的 actor（默认：%(default)s）"
+        "where the workers run: processes of this machine, actors of Ray, tasks of a Slurm array, or of the Spark "
+        "that starts this tool (default: %(default)s)": (
+            "工作进程在何处运行：本机的进程、Ray 的 actor、Slurm 作业数组的任务，或启动本工具的 Spark 的任务（默认：%(default)s）"
+        ),
+        "of --cluster slurm: '--partition=gpu --time=8:0:0'": "用于 --cluster slurm，例如 '--partition=gpu --time=8:0:0'",
+        "compute only every N-th part, from part I on (from 0): one task of any job array": (
+            "只计算从第 I 个（从 0 数起）开始的每第 N 个分片：任意作业数组中的一个任务"
+        ),
+        "processes, or tasks (default: %(default)s)": "进程数或任务数（默认：%(default)s）",
+        "a worker that holds more ends itself; its part is cut until the video is found (default: no bound)": (
+            "占用内存超过此值的工作进程自行结束；其分片被切分，直到找出那段视频（默认：不限制）"
+        ),
+        "join the parts of a finished run to few large files in results/": (
+            "把已完成运行的分片合并为 results/ 中的少数大文件"
         ),
         "of a running Ray cluster, or auto (default: Ray is started here)": (
             "正在运行的 Ray 集群的地址，或 auto（默认：在本机启动 Ray）"
@@ -1564,13 +1577,41 @@ ERRORS.update(
             "Ray 已终止：集群中没有存活的机器；请再次启动同一条命令"
         ),
         "the workers do not start ({name}: {reason})": "工作进程无法启动（{name}：{reason}）",
-        "pass --to, --labels or both": "请给出 --to、--labels 或两者",
+        "pass --to, --labels or --compact": "请给出 --to、--labels 或 --compact",
         "--to: name a .parquet or a .csv file": "--to：请给出 .parquet 或 .csv 文件",
         "{path} holds no parts; run tools/classify_dataset.py": "{path} 中没有分片；请运行 tools/classify_dataset.py",
         "{path} is no output folder of tools/classify_dataset.py: no run.json": (
             "{path} 不是 tools/classify_dataset.py 的输出目录：没有 run.json"
         ),
-        "{path} is damaged ({reason}); delete it and start the run again": "{path} 已损坏（{reason}）；请删除并重新启动运行",
+        "{path}/{name} is damaged ({cause}); delete it and start the run again": "{path}/{name} 已损坏（{cause}）；请删除并重新启动运行",
+        "{path}: its parts were joined (--compact); choose another --output": (
+            "{path}：其分片已合并（--compact）；请换一个 --output"
+        ),
+        "--share={value}: write I/N with I from 0 to N - 1": "--share={value}：请写 I/N，I 从 0 到 N - 1",
+        "{number} parts are missing, the first is {first}; start the run again": (
+            "缺少 {number} 个分片，第一个是 {first}；请重新启动运行"
+        ),
+        "sbatch took no job (exit status {number}); its message is above, the script is {path}": (
+            "sbatch 没有接受作业（退出码 {number}）；其报错见上文，脚本是 {path}"
+        ),
+        "array {number} has ended with parts missing; see {path}, start the same command again": (
+            "作业数组 {number} 已结束，但缺少分片；见 {path}，请再次启动同一条命令"
+        ),
+        "--cluster slurm needs {name}; start it where Slurm is": "--cluster slurm 需要 {name}；请在装有 Slurm 的机器上启动",
+        "--cluster spark needs pyspark: start this tool with spark-submit": (
+            "--cluster spark 需要 pyspark：请用 spark-submit 启动此工具"
+        ),
+        "Spark's job has failed: {cause}; start the same command again": "Spark 作业失败：{cause}；请再次启动同一条命令",
+        "{path} has no {name}: finish the run before its parts are joined": "{path} 没有 {name}：请先完成运行，再合并分片",
+        "{path}/parts has {number} of {number_of_videos} rows; start the run again": (
+            "{path}/parts 只有 {number_of_videos} 行中的 {number} 行；请重新启动运行"
+        ),
+        "--sbatch goes with --cluster slurm": "--sbatch 与 --cluster slurm 一起使用",
+        "--share goes with another --cluster: the array has shares of its own": (
+            "--share 须与其他 --cluster 一起使用：作业数组自己划分"
+        ),
+        "expected gigabytes above 0, found {value}": "应为大于 0 的 GB 数，实际为 {value}",
+        "cannot {verb} {url}/{name}: {cause}": "无法 {verb} {url}/{name}：{cause}",
         "--labels: only --task classes has a class to compare with": "--labels：只有 --task classes 有可比较的类别",
         "{labels} is not the list that was classified: video {number} is {path}": (
             "{labels} 不是当时分类的列表：视频 {number} 是 {path}"
@@ -1596,13 +1637,13 @@ ERRORS.update(
         "{path}: process {number} on {host} is working on it; wait for its end, or choose another --output": (
             "{path}：主机 {host} 上的进程 {number} 正在处理；请等待其结束，或换一个 --output"
         ),
-        "{number_of_errors} of the first {number_of_videos} videos could not be scored; the column error of {path} says "
-        "why (--max_error_ratio {number})": (
+        "{number_of_errors} of the first {number_of_videos} videos could not be scored; the column error of {path}/parts "
+        "says why (--max_error_ratio {number})": (
             "前 {number_of_videos} 段视频中有 {number_of_errors} 段无法打分；原因见 {path} 的 error 列（--max_error_ratio {number}）"
         ),
         "{number} videos could not be scored: {kinds}": "{number} 段视频无法打分：{kinds}",
         "the workers do not start ({status}); see {path}": "工作进程无法启动（{status}）；见 {path}",
-        "cannot read {path}: {cause}; start the run again": "无法读取 {path}：{cause}；请重新启动运行",
+        "{path}/{name} has gone; start the run again": "{path}/{name} 已不存在；请重新启动运行",
         "{path} does not hold the videos {number_first} to {number_last}; delete it": (
             "{path} 中不是视频 {number_first} 到 {number_last}；请删除该文件"
         ),

@@ -34,8 +34,8 @@ from datareader.decoding.base import (
 )
 from datareader.decoding.containers import VIDEO_SUFFIXES, can_be_video, is_frame_folder, is_pair_folder, open_video
 from datareader.decoding.shards import ShardMember, shard_index, shard_index_path, split_member
-from datareader.decoding.storage import check_file, exists, identity_of, local_file, open_file
-from datareader.decoding.stores import is_url
+from datareader.decoding.storage import check_file, exists, identity_of, local_file, open_file, open_list
+from datareader.decoding.stores import file_system, is_url, store_errors
 from utils.errors import UserError
 
 __all__ = [
@@ -61,6 +61,7 @@ __all__ = [
     "check_file",
     "display_size",
     "exists",
+    "file_system",
     "identity_of",
     "inspect",
     "is_frame_folder",
@@ -69,10 +70,12 @@ __all__ = [
     "local_file",
     "next_frames",
     "open_file",
+    "open_list",
     "open_video",
     "pixel_aspect",
     "printable",
     "probe",
+    "store_errors",
     "read",
     "read_luma",
     "read_luma_pairs",

@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from datareader.decoding.base import VideoError
 from datareader.decoding.shards import REMEDY, ShardMember, find_member, reason_against, shard_index_path, split_member
-from datareader.decoding.stores import is_url, open_object
+from datareader.decoding.stores import is_url, open_object, open_remote
 from utils.errors import RunError
 
 MIN_FILE_BYTES = 16
@@ -96,6 +96,12 @@ def open_file(path: str | os.PathLike) -> BinaryIO:
         raise VideoError(path, error.reason) from error
     except (OSError, RunError) as error:
         raise VideoError(path, f"its storage: {getattr(error, 'strerror', None) or error}") from error
+
+
+def open_list(path: str | os.PathLike) -> BinaryIO:
+    """The bytes of a list of videos; of one in a store, as it is now (videos are taken for unchangeable, and copied).
+    Raises OSError, and RunError of a store."""
+    return io.BufferedReader(open_remote(os.fspath(path))) if is_url(path) else open(path, "rb")
 
 
 def _open_member(path: str, shard: str, member: ShardMember) -> BinaryIO:

@@ -67,7 +67,7 @@ class _Cache:
         raise RunError(f"copies in {self.folder} are removed before they are read; {SIZE_VARIABLE} is too small")
 
     def _copy(self, url: str, member: ShardMember | None, file: Path) -> None:
-        with _open_remote(url) as source:
+        with open_remote(url) as source:
             size = source.size() if member is None else member.size
             pieces = _pieces(source, 0, size) if member is None else _member_pieces(source, url, member)
             write_atomically(file, lambda stream: stream.writelines(pieces))
@@ -108,6 +108,14 @@ def _cache() -> _Cache:
     return _Cache(Path(folder).expanduser() if folder else Path.home() / ".cache" / "paddle_nonlocal", max_bytes)
 
 
+def file_system(url: str) -> tuple[Any, str]:
+    """The store of an object as a pyarrow.fs.FileSystem, and the object's path there. Raises UserError and RunError."""
+    root, _, key = _URL.fullmatch(url).groups()
+    with store_errors():
+        system, prefix = _file_system(root)
+    return system, f"{prefix.rstrip('/')}/{key}"
+
+
 @lru_cache(maxsize=64)
 def _file_system(root: str) -> tuple[Any, str]:
     """The store of s3://bucket and what stands before its keys."""
@@ -115,20 +123,20 @@ def _file_system(root: str) -> tuple[Any, str]:
         from pyarrow import fs
     except ImportError as error:
         raise UserError(f"{root} needs a package: pip install pyarrow ({error})") from error
-    # by default Google's client tries again for 15 minutes
-    return fs.FileSystem.from_uri(f"{root}?retry_limit_seconds=30" if root.startswith("gs://") else root)
+    # small objects in one request; by default Google's client tries again for 15 minutes
+    options = {"s3": "?allow_delayed_open=true", "gs": "?retry_limit_seconds=30"}
+    return fs.FileSystem.from_uri(root + options.get(root.partition(":")[0], ""))
 
 
-def _open_remote(url: str):
+def open_remote(url: str):
     """A pyarrow file, to be read from any place. Raises FileNotFoundError and RunError."""
-    root, _, key = _URL.fullmatch(url).groups()
-    with _store_errors():
-        system, prefix = _file_system(root)
-        return system.open_input_file(f"{prefix.rstrip('/')}/{key}")
+    system, path = file_system(url)
+    with store_errors():
+        return system.open_input_file(path)
 
 
 @contextlib.contextmanager
-def _store_errors() -> Iterator[None]:
+def store_errors() -> Iterator[None]:
     """Errors of a store as RunError, so that they are not taken for those of the disk."""
     try:
         yield
@@ -141,7 +149,7 @@ def _store_errors() -> Iterator[None]:
 def _pieces(source, start: int, size: int) -> Iterator[bytes]:
     """The bytes of an object from `start` on. Raises RunError where it is shorter."""
     while size:
-        with _store_errors():
+        with store_errors():
             piece = source.read_at(min(size, REQUEST_BYTES), start)
         if not piece:
             raise RunError("the object ended early")

@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from clusters.dataset import classify_dataset
+from clusters.dataset import classify_dataset, pool_engine
 from clusters.job import Job
 from clusters.local_pool import LocalPool
 from clusters.rows import Keep, failed_row, schema_of, table_of
@@ -72,7 +72,7 @@ def main(argv: list[str]) -> None:
         first = _drive(job, args.workers, stop_after=job.num_parts // 2)
         second = _drive(job, args.workers)
         whole = _drive(Job(folder / "whole", videos, args.videos, args.part, InstantScorer, fail_row), args.workers)
-        equal = _summary(job.folder)["sha256"] == _summary(folder / "whole")["sha256"]
+        equal = _summary(folder / "out")["sha256"] == _summary(folder / "whole")["sha256"]
     overhead = whole["seconds"] * args.workers / args.videos
     result = {
         "videos": args.videos, "part": args.part, "workers": args.workers,
@@ -100,7 +100,7 @@ def _drive(job: Job, num_workers: int, stop_after: int | None = None) -> dict[st
     begin, first_part = time.monotonic(), 0.0
     child = os.fork()
     if not child:
-        classify_dataset(job.folder, {}, lambda: job, partial(LocalPool, num_workers=num_workers))
+        classify_dataset(job.folder, {}, lambda: job, pool_engine(partial(LocalPool, num_workers=num_workers)))
         os._exit(0)
     while True:
         ended, status, usage = os.wait4(child, os.WNOHANG)
@@ -117,7 +117,7 @@ def _drive(job: Job, num_workers: int, stop_after: int | None = None) -> dict[st
 
 
 def _num_parts(job: Job) -> int:
-    return len(list(job.folder.glob("parts/*/part-*.parquet")))
+    return len(list(Path(job.folder).glob("parts/*/part-*.parquet")))
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
