@@ -23,7 +23,7 @@ from tests.stub_scorer import Stub
 from tests.test_clusters import expected, make_job, write_paths
 from utils.errors import RunError, UserError
 
-OUT = "s3://data/out 1"
+OUT = "s3://runs/out 1"
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +50,9 @@ def test_a_run_in_a_store_writes_the_files_of_a_local_one(server, tmp_path, monk
     """Each part is one put; a request that fails is made again; what is there is not computed again."""
     paths = [f"{number}\n.mp4" for number in range(12)]
     local = write_paths(tmp_path, paths)
-    server.objects["data/list.parquet"] = local.read_bytes()
+    server.objects["runs/list.parquet"] = local.read_bytes()
     server.failures = [503]
-    videos = VideoTable("s3://data/list.parquet")
+    videos = VideoTable("s3://runs/list.parquet")
     assert videos.sha256 == VideoTable(str(local)).sha256
 
     def run():
@@ -61,49 +61,49 @@ def test_a_run_in_a_store_writes_the_files_of_a_local_one(server, tmp_path, monk
 
     success = run()
     puts = asked(server, "PUT")
-    names = [f"data/out 1/parts/000/part-{part:06d}.parquet" for part in range(3)]
+    names = [f"runs/out 1/parts/000/part-{part:06d}.parquet" for part in range(3)]
     assert [key for key in puts if "/parts/" in key and key.endswith(".parquet")] == names
     assert not [key for key in server.objects if key.endswith(".lock")]
     table = pa.concat_tables([pq.read_table(io.BytesIO(server.objects[name])) for name in names])
     assert table.equals(expected(local)) and success["scored"] == 12
-    assert json.loads(server.objects["data/out 1/_SUCCESS"]) == success
+    assert json.loads(server.objects["runs/out 1/_SUCCESS"]) == success
 
     del server.objects[names[1]]
     server.requests.clear()
     assert run() == success and [key for key in asked(server, "PUT") if key in names] == names[1:2]
     monkeypatch.setattr(Stub, "setup", "other")
-    server.objects["data/out 1/run.json"] = b'{"of": "others"}'
-    with pytest.raises(UserError, match="s3://data/out 1 holds a run with another of"):
+    server.objects["runs/out 1/run.json"] = b'{"of": "others"}'
+    with pytest.raises(UserError, match="s3://runs/out 1 holds a run with another of"):
         run()
 
 
 def test_a_list_in_a_store_is_read_as_it_is_now_and_beside_it(server):
     for text in (b"a b.mp4 3\ns3://other/c.mp4\n", b"new.mp4\n"):
-        server.objects["data/lists/list.txt"] = text
-        file = VideoTable("s3://data/lists/list.txt").as_parquet(f"s3://data/{len(text)}")
+        server.objects["runs/lists/list.txt"] = text
+        file = VideoTable("s3://runs/lists/list.txt").as_parquet(f"s3://runs/{len(text)}")
         found = read_paths(file, 0, 9)
         assert found == (
-            ["s3://data/lists/new.mp4"] if b"new" in text else ["s3://data/lists/a b.mp4", "s3://other/c.mp4"]
+            ["s3://runs/lists/new.mp4"] if b"new" in text else ["s3://runs/lists/a b.mp4", "s3://other/c.mp4"]
         )
-    with pytest.raises(UserError, match="cannot read the list s3://data/none.txt"):
-        VideoTable("s3://data/none.txt")
+    with pytest.raises(UserError, match="cannot read the list s3://runs/none.txt"):
+        VideoTable("s3://runs/none.txt")
 
 
 def test_two_thousand_parts_are_listed_with_two_requests(server):
     folder = open_folder(OUT)
     for part in range(2000):
-        server.objects[f"data/out 1/parts/{part // 1000:03d}/part-{part:06d}.parquet"] = b"x"
+        server.objects[f"runs/out 1/parts/{part // 1000:03d}/part-{part:06d}.parquet"] = b"x"
     job = make_job(write_empty(server), OUT, Stub(), 1)
     server.requests.clear()
     assert job.missing_parts() == [2000, 2001] and len(server.requests) == 2
     for name in ("pieces/a/0", "pieces/a/1", "pieces/ab/0"):
-        server.objects[f"data/out 1/{name}"] = b"x"
+        server.objects[f"runs/out 1/{name}"] = b"x"
     folder.remove("pieces/a")
     assert [*folder.names("pieces")] == ["pieces/ab/0"]
     with pytest.raises(FileNotFoundError):
         folder.read("none")
     server.failures = [403] * 9
-    with pytest.raises(RunError, match="cannot write s3://data/out 1/a: .*ACCESS_DENIED"):
+    with pytest.raises(RunError, match="cannot write s3://runs/out 1/a: .*ACCESS_DENIED"):
         folder.write("a", lambda stream: stream.write(b"a"))
     server.failures.clear()
     with pytest.raises(ZeroDivisionError):
@@ -114,12 +114,12 @@ def test_two_thousand_parts_are_listed_with_two_requests(server):
 def write_empty(server) -> str:
     stream = io.BytesIO()
     pq.write_table(pa.table({"path": ["a.mp4"] * 2002}), stream)
-    server.objects["data/list.parquet"] = stream.getvalue()
-    return "s3://data/list.parquet"
+    server.objects["runs/list.parquet"] = stream.getvalue()
+    return "s3://runs/list.parquet"
 
 
 def test_a_driver_that_is_heard_of_holds_the_lock_of_a_store(server, monkeypatch):
-    key = "data/out 1/driver.lock"
+    key = "runs/out 1/driver.lock"
     with folder_lock(OUT, "driver.lock"):
         owner = json.loads(server.objects[key])
         assert owner["pid"] == os.getpid()
