@@ -62,3 +62,19 @@ def test_the_command_of_the_training_is_one_that_train_py_takes(monkeypatch):
     assert {mount["name"] for mount in container["volumeMounts"]} == {
         volume["name"] for volume in job["spec"]["template"]["spec"]["volumes"]
     }
+
+
+def test_the_pods_of_a_classification_have_all_shares_of_the_list(monkeypatch):
+    from clusters.dataset import Share
+    from tools import classify_dataset
+
+    (job,) = documents(ROOT / "examples/kubernetes/classify.yaml")
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    assert container["command"] == ["bash", "run.sh", "classify"] and job["spec"]["completionMode"] == "Indexed"
+    count = job["spec"]["completions"]
+    shares = []
+    for index in range(count):
+        flags = [flag.replace("$(JOB_COMPLETION_INDEX)", str(index)) for flag in container["args"]]
+        monkeypatch.setattr("sys.argv", ["classify_dataset.py", *flags])
+        shares.append(Share.parse(classify_dataset.parse_args().share))
+    assert shares == [Share(index, count) for index in range(count)]
