@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import dataclasses
-import fcntl
 import os
 import signal
 import socket
@@ -206,7 +205,11 @@ def join_ranks(device: str) -> Ranks:
 
 
 def interface_of(address: str) -> str | None:
-    """The name of this machine's network interface with an IPv4 address (Linux)."""
+    """The name of this machine's network interface with an IPv4 address; None where there is none, or no Linux."""
+    if sys.platform != "linux":
+        return None
+    import fcntl
+
     get_interface_address = 0x8915  # SIOCGIFADDR
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
         for _, name in socket.if_nameindex():
