@@ -1,6 +1,6 @@
 """Kill and stop parts of a tiny training on two nodes of this machine; its supervisors must bring it to the same end.
 
-python tools/torture_nodes.py                       # every cell, some ten minutes
+python tools/torture_nodes.py                       # every cell, some fifteen minutes on 2 cores
 python tools/torture_nodes.py --only SIGKILL --seeds 5
 python tools/torture_nodes.py --only elastic --etcd_python ENV/bin/python      # docs/training.md says what ENV needs
 
@@ -332,6 +332,7 @@ class Nodes(Bench):
         names = [f"{NAMESPACE}{number}" for number in range(2)]
         try:
             for name in names:
+                ip("netns", "delete", name, check=False)  # of a run that was killed
                 ip("netns", "add", name)
             ip("link", "add", "link0", "netns", names[0], "type", "veth", "peer", "name", "link1", "netns", names[1])
             for number, name in enumerate(names):
