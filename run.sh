@@ -3,6 +3,7 @@
 # bash run.sh export NONLOCAL ./configs/nonlocal.yaml [flags]                 a static network; `inference` in the zoo
 # bash run.sh demo                                                           everything once, on videos drawn here
 # bash run.sh demo --two_stream                                              optical flow and both streams, on the same videos
+# bash run.sh demo_detection                                                 actions of several actors in each of such videos
 # bash run.sh study                                                          the S3D paper's findings, tried on such videos
 # bash run.sh predict [flags]                                                the example network on a clip of this repository
 # bash run.sh classify --input LIST --output DIR [flags]                     lists of any length, with many workers
@@ -135,6 +136,10 @@ demo)
     find_python "$everything"
     exec "$python" tools/demo.py "$@"
     ;;
+demo_detection)
+    find_python "$everything"
+    exec "$python" tools/demo_detection.py "$@"
+    ;;
 classify)
     find_python "$modules_of_classify" cluster
     exec "$python" tools/classify_dataset.py "$@"
@@ -155,6 +160,6 @@ setup)
     echo "the environment is in .venv: source .venv/bin/activate"
     ;;
 *)
-    fail "usage: bash run.sh train|eval|predict|export NONLOCAL CONFIG.yaml [flags] | classify | demo | study | test | setup"
+    fail "usage: bash run.sh train|eval|predict|export NONLOCAL CONFIG.yaml [flags] | classify | demo | demo_detection | study | test | setup"
     ;;
 esac

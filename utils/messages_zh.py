@@ -474,6 +474,15 @@ TOOLS = {
         "在 train/、valid/ 与 test/ 中写出 H.264 文件，以及 trainlist.txt、vallist.txt、testlist.txt（`path label`，路径相对于\n"
         "列表）和 class_names.txt。同样的参数得到同样的数据；已完整的数据集保持不变。"
     ),
+    "Action detection once, on videos drawn here: bash run.sh demo_detection": (
+        "在自己绘制的视频上运行一遍动作检测：bash run.sh demo_detection"
+    ),
+    "Draws videos of several actors, trains configs/demo_detection.yaml from scratch, and evaluates held-out videos with "
+    "the actors' own boxes, with inaccurate and false ones, with those of the region proposal network, with reversed "
+    "frames and with the boxes of two actors exchanged; writes output/demo_detection/results.json.": (
+        "绘制含多个角色的视频，按 configs/demo_detection.yaml 从零训练，然后评估留出的视频：用角色自己的框、用不准确的框与\n"
+        "假框、用区域提议网络的框、把帧倒放、把两个角色的框对调；写出 output/demo_detection/results.json。"
+    ),
     "Draw the detection demo's data set: python data/dataset/demo_detection/make_videos.py --output_dir "
     "data/dataset/demo_detection/videos": (
         "绘制检测演示的数据集：python data/dataset/demo_detection/make_videos.py --output_dir\n"
