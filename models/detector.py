@@ -10,8 +10,11 @@ from paddle import nn
 
 from models.detection_head import DetectionHead
 from models.proposals import ProposalNetwork
-from models.recognizer import Recognizer
+from models.recognizer import ExportedNetwork, Recognizer
 from utils.boxes import iou
+from utils.errors import UserError
+
+BACKGROUND_IOU = 0.3  # a proposal is background where its IoU with each true box is smaller
 
 
 class Detector(Recognizer):
@@ -25,9 +28,17 @@ class Detector(Recognizer):
         proposals = head.detection.proposals
         self.proposals = ProposalNetwork(proposals) if proposals else None
 
-    def forward(self, clips, boxes):
+    def forward(self, clips, boxes=None):
+        if boxes is None:
+            raise UserError(
+                "a detector classifies boxes, not whole clips (MODEL.task detection): use train.py and eval.py"
+            )
         last = self.stage_names[-1]
         return self.head(self.backbone.forward_features(clips, (last,))[last], boxes)
+
+    def prepare_for_export(self, num_frames: int, volumes: bool = False) -> ExportedNetwork:
+        """Raises UserError: there is no export with boxes."""
+        raise UserError("a detector (MODEL.task detection) cannot be exported; eval.py runs it in Paddle")
 
     def proposed_boxes(self, clips, min_score: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
         """Boxes that may hold an actor, float32 [M, 4], and their clips' indices int64 [M], ascending.
@@ -46,7 +57,7 @@ class Detector(Recognizer):
         """What the head learns from, and the loss of the proposals.
 
         Learned from are the true boxes of a clip and, with a proposal network, some of its proposals, `max_boxes`
-        together. One whose IoU with a true box is at least `min_iou` has that box's labels, the others have none.
+        together; see `mixed_boxes`.
 
         Args:
             clips: float32 [N, C, T, H, W].
@@ -77,17 +88,21 @@ def mixed_boxes(
 ) -> tuple[np.ndarray, np.ndarray]:
     """True boxes [M, 4] of a clip with labels [M, K], and proposals [P, 4] up to `max_boxes` boxes with theirs.
 
-    The proposals are drawn from twice as many as are wanted, those of the highest scores, which come first.
+    Proposals that show part of an actor, with a largest IoU from 0.3 to `min_iou`, are left out: they are neither
+    background nor the actor. The rest are drawn from twice as many as are wanted, those of the highest scores, which
+    come first.
     """
-    wanted = max_boxes - len(boxes)
-    best = proposals[: 2 * wanted]
-    best = best[rng.permutation(len(best))[:wanted]]
-    found = np.zeros((len(best), labels.shape[1]), np.float32)
-    if len(boxes) and len(best):
-        overlap = iou(best[:, None], boxes[None])
-        is_true = overlap.max(axis=1) >= min_iou
+    found = np.zeros((len(proposals), labels.shape[1]), np.float32)
+    if len(boxes):
+        overlap = iou(proposals[:, None], boxes[None])
+        best = overlap.max(axis=1)
+        is_true = best >= min_iou
         found[is_true] = labels[overlap.argmax(axis=1)[is_true]]
-    return np.concatenate([boxes, best]), np.concatenate([labels, found])
+        is_used = is_true | (best < BACKGROUND_IOU)
+        proposals, found = proposals[is_used], found[is_used]
+    wanted = max_boxes - len(boxes)
+    drawn = rng.permutation(min(2 * wanted, len(proposals)))[:wanted]
+    return np.concatenate([boxes, proposals[drawn]]), np.concatenate([labels, found[drawn]])
 
 
 def key_frame(clips):

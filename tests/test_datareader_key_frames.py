@@ -172,6 +172,19 @@ def test_files_that_do_not_fit_together_are_named(folder, tmp_path, rows, messag
         read_key_frames(config, "TRAIN")
 
 
+@pytest.mark.parametrize(
+    "keys, message",
+    [
+        (("MODEL.name=S3D",), "is there for MODEL.name NONLOCAL"),
+        (("DETECTION.proposals=rpn",), "needs DETECTION.proposal_network: True"),
+        (("DETECTION.proposal_network=True", "READER.modality=flow"), "sees 3 channels"),
+    ],
+)
+def test_keys_that_contradict_each_other_are_refused(folder, keys, message):
+    with pytest.raises(UserError, match=message):
+        detection_config(folder, folder / "boxes.csv", *keys)
+
+
 def test_a_missing_key_is_named(folder):
     with pytest.raises(UserError, match=r"needs DETECTION\.valid_boxes"):
         read_key_frames(detection_config(folder, folder / "boxes.csv", "DETECTION.valid_boxes=''"), "TRAIN")

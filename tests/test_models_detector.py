@@ -12,6 +12,7 @@ from models.layers import FramesConv
 from models.nonlocal_model import resnet_video
 from models.nonlocal_model.options import network_options
 from models.options import DetectionOptions, HeadOptions, Norm, ProposalOptions
+from utils.errors import UserError
 
 SMALL = {
     "widths": {"stem_channels": 4, "res2_channels": 8, "inner_channels": 4},
@@ -121,15 +122,16 @@ def test_scores_are_a_softmax_without_the_background_or_sigmoids(network):
 
 def test_proposals_take_the_labels_of_the_true_box_that_they_overlap():
     boxes, labels = np.array([[0, 0, 10, 10], [20, 0, 30, 10]], np.float32), np.eye(3, dtype=np.float32)[:2]
-    proposals = np.array([[20, 0, 30, 8], [0, 0, 10, 4.9], [0, 0, 10, 5.1], [50, 50, 60, 60]], np.float32)
+    proposals = np.array(
+        [[20, 0, 30, 8], [0, 0, 10, 4.9], [0, 0, 10, 5.1], [50, 50, 60, 60], [0, 0, 10, 2.9]], np.float32
+    )
     rng = np.random.default_rng(0)
     found, found_labels = mixed_boxes(boxes, labels, proposals, 6, 0.5, rng)
-    expected = {(20, 0): [0, 1, 0], (50, 50): [0, 0, 0]}
+    expected = {8: [0, 1, 0], 60: [0, 0, 0], 5.1: [1, 0, 0], 2.9: [0, 0, 0]}  # by y2; 4.9 is left out
     assert found[:2].tolist() == boxes.tolist() and found_labels[:2].tolist() == labels.tolist()
     assert len(found) == 6
     for box, label in zip(found[2:], found_labels[2:]):
-        wanted = expected.get(tuple(box[:2]), [1, 0, 0] if box[3] > 5 else [0, 0, 0])
-        assert label.tolist() == wanted
+        assert label.tolist() == expected.pop(round(float(box[3]), 1))
     assert len(mixed_boxes(boxes, labels, proposals, 3, 0.5, rng)[0]) == 3
     assert len(mixed_boxes(boxes, labels, proposals, 2, 0.5, rng)[0]) == 2
     assert len(mixed_boxes(boxes[:0], labels[:0], proposals, 2, 0.5, rng)[0]) == 2
@@ -160,6 +162,13 @@ def test_the_best_proposal_is_kept_where_none_has_the_score(network):
     assert len(everything) > 3 and (np.diff(places) >= 0).all()
     for clip in range(3):
         assert everything[places == clip][0].tolist() == boxes[clip].tolist()
+
+
+def test_whole_clips_and_exports_are_refused(network):
+    with pytest.raises(UserError, match="classifies boxes, not whole clips"):
+        network(clips_of(1))
+    with pytest.raises(UserError, match="cannot be exported"):
+        network.prepare_for_export(4)
 
 
 def test_the_key_frame_is_the_one_in_the_middle():

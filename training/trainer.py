@@ -100,6 +100,7 @@ class Trainer:
         self.name = config.MODEL.name  # of the files
         self.overwrite, self.log_interval, self.valid_interval = overwrite, log_interval, valid_interval
         self.task: Task = build_task(config)
+        self.detects = self.task.name == "detection"  # boxes of key frames are learned, not whole clips
         self.items = self.read_items("TRAIN")
         self.valid_items = self.read_items("VALID") if valid_interval else []
         point = self.point = find_resume_point(resume, save_dir, seed, self.ranks, self.name, overwrite)
@@ -131,7 +132,7 @@ class Trainer:
         self.network = build_network(model, recipe)
 
         # the position
-        build_loader = KeyFrameTrainLoader if config.MODEL.task == "detection" else build_train_loader
+        build_loader = KeyFrameTrainLoader if self.detects else build_train_loader
         self.loader = build_loader(
             config, self.items, seed=point.seed, rank=self.ranks.rank, world_size=self.ranks.world_size,
             num_workers=min(recipe.num_reader_threads, available_cores()),
@@ -151,7 +152,7 @@ class Trainer:
 
     def read_items(self, section: str) -> list:
         """The videos of a section's list with their labels, or their key frames."""
-        if self.config.MODEL.task == "detection":
+        if self.detects:
             return read_key_frames(self.config, section).samples
         filelist = getattr(self.config, section).filelist
         return read_list(filelist, self.config.MODEL.num_classes, multi_label=self.task.multi_label)
@@ -236,7 +237,7 @@ class Trainer:
         """One step of the optimiser on one batch of this rank, at learning rate `rate`."""
         rng = np.random.default_rng((self.point.seed, self.iteration, self.ranks.rank))
         paddle.seed(int(rng.integers(2**31)))  # of dropout
-        learn = self.learn_boxes if self.config.MODEL.task == "detection" else self.learn_clips
+        learn = self.learn_boxes if self.detects else self.learn_clips
         clips, pieces = learn(batch, rng)
         if self.iteration % self.steps_per_epoch == 0:
             captions = [f"{batch.label[i]} {Path(self.items[v].id).name}" for i, v in enumerate(batch.video_id)]
@@ -336,7 +337,7 @@ class Trainer:
                 batches = self.until_stopped(islice(self.loader, self.recipe.precise_bn_batches))
                 estimate_statistics(self.model, batches, self.ranks, self.frozen_norms)
             if self.valid_interval and (is_last or (epoch + 1) % self.valid_interval == 0):
-                check = validate_boxes if self.config.MODEL.task == "detection" else validate
+                check = validate_boxes if self.detects else validate
                 result = check(
                     self.model, self.config, self.valid_items, self.task, self.ranks, self.logger.say, self.check_stop
                 )
