@@ -15,7 +15,7 @@ import numpy as np
 
 from datareader import decoding
 from datareader.box_lists import BoxList, FrameIndex, read_detections, read_label_map, read_truth
-from datareader.decoding import Timeline
+from datareader.decoding import Timeline, VideoError
 from datareader.lists import Sample, read_named_videos
 from datareader.loaders import Batch, TrainLoader, ValidLoader, clip_settings
 from datareader.requests import ClipDetail, ClipSettings, ReaderSettings, Source, read_clip
@@ -144,7 +144,10 @@ class KeyFrameClip:
         return read_clip(self, self._indices, transform)
 
     def _indices(self, num_frames: int) -> np.ndarray:
-        return key_frame_indices(self._frame(), self.clip.clip_length, self.clip.frame_stride, num_frames)
+        frame = self._frame()
+        if not 0 <= frame < num_frames:
+            raise VideoError(self.path, f"frame {self.time:g} is annotated, the video has {num_frames}")
+        return key_frame_indices(frame, self.clip.clip_length, self.clip.frame_stride, num_frames)
 
     def _frame(self) -> int:
         """The number of the key frame, from 0: the one nearest to a second."""

@@ -172,6 +172,15 @@ def test_files_that_do_not_fit_together_are_named(folder, tmp_path, rows, messag
         read_key_frames(config, "TRAIN")
 
 
+def test_a_frame_beyond_the_end_is_a_failure_and_the_other_clips_keep_their_boxes(folder, tmp_path):
+    boxes = write(tmp_path / "boxes.csv", "first,#11,0,0,1,1,1,0\nfirst,#41,0,0,1,1,2,0\nsecond,#40,0,0,0.5,1,3,0\n")
+    config = detection_config(folder, boxes)
+    (batch,) = KeyFrameLoader(config, read_key_frames(config, "VALID").samples, num_workers=0)
+    assert [failure.reason for failure in batch.failures] == ["frame 41 is annotated, the video has 40"]
+    assert [sample.id for sample in batch.samples] == ["first,11", "second,40"]
+    assert batch.box_clip.tolist() == [0, 1] and batch.box_labels.argmax(axis=1).tolist() == [0, 2]
+
+
 @pytest.mark.parametrize(
     "keys, message",
     [

@@ -101,6 +101,20 @@ def test_a_detector_is_trained_and_validated(trained):
     assert {"head.weight", "proposals.objectness.weight", "proposals.trunk.conv1.weight"} <= set(state)
 
 
+def test_weights_for_classification_initialise_the_trunk(monkeypatch, folder, tmp_path, capsys):
+    from configs import load_config
+    from models import build_model
+    from weights import save_weights
+
+    classifier = build_model(load_config(folder / "tiny.yaml", ["MODEL.task=classification"]))
+    weights = {name: tensor.numpy() for name, tensor in classifier.state_dict().items()}
+    save_weights(tmp_path / "classifier.pdparams", weights)
+    flags = (f"--config={folder / 'tiny.yaml'}", f"--save_dir={tmp_path / 'run'}", "-o", "TRAIN.learning_rate=0")
+    assert run_script(monkeypatch, "train", *flags, f"--pretrain={tmp_path / 'classifier.pdparams'}") == 0
+    state = paddle.load(str(tmp_path / "run/NONLOCAL.pdparams"))
+    np.testing.assert_array_equal(state["stage5.block0.b.conv.weight"].numpy(), weights["stage5.block0.b.conv.weight"])
+
+
 def test_an_evaluation_judges_annotated_boxes_and_writes_them(monkeypatch, folder, trained, tmp_path):
     result = evaluate(monkeypatch, trained, tmp_path, "-o", "DETECTION.proposals=truth")
     assert result["box_recall"] == pytest.approx(100) and result["protocol"] == "ava" and result["num_videos"] == 1
