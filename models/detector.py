@@ -80,6 +80,9 @@ class Detector(Recognizer):
             parts.append(mixed_boxes(boxes[own], labels[own], proposed, detection.max_boxes, detection.min_iou, rng))
         chosen, chosen_labels = (np.concatenate(column) for column in zip(*parts))
         chosen_clip = np.repeat(np.arange(len(parts)), [len(part) for part, _ in parts])
+        if not len(chosen):  # nobody in the whole batch: the first frame is background
+            chosen, chosen_clip = np.array([[0, 0, clips.shape[4], clips.shape[3]]], np.float32), np.zeros(1, np.int64)
+            chosen_labels = np.zeros((1, labels.shape[1]), np.float32)
         return self(clips, indexed_boxes(chosen, chosen_clip)), chosen_labels, loss
 
 

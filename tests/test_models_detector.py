@@ -154,6 +154,16 @@ def test_every_parameter_of_a_detector_learns(network):
     network.eval()
 
 
+def test_a_batch_without_boxes_learns_that_a_frame_is_background():
+    lone = build()
+    nobody = np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros((0, 3), np.float32)
+    clips = clips_of(2, 32)
+    logits, labels, loss = lone.training_loss(clips, *nobody, np.random.default_rng(0))
+    assert labels.tolist() == [[0, 0, 0]] and loss == 0
+    whole = lone(clips, indexed_boxes(np.array([[0, 0, 32, 32]]), np.array([0])))
+    np.testing.assert_array_equal(logits.numpy(), whole.numpy())
+
+
 def test_the_best_proposal_is_kept_where_none_has_the_score(network):
     clips = clips_of(3)
     boxes, place = network.proposed_boxes(clips, 1.0)

@@ -32,14 +32,6 @@ def test_with_a_background_a_box_without_a_label_is_background():
     assert found.item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_batch_without_boxes_has_the_loss_0_and_a_gradient():
-    logits = paddle.zeros([0, 4])
-    logits.stop_gradient = False
-    loss = Detection(3).loss(logits, paddle.zeros([0, 3]))
-    loss.backward()
-    assert loss.item() == 0
-
-
 def test_truth_scored_1_has_a_map_of_100_and_doubles_are_suppressed(tmp_path):
     path = tmp_path / "truth.csv"
     path.write_text("v,1,0.1,0.1,0.5,0.5,1,0\nv,1,0.4,0.4,0.9,0.9,2,1\nv,2,0.1,0.1,0.5,0.5,2,0\n")
