@@ -27,6 +27,7 @@ JOBS = {
     "demo": "tools.benchmarks.demo",
     "report": "tools.benchmarks.report",
     "dataset": "tools.benchmarks.dataset",
+    "workers": "tools.benchmarks.workers",
 }
 
 if __name__ == "__main__":
