@@ -1,9 +1,10 @@
-"""Recognise what happens in a video, in the videos of a folder or of a list: classes, segments over time, or features.
+"""Recognise what happens in a video, in the videos of a folder or of a list: classes, segments, actions, or features.
 
 python predict.py --video_path=examples/clip.mp4          # the example network of this repository
 python predict.py --video_path=clip.mp4 --weights=output/train/NONLOCAL.pdparams --config=output/train/config.yaml
 python predict.py --video_path=match.mp4 --segments --draw=labelled.mp4 --weights=... --config=...
 python predict.py --video_path=folder/ --features=res5 --weights=... --config=...
+python predict.py --video_path=clip.mp4 --detect --draw=persons.mp4 --weights=... --config=...
 """
 
 from __future__ import annotations
@@ -49,11 +50,27 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument("--segments", action="store_true", help="what happens when, in videos of any length, as files")
     parser.add_argument(
-        "--stride_seconds", type=positive_seconds, help="from one sliding window to the next (default: half a window)"
+        "--detect",
+        action="store_true",
+        help="who does what: the actions of persons on key frames, as csv in AVA's form",
+    )
+    parser.add_argument("--boxes", default="", metavar="CSV", help="the persons, in AVA's form, for --detect")
+    parser.add_argument(
+        "--detector", default="auto", metavar="ONNX|persons",
+        help="finds the persons, for --detect: an ONNX file, or persons, the one of tools/fetch_person_detector.py "
+        "(default: the network's own proposals where it has them, else persons)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--stride_seconds",
+        type=positive_seconds,
+        help="from one sliding window to the next (default: half a window), or between key frames (default: 1)",
     )
     add_hidden_alias(parser, "--hop", "--stride_seconds")
     parser.add_argument(
-        "--draw", default="", metavar="MP4", help="write the video with its segments drawn on it; a folder for several"
+        "--draw",
+        default="",
+        metavar="MP4",
+        help="write the video with its segments, or its boxes and actions, drawn on it; a folder for several",
     )
     parser.add_argument("--features", default="", metavar="STAGE", help="mean output of a stage, as res5, as npz files")
     parser.add_argument(
@@ -70,11 +87,19 @@ def parse_args() -> argparse.Namespace:
     add_backend_flags(parser)
     args = parser.parse_args()
     if args.two_stream:
-        if args.weights or args.config or args.segments or args.draw or args.features:
+        if args.weights or args.config or args.segments or args.draw or args.features or args.detect:
             parser.error("--two_stream names both networks and predicts classes; leave the flags of others out")
     else:
         choose_network(args)
-    args.segments = args.segments or bool(args.draw)
+    if args.detect and (args.segments or args.features or args.views or args.temperature):
+        parser.error(
+            "--detect looks at whole frames and goes without --segments, --features, --views and --temperature"
+        )
+    if (args.boxes or args.detector != "auto") and not args.detect:
+        parser.error("--boxes and --detector go with --detect")
+    if args.boxes and (args.detector != "auto" or args.stride_seconds):
+        parser.error("--boxes has the key frames and their boxes; leave --detector and --stride_seconds out")
+    args.segments = args.segments or (bool(args.draw) and not args.detect)
     if args.segments and args.features:
         parser.error("--features and --segments (or --draw) are two runs; leave one out")
     if args.temperature and (args.segments or args.features):
@@ -83,8 +108,8 @@ def parse_args() -> argparse.Namespace:
         )
     if args.feature_pooling != "video" and not args.features:
         parser.error("--feature_pooling goes with --features")
-    if args.stride_seconds and not args.segments and args.feature_pooling != "window":
-        parser.error("--stride_seconds goes with --segments or --feature_pooling=window")
+    if args.stride_seconds and not (args.segments or args.detect or args.feature_pooling == "window"):
+        parser.error("--stride_seconds goes with --segments, --detect or --feature_pooling=window")
     return args
 
 
@@ -103,7 +128,8 @@ def main() -> None:
         config, job = backend.config, "two_streams"
     else:
         backend = BackendSpec(config, args.weights, config.INFER.checkpoint_dir, args.backend, args.precision)
-        job = "features" if args.features else "segments" if args.segments else "classes"
+        jobs = {"features": args.features, "segments": args.segments, "actions": args.detect}
+        job = next((name for name, is_wanted in jobs.items() if is_wanted), "classes")
     if args.temperature and build_task(config).multi_label:
         raise UserError("--temperature is for one class per video (a softmax); this network has several: leave it out")
     options = PredictOptions(
@@ -115,6 +141,8 @@ def main() -> None:
         features=args.features,
         feature_pooling=args.feature_pooling,
         log_interval=args.log_interval,
+        boxes=args.boxes,
+        detector=args.detector,
         calibrate=partial(apply_temperature, temperature=args.temperature) if args.temperature else None,
     )
     predict_videos(

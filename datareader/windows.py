@@ -328,7 +328,7 @@ class WindowLoader(Loader):
 
     def __iter__(self) -> Iterator[VideoWindows | Failure]:
         for video_id in range(len(self.items)):
-            path, clip = self.path_of(video_id), self.clip
+            path = self.path_of(video_id)
             try:
                 timeline = read_timeline(self.pool, path, self.reader)
             except VideoError as error:
@@ -338,8 +338,13 @@ class WindowLoader(Loader):
             if not times.num_frames:
                 yield Failure(path, video_id, NO_MOTION)
                 continue
-            starts = window_starts(times.times, clip.clip_length, clip.frame_stride, self.stride_seconds)
-            yield VideoWindows(path, video_id, timeline, times, starts, clip, self.protocol, self)
+            yield self._windows(path, video_id, timeline, times)
+
+    def _windows(self, path: str, video_id: int, timeline: Timeline, times: Timeline) -> VideoWindows:
+        """times: of the frames of the loader's source."""
+        clip = self.clip
+        starts = window_starts(times.times, clip.clip_length, clip.frame_stride, self.stride_seconds)
+        return VideoWindows(path, video_id, timeline, times, starts, clip, self.protocol, self)
 
 
 build_window_loader = WindowLoader

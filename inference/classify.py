@@ -34,7 +34,8 @@ class PredictOptions:
     next, None: half a window. overlay_video: an mp4 file for the one video, or a folder; "" for none. features: a stage
     of the network, as res5. feature_pooling: what a row of features describes, "video", "clip" (of views) or "window"
     (clips that slide over the video). log_interval: steps between two progress lines, 0 disables them. calibrate:
-    called with the probabilities [K] of a video, returns calibrated ones; None: they stay as they are.
+    called with the probabilities [K] of a video, returns calibrated ones; None: they stay as they are. boxes: a csv
+    file with the persons whose actions are detected, "": none. detector: an ONNX file that finds them, "persons" or "auto".
     """
 
     folder: Path
@@ -46,6 +47,8 @@ class PredictOptions:
     feature_pooling: str = "video"
     log_interval: int = 1
     calibrate: Callable[[np.ndarray], np.ndarray] | None = None
+    boxes: str = ""
+    detector: str = "auto"
 
 
 # ------------------------------------------------------------------------------------------- videos and results

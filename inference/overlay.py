@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
@@ -42,6 +42,7 @@ PLACEHOLDER_FONTS = ("Last Resort",)  # has a box for every character; matplotli
 MIN_TEXT_PX = 8
 LINES_PER_FRAME = 22  # frame height / height of a line of text
 BOX_OPACITY = 0.6
+Annotate = Callable[[np.ndarray, float], np.ndarray]
 
 
 def overlay_path(overlay_video: str, output: Path) -> Path:
@@ -59,18 +60,30 @@ def write_overlay(
     Returns warnings to append to a message, "" for none. Raises VideoError when the video cannot be read to its end,
     RunError when the overlay video cannot be written, UserError when it would replace the video itself.
     """
+    shown = drawable_names(names[segment.indices[0]] for segment in segments)
+    labels = [f"{shown[names[s.indices[0]]]}  {100 * s.probabilities[0]:.0f} %" for s in segments]
+    ends = np.array([segment.end for segment in segments])
+
+    def annotate(frame: np.ndarray, time: float) -> np.ndarray:
+        draw_label(frame, labels[min(int(np.searchsorted(ends, time, "right")), len(labels) - 1)])
+        return frame
+
+    return missing_font_warning(shown) + write_annotated(target, windows, annotate, log_interval)
+
+
+def write_annotated(target: Path, windows: VideoWindows, annotate: Annotate, log_interval: int = 0) -> str:
+    """Write the video of `windows` with each frame passed through `annotate`; returns and raises as `write_overlay`.
+
+    annotate: called with a frame of square pixels, uint8 RGB [H, W, 3], which it may change, and its time in seconds.
+    """
     if target.exists() and target.samefile(windows.path):
         raise UserError(f"--draw={target} is the video itself; choose another file")
-    shown = drawable_names(names[segment.indices[0]] for segment in segments)
     warnings = []
-    if any(name != drawn for name, drawn in shown.items()):
-        warnings.append("; no font on this machine has the characters of some names (install a Noto Sans CJK font)")
-    labels = [f"{shown[names[s.indices[0]]]}  {100 * s.probabilities[0]:.0f} %" for s in segments]
 
     def write(stream) -> None:
         try:
             with av.open(stream, "w", format="mp4") as output, AudioTrack(windows, output) as audio:
-                _encode(output, audio, windows, segments, labels, log_interval)
+                _encode(output, audio, windows, annotate, log_interval)
                 warnings.append(audio.warning)
         except av.FFmpegError as error:
             raise RunError(f"cannot encode {target}: {error.strerror or error}") from error
@@ -79,14 +92,11 @@ def write_overlay(
     return "".join(warnings)
 
 
-def _encode(
-    output, audio: AudioTrack, windows: VideoWindows, segments: Sequence[Segment], labels: list[str], interval: int
-) -> None:
+def _encode(output, audio: AudioTrack, windows: VideoWindows, annotate: Annotate, interval: int) -> None:
     timeline, loader = windows.timeline, windows.loader
     aspect = read_pixel_aspect(loader.pool, windows.path, loader.reader)
     ticks = np.rint(timeline.times * TICKS).astype(np.int64)
     lengths = np.diff(np.append(ticks, round(timeline.end_seconds * TICKS)))
-    ends = np.array([segment.end for segment in segments])
     stream: Any = None
     lasting: dict[int, int] = {}
     counter = progress_in_video(timeline.num_frames, interval, "frame")
@@ -98,8 +108,7 @@ def _encode(
                 stream = _add_video(output, frame.shape, timeline.fps)
                 audio.begin()
             time = timeline.times[number]
-            label = labels[min(int(np.searchsorted(ends, time, "right")), len(labels) - 1)]
-            picture = _picture(draw_label(frame, label))
+            picture = _picture(annotate(frame, time))
             picture.pts, picture.time_base = int(ticks[number]), Fraction(1, TICKS)
             lasting[picture.pts] = int(lengths[number])
             audio.copy_until(time)
@@ -258,6 +267,13 @@ def drawable_names(names: Iterable[str]) -> dict[str, str]:
     return {name: name if find_font(name) else _with_placeholders(name) for name in names}
 
 
+def missing_font_warning(shown: dict[str, str]) -> str:
+    """A warning where a name is not drawn as it is. shown: of `drawable_names`."""
+    if all(name == drawn for name, drawn in shown.items()):
+        return ""
+    return "; no font on this machine has the characters of some names (install a Noto Sans CJK font)"
+
+
 def _with_placeholders(name: str) -> str:
     has = _characters(_known_fonts()[0])
     return "".join(c if c.isspace() or ord(c) in has else "?" for c in name)
@@ -283,12 +299,16 @@ def label_box(text: str, frame_height: int, frame_width: int) -> np.ndarray:
     return np.stack([ink, np.maximum(ink / 255, BOX_OPACITY)], -1)
 
 
-def draw_label(frame: np.ndarray, text: str) -> np.ndarray:
-    """Draw the text into the upper left corner of a frame, uint8 RGB [H, W, 3], in place; returns the frame."""
+def draw_label(frame: np.ndarray, text: str, place: tuple[int, int] | None = None) -> int:
+    """Draw the text on a frame, uint8 RGB [H, W, 3], in place. Returns the height of its background.
+
+    place: x and y of its upper left corner, moved so that all of it is on the frame; None: near the frame's.
+    """
     height, width = frame.shape[:2]
     box = label_box(text, height, width)
-    offset = min(height // 40, height - box.shape[0], width - box.shape[1])
-    part = frame[offset : offset + box.shape[0], offset : offset + box.shape[1]]
+    room = width - box.shape[1], height - box.shape[0]
+    x, y = (min(height // 40, *room),) * 2 if place is None else (max(0, min(p, r)) for p, r in zip(place, room))
+    part = frame[y : y + box.shape[0], x : x + box.shape[1]]
     ink, opacity = box[..., :1], box[..., 1:]
     part[:] = np.rint(part * (1 - opacity) + ink * opacity).astype(np.uint8)
-    return frame
+    return box.shape[0]

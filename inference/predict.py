@@ -23,6 +23,7 @@ JOBS = {
     "two_streams": ("inference.two_streams", "predict_classes"),  # its backend is a TwoStreams
     "segments": ("inference.segment", "predict_segments"),
     "features": ("inference.features", "predict_features"),
+    "actions": ("inference.detect", "predict_actions"),
 }
 
 
@@ -41,7 +42,7 @@ def predict_videos(
     Raises UserError when a video could not be predicted (after all others have been), or when an argument is wrong.
     """
     items = find_videos(video_path, filelist)
-    names = class_names_of(config, "INFER") if job != "features" else []
+    names = class_names_of(config, "INFER") if job not in ("features", "actions") else []
     module, function = JOBS[job]
     predict = getattr(import_module(module), function)
     progress = Progress(len(items), options.log_interval, "video")

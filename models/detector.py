@@ -45,11 +45,15 @@ class Detector(Recognizer):
 
         Of each clip those with a score of at least `min_score`; the best one if there is none.
         """
+        return self.scored_proposals(clips, min_score)[:2]
+
+    def scored_proposals(self, clips, min_score: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """As `proposed_boxes`, and the boxes' scores, float32 [M]."""
         boxes, scores = (tensor.numpy() for tensor in self.proposals(key_frame(clips)))
         clip = boxes[:, 0].astype(np.int64)
         is_best = np.diff(clip, prepend=-1) > 0  # those of a clip are in order of scores
         kept = is_best | (scores >= min_score)
-        return boxes[kept, 1:], clip[kept]
+        return boxes[kept, 1:], clip[kept], scores[kept]
 
     def training_loss(
         self, clips, boxes: np.ndarray, box_clip: np.ndarray, labels: np.ndarray, rng: np.random.Generator
