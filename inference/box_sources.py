@@ -12,11 +12,9 @@ import numpy as np
 from datareader.box_lists import FrameIndex, read_detections
 from datareader.key_windows import KeyFrameWindows, nearest_frames
 from inference.export import one_line
-from inference.person_detector import FETCH, THRESHOLD, PersonDetector, detector_file
+from inference.person_detector import THRESHOLD, PersonDetector, detector_file
 from utils.boxes import clip_boxes
 from utils.errors import RunError, UserError
-
-WAYS = f"pass --boxes=FILE.csv or --detector=FILE.onnx, or fetch the person detector once: {FETCH}"
 
 
 class BoxSource(Protocol):
@@ -138,7 +136,10 @@ def choose_boxes(boxes: str, detector: str, stride_seconds: float, min_score: fl
 
         return DetectorBoxes(find, stride_seconds, f"persons by {detector}, from a score of {min_score:g}")
     if not detector_file().is_file():
-        raise UserError(f"there are no boxes of persons: {WAYS}")
+        raise UserError(
+            "there are no boxes of persons: pass --boxes=FILE.csv or --detector=FILE.onnx, or fetch the person "
+            "detector once: python tools/fetch_person_detector.py"
+        )
     return DetectorBoxes(
         PersonDetector(), stride_seconds,
         f"persons by the small person detector at threshold {THRESHOLD:g}, which misses some and finds some twice",

@@ -35,7 +35,8 @@ class PredictOptions:
     of the network, as res5. feature_pooling: what a row of features describes, "video", "clip" (of views) or "window"
     (clips that slide over the video). log_interval: steps between two progress lines, 0 disables them. calibrate:
     called with the probabilities [K] of a video, returns calibrated ones; None: they stay as they are. boxes: a csv
-    file with the persons whose actions are detected, "": none. detector: an ONNX file that finds them, "persons" or "auto".
+    file with the persons whose actions are detected, "": none. detector: an ONNX file that finds them, "persons" or
+    "auto".
     """
 
     folder: Path

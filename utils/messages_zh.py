@@ -108,8 +108,21 @@ HELP = {
     ),
     "a list of videos, as --filelist of eval.py": "视频列表，格式同 eval.py 的 --filelist",
     # predict.py
-    "Recognise what happens in a video, in the videos of a folder or of a list: classes, segments over time, or "
-    "features.": ("识别一段视频、一个目录或一个列表中的视频里发生了什么：输出类别、时间段或特征。"),
+    "who does what: the actions of persons on key frames, as csv in AVA's form": "谁做什么：关键帧上各人的动作，写成 AVA 格式的 csv",
+    "the persons, in AVA's form, for --detect": "供 --detect 使用的人的框，AVA 格式",
+    "finds the persons, for --detect: an ONNX file, or persons, the one of tools/fetch_person_detector.py (default: the "
+    "network's own proposals where it has them, else persons)": (
+        "为 --detect 找出人：一个 ONNX 文件，或 persons，即 tools/fetch_person_detector.py 的检测器（默认：网络自带提议时用其提议，否则 persons）"
+    ),
+    "from one sliding window to the next (default: half a window)": "滑动窗口的步长，秒（默认：窗口的一半）",
+    "from one sliding window to the next (default: half a window), or between key frames (default: 1)": (
+        "滑动窗口的步长（默认：窗口的一半），或关键帧的间隔（默认：1），秒"
+    ),
+    "write the video with its segments, or its boxes and actions, drawn on it; a folder for several": (
+        "写出画有时间段标注、或框与动作的视频；多个视频时给目录"
+    ),
+    "Recognise what happens in a video, in the videos of a folder or of a list: classes, segments, actions, or "
+    "features.": ("识别一段视频、一个目录或一个列表中的视频里发生了什么：输出类别、时间段、各人的动作或特征。"),
     "videos to predict, one per line; overrides INFER.filelist": "待预测视频的列表，每行一个；覆盖 INFER.filelist",
     "a video or a folder of videos; overrides --filelist": "视频文件或视频目录；优先于 --filelist",
     "classes listed (default: %(default)s)": "显示前几个类别（默认：%(default)s）",
@@ -121,8 +134,6 @@ HELP = {
         "使用滑动窗口时指每个窗口的裁剪方式：1x1、1x3 或 whole（默认）"
     ),
     "what happens when, in videos of any length, as files": "任意长度的视频：输出何时发生何事，写成文件",
-    "from one sliding window to the next (default: half a window)": "滑动窗口的步长，秒（默认：窗口的一半）",
-    "write the video with its segments drawn on it; a folder for several": "写出画有时间段标注的视频；多个视频时给目录",
     "calibrate the probabilities: below 1 sharpens, above 1 flattens, the order stays; a number, or a temperature.json of "
     "tools/report.py": "校准概率：小于 1 使分布更尖锐，大于 1 使其更平缓，名次不变；可给一个数，或 tools/report.py 写出的 temperature.json",
     "mean output of a stage, as res5, as npz files": "输出某一阶段（如 res5）的平均特征，存为 npz",
@@ -535,8 +546,22 @@ ERRORS = {
         "--temperature 只适用于每个视频一个类别（softmax）；该网络每个视频可有多个类别：请去掉它"
     ),
     "--feature_pooling goes with --features": "--feature_pooling 须与 --features 一起使用",
-    "--stride_seconds goes with --segments or --feature_pooling=window": (
-        "--stride_seconds 须与 --segments 或 --feature_pooling=window 一起使用"
+    "--stride_seconds goes with --segments, --detect or --feature_pooling=window": (
+        "--stride_seconds 须与 --segments、--detect 或 --feature_pooling=window 一起使用"
+    ),
+    "--detect looks at whole frames and goes without --segments, --features, --views and --temperature": (
+        "--detect 使用整帧，不能与 --segments、--features、--views、--temperature 一起使用"
+    ),
+    "--boxes and --detector go with --detect": "--boxes 与 --detector 须与 --detect 一起使用",
+    "--boxes has the key frames and their boxes; leave --detector and --stride_seconds out": (
+        "--boxes 已包含关键帧与框；请去掉 --detector 与 --stride_seconds"
+    ),
+    "--detect needs a network with MODEL.task: detection; this one classifies whole clips": (
+        "--detect 需要 MODEL.task: detection 的网络；这个网络对整个片段分类"
+    ),
+    "there are no boxes of persons: pass --boxes=FILE.csv or --detector=FILE.onnx, or fetch the person detector once: "
+    "python tools/fetch_person_detector.py": (
+        "没有人的框：请给出 --boxes=FILE.csv 或 --detector=FILE.onnx，或下载一次人体检测器：python tools/fetch_person_detector.py"
     ),
     "out of memory; choose a smaller batch_size or fewer num_reader_threads": (
         "内存不足；请减小 batch_size 或 num_reader_threads"
