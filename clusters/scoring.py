@@ -11,7 +11,7 @@ import pyarrow as pa
 from clusters.rows import Keep, error_columns, failed_row, schema_of, table_of
 from configs.schema import Config
 from datareader import NO_LABEL, Failure, VideoItem, build_view_loader, build_window_loader
-from inference.backends import Backend, BackendSpec
+from inference.backends import Backend, BackendSpec, refuse_detector
 from inference.classify import PredictOptions, predict_classes
 from inference.features import check_stage, view_features
 from inference.segment import score_windows
@@ -44,7 +44,8 @@ class ScoringSpec:
         return schema_of(self.task, self.keep)
 
     def check(self) -> None:
-        """Raise UserError for views that the configuration does not have, before a worker is started."""
+        """Raise UserError for a detector, and for views that the configuration does not have, before a worker is started."""
+        refuse_detector(self.config)
         video = [VideoItem("", NO_LABEL, 1)]
         if self.task == "segments":
             build_window_loader(self.config, video, views=self.views)

@@ -185,6 +185,15 @@ def processor_has_bfloat16() -> bool:
 # ------------------------------------------------------------------------------------------- building it
 
 
+def refuse_detector(config: Config) -> None:
+    """Raise UserError for a network that classifies boxes, where clips are to be classified."""
+    if config.MODEL.task == "detection":
+        raise UserError(
+            "MODEL.task: detection classifies boxes, not clips: predict with --detect, evaluate with eval.py; it cannot "
+            "be exported"
+        )
+
+
 @dataclass(frozen=True)
 class BackendSpec:
     """The arguments of `build_backend`, for code that builds the backend after its other checks."""

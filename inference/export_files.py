@@ -16,7 +16,7 @@ from configs.schema import Config
 from datareader import NO_LABEL, Failure, VideoItem, build_view_loader
 from datareader.flow.methods import FlowProvenance
 from datareader.lists import class_names_of, list_folder
-from inference.backends import check_backend, computes_volumes, open_session
+from inference.backends import check_backend, computes_volumes, open_session, refuse_detector
 from inference.export import (
     LOGIT_TOLERANCES,
     ONNX_FILE,
@@ -57,6 +57,7 @@ def export_network(config: Config, options: ExportOptions) -> None:
     Raises UserError for a missing package or file and for clips that need a fixed size, RunError when the network
     cannot be exported or the export computes something else; then no file is written.
     """
+    refuse_detector(config)
     backend = BACKEND_OF_FORMAT[options.format]
     check_backend(backend, "float32", "cpu")
     infer, names = config.INFER, class_names_of(config, "INFER")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from configs.schema import Config
 from datareader.lists import class_names_of
-from inference.backends import BackendSpec
+from inference.backends import BackendSpec, refuse_detector
 from inference.classify import PredictOptions, find_videos
 from utils.errors import UserError
 from utils.files import write_json
@@ -41,6 +41,8 @@ def predict_videos(
     job: a key of JOBS. video_path: a video or a folder; "": those of the list in the file `filelist`.
     Raises UserError when a video could not be predicted (after all others have been), or when an argument is wrong.
     """
+    if job != "actions":
+        refuse_detector(config)
     items = find_videos(video_path, filelist)
     names = class_names_of(config, "INFER") if job not in ("features", "actions") else []
     module, function = JOBS[job]

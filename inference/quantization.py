@@ -23,7 +23,7 @@ import numpy as np
 
 from configs.schema import Config
 from datareader import Failure, build_view_loader, read_list
-from inference.backends import ExportedBackend, Session, computes_volumes, open_session
+from inference.backends import ExportedBackend, Session, computes_volumes, open_session, refuse_detector
 from inference.export import (
     INT8_FILE,
     ONNX_FILE,
@@ -77,6 +77,7 @@ def quantize_network(config: Config, weights: str, calibration: str) -> None:
     missing = [name for name in ("nncf", "openvino", "paddle2onnx") if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(f"--precision=int8 needs {' and '.join(missing)}: {INSTALL_HINT}")
+    refuse_detector(config)
     infer = config.INFER
     views = _read_views(config, calibration)
     with tempfile.TemporaryDirectory(prefix="nonlocal.int8.") as name:

@@ -210,7 +210,10 @@ def test_what_cannot_be_detected_is_refused_in_one_line(monkeypatch, tmp_path, s
     ):
         assert predict(monkeypatch, setup, tmp_path / "out", *flags) == 2
         assert message in capsys.readouterr().err
-    _, config, *_ = setup
+    for script in ("predict", "export"):
+        flags = (f"--config={setup[0]}", f"--weights={setup[3]}", f"--save_dir={tmp_path / 'out'}")
+        assert run_script(monkeypatch, script, *flags) == 2
+        assert "predict with --detect" in capsys.readouterr().err
     config = load_config(setup[0])
     config.MODEL.task = "classification"
     with pytest.raises(UserError, match="MODEL.task: detection"):
