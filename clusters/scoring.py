@@ -44,7 +44,7 @@ class ScoringSpec:
         return schema_of(self.task, self.keep)
 
     def check(self) -> None:
-        """Raise UserError for a detector, and for views that the configuration does not have, before a worker is started."""
+        """Raise UserError for a detector and for views that the configuration does not have, before a worker starts."""
         refuse_detector(self.config)
         video = [VideoItem("", NO_LABEL, 1)]
         if self.task == "segments":

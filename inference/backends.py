@@ -189,8 +189,8 @@ def refuse_detector(config: Config) -> None:
     """Raise UserError for a network that classifies boxes, where clips are to be classified."""
     if config.MODEL.task == "detection":
         raise UserError(
-            "MODEL.task: detection classifies boxes, not clips: predict with --detect, evaluate with eval.py; it cannot "
-            "be exported"
+            "MODEL.task: detection classifies boxes, not clips: predict with --detect, evaluate with eval.py; it "
+            "cannot be exported"
         )
 
 
