@@ -482,8 +482,11 @@ class OpenVinoSession:
         # by default it takes bfloat16 where it can; of an 8-bit network it is the type of what is not quantised
         hint = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}[precision]
         settings = {
-            "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": hint
-        }  # fmt: skip
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": threads,
+            "INFERENCE_PRECISION_HINT": hint,
+            "ENABLE_CPU_PINNING": False,  # each process would choose the same cores
+        }
         core = openvino.Core()
         model = core.read_model(str(folder / (INT8_FILE if precision == "int8" else ONNX_FILE)))
         self.compiled = core.compile_model(model, "CPU", settings)

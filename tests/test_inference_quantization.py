@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from configs import load_config
+from inference.backends import open_session
 from inference.quantization import _Notes
 from models import build_model
 from tests.plain_network import randomized
@@ -72,6 +73,11 @@ def test_operations_that_stay_in_floating_point_are_read_in_nncfs_log():
     last = "2 out of 51 were reverted back to the floating-point precision:\n\tReduceMean.2\n\tConv.0"
     notes.handle(logging.makeLogRecord({"msg": last}))
     assert notes.floating_point == ["ReduceMean.2", "Conv.0"]
+
+
+def test_processes_beside_each_other_are_not_bound_to_the_same_cores(setup):
+    session = open_session("openvino", setup[1].parent / "int8", "int8", "cpu")
+    assert session.compiled.get_property("ENABLE_CPU_PINNING") is False
 
 
 def test_auto_takes_it_and_predicts(monkeypatch, tmp_path, setup):
