@@ -2,7 +2,7 @@
 
 inputs.py      a list, folder or Parquet file; videos.py: the paths of some of its rows
 job.py         the output folder: a part is so many rows of the list, its result one file with a fixed name
-scoring.py     a part's paths -> a table of classes, segments or features, computed by predict.py's functions; rows.py
+scoring.py     a part's paths -> a table of what a task computes, by predict.py's functions; rows.py
 scheduler.py   which piece a free worker gets: retries, bisection, copies of stragglers; no files, no processes
 driver.py      the loop between a scheduler and a pool of workers
 local_pool.py  workers that are processes of this machine; worker.py is the program of one

@@ -34,10 +34,22 @@ SEGMENT = pa.struct(
         ("probability", pa.float32()),
     ]
 )
+BOX = pa.struct(
+    [
+        ("frame", pa.int32()),  # of the key frame, from 0
+        ("seconds", pa.float64()),
+        ("box", pa.list_(pa.float32())),  # x1, y1, x2, y2 as fractions of the frame
+        ("score", pa.float32()),
+        ("track", pa.int32()),
+        ("top_index", pa.list_(pa.int16())),  # the best actions
+        ("top_probability", pa.list_(pa.float32())),
+    ]
+)
 COLUMNS = {
     "classes": [("class", pa.int16()), ("probability", pa.float32()), ("views", pa.string())],
     "segments": [("segments", pa.list_(SEGMENT))],
     "features": [("features", pa.list_(pa.float32()))],
+    "detect": [("boxes", pa.list_(BOX))],
 }
 
 

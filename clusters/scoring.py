@@ -11,8 +11,11 @@ import pyarrow as pa
 from clusters.rows import Keep, error_columns, failed_row, schema_of, table_of
 from configs.schema import Config
 from datareader import NO_LABEL, Failure, VideoItem, build_view_loader, build_window_loader
+from datareader.key_windows import KeyFrameWindowLoader
+from datareader.video import VideoError
 from inference.backends import Backend, BackendSpec, refuse_detector
 from inference.classify import PredictOptions, predict_classes
+from inference.detect import box_source, check_detector, detect_actions
 from inference.features import check_stage, view_features
 from inference.segment import score_windows
 from utils.runtime import choose_device, prepare_environment
@@ -24,7 +27,8 @@ class ScoringSpec:
 
     task: a key of rows.COLUMNS. class_names: of config. views: as predict.py's. refine_below, refine_views: videos
     whose best probability is lower are scored again with these views; 0: none. stride_seconds: of segments, None: half
-    a window. features: a stage of the network, as res5. A worker reads with config.INFER.num_reader_threads processes.
+    a window; of key frames, None: 1. features: a stage of the network, as res5. boxes, detector: as predict.py's. A
+    worker reads with config.INFER.num_reader_threads processes.
     """
 
     config: Config
@@ -38,6 +42,8 @@ class ScoringSpec:
     refine_views: str | None = None
     stride_seconds: float | None = None
     features: str = ""
+    boxes: str = ""
+    detector: str = "auto"
 
     @property
     def schema(self) -> pa.Schema:
@@ -45,6 +51,10 @@ class ScoringSpec:
 
     def check(self) -> None:
         """Raise UserError for a detector and for views that the configuration does not have, before a worker starts."""
+        if self.task == "detect":
+            check_detector(self.config, self.backend)
+            box_source(self.config, self.options())
+            return
         refuse_detector(self.config)
         video = [VideoItem("", NO_LABEL, 1)]
         if self.task == "segments":
@@ -52,6 +62,15 @@ class ScoringSpec:
             return
         for views in (self.views, self.refine_views):
             build_view_loader(self.config, video, section="INFER", views=views)
+
+    def options(self, **changes) -> PredictOptions:
+        """What predict.py's functions are asked for."""
+        options = PredictOptions(
+            Path(), topk=self.keep.topk or len(self.class_names), views=self.views,
+            stride_seconds=self.stride_seconds, features=self.features, log_interval=0, boxes=self.boxes,
+            detector=self.detector,
+        )  # fmt: skip
+        return replace(options, **changes)
 
     def build(self) -> VideoScorer:
         return VideoScorer(self)
@@ -68,7 +87,8 @@ class VideoScorer:
         prepare_environment()
         choose_device(spec.use_gpu)
         self.spec, self.rows_of = spec, getattr(self, f"_{spec.task}")
-        self.backend: Backend = spec.backend.build_eager() if spec.task == "features" else spec.backend.build()
+        needs_layers = spec.task in ("features", "detect")
+        self.backend: Backend = spec.backend.build_eager() if needs_layers else spec.backend.build()
         if spec.task == "features":
             check_stage(self.backend.model, spec.features)
         self.setup = f"{self.backend.name}, {self.backend.precision}"
@@ -81,14 +101,6 @@ class VideoScorer:
             for video_id, path, row in zip(range(first_id, first_id + len(paths)), paths, self.rows_of(items))
         ]
         return table_of(self.spec.schema, rows)
-
-    def _options(self, **changes) -> PredictOptions:
-        spec = self.spec
-        options = PredictOptions(
-            Path(), topk=spec.keep.topk or len(spec.class_names), views=spec.views,
-            stride_seconds=spec.stride_seconds, features=spec.features, log_interval=0,
-        )  # fmt: skip
-        return replace(options, **changes)
 
     def _classes(self, items: Sequence[VideoItem]) -> Iterator[dict]:
         spec = self.spec
@@ -103,7 +115,7 @@ class VideoScorer:
     def _class_rows(self, items: Sequence[VideoItem], views: str | None) -> list[dict]:
         spec = self.spec
         records = predict_classes(
-            spec.config, items, _Built(self.backend), spec.class_names, self._options(views=views), _Silent()
+            spec.config, items, _Built(self.backend), spec.class_names, self.spec.options(views=views), _Silent()
         )
         return [self._class_row(record, views) for record in records]
 
@@ -117,7 +129,7 @@ class VideoScorer:
         return {**row, **self.spec.keep.values(record["top"])}
 
     def _segments(self, items: Sequence[VideoItem]) -> Iterator[dict]:
-        spec, options = self.spec, self._options(topk=1)
+        spec, options = self.spec, self.spec.options(topk=1)
         loader = build_window_loader(spec.config, items, views=spec.views, stride_seconds=spec.stride_seconds)
         for windows in loader:
             if isinstance(windows, Failure):
@@ -140,7 +152,7 @@ class VideoScorer:
             }
 
     def _features(self, items: Sequence[VideoItem]) -> Iterator[dict]:
-        spec, options = self.spec, self._options()
+        spec, options = self.spec, self.spec.options()
         for video in build_view_loader(spec.config, items, section="INFER", views=spec.views):
             if isinstance(video, Failure):
                 yield error_columns(video.reason)
@@ -148,6 +160,27 @@ class VideoScorer:
             arrays = view_features(self.backend.model, video, options, spec.config.INFER.batch_size)
             row = {"num_frames": video.num_frames, "warning": video.warning or None}
             yield {**row, "features": arrays["features"]}
+
+    def _detect(self, items: Sequence[VideoItem]) -> Iterator[dict]:
+        spec = self.spec
+        source = box_source(spec.config, spec.options())
+        for windows in KeyFrameWindowLoader(spec.config, items, source.key_frames):
+            if isinstance(windows, Failure):
+                yield error_columns(windows.reason)
+                continue
+            try:
+                moments = detect_actions(spec.config, windows, self.backend.model, source)
+            except VideoError as error:
+                yield error_columns(error.reason)
+                continue
+            rows = []
+            for moment in moments:
+                for box, scores, track in zip(moment.boxes, moment.scores, moment.tracks):
+                    best = (-scores).argsort(kind="stable")[: spec.keep.topk or None]
+                    row = {"frame": moment.frame, "seconds": moment.seconds, "box": box[:4], "score": box[4]}
+                    rows.append({**row, "track": track, "top_index": best, "top_probability": scores[best]})
+            warning = windows.warning or None
+            yield {"num_frames": windows.timeline.num_frames, "warning": warning, "boxes": rows}
 
 
 @dataclass(frozen=True)

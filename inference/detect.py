@@ -61,19 +61,10 @@ def predict_actions(
 
     The network is loaded after the other arguments have been checked.
     """
-    if config.MODEL.task != "detection":
-        raise UserError("--detect needs a network with MODEL.task: detection; this one classifies whole clips")
-    if backend.backend not in ("auto", "paddle") or backend.precision == "int8":
-        raise UserError("a detector runs in --backend=paddle; leave --backend and --precision=int8 out")
+    check_detector(config, backend)
     outputs = output_names([item.path for item in items])
-    stride, min_score = options.stride_seconds or STRIDE_SECONDS, config.DETECTION.box_score_test
-    proposes = config.DETECTION.proposal_network and not options.boxes and options.detector == "auto"
-    source: BoxSource = (
-        DetectorBoxes(_nothing, stride, f"boxes of the network's own proposals, from a score of {min_score:g}")
-        if proposes
-        else choose_boxes(options.boxes, options.detector, stride, min_score)
-    )
-    names = names or _class_names(config)
+    source = box_source(config, options)
+    names = names or action_names(config)
     loader = KeyFrameWindowLoader(config, items, source.key_frames)
     model: Any = backend.build_eager().model
     progress.say(source.description)
@@ -83,27 +74,47 @@ def predict_actions(
             continue
         assert isinstance(windows, KeyFrameWindows)
         try:
-            moments = detect_actions(config, windows, model, None if proposes else source, options.log_interval)
+            moments = detect_actions(config, windows, model, source, options.log_interval)
         except VideoError as error:
             yield failure_record(Failure(windows.path, windows.video_id, error.reason), progress)
             continue
         yield _record(windows, moments, names, options, outputs[windows.video_id], source, progress)
 
 
-def _nothing(frame: np.ndarray) -> np.ndarray:
-    return np.zeros((0, 5), np.float32)
+def check_detector(config: Config, backend: BackendSpec) -> None:
+    """Raise UserError for a network that detects nothing, and for a backend that cannot run one that does."""
+    if config.MODEL.task != "detection":
+        raise UserError("--detect needs a network with MODEL.task: detection; this one classifies whole clips")
+    if backend.backend not in ("auto", "paddle") or backend.precision == "int8":
+        raise UserError("a detector runs in --backend=paddle; leave --backend and --precision=int8 out")
 
 
-def _class_names(config: Config) -> list[str]:
+class Proposals(DetectorBoxes):
+    """Stands for the proposals of the network itself."""
+
+    def __init__(self, stride_seconds: float, min_score: float):
+        description = f"boxes of the network's own proposals, from a score of {min_score:g}"
+        super().__init__(lambda frame: np.zeros((0, 5), np.float32), stride_seconds, description)
+
+
+def box_source(config: Config, options: PredictOptions) -> BoxSource:
+    """Where the options say that boxes come from. Raises UserError."""
+    stride, min_score = options.stride_seconds or STRIDE_SECONDS, config.DETECTION.box_score_test
+    if config.DETECTION.proposal_network and not options.boxes and options.detector == "auto":
+        return Proposals(stride, min_score)
+    return choose_boxes(options.boxes, options.detector, stride, min_score)
+
+
+def action_names(config: Config) -> list[str]:
     """The classes' names, by column; their numbers where there is no label map."""
     found = read_label_map(config.DETECTION.label_map) if Path(config.DETECTION.label_map).is_file() else {}
     return [found.get(label, str(label)) for label in range(1, config.MODEL.num_classes + 1)]
 
 
 def detect_actions(
-    config: Config, windows: KeyFrameWindows, model: Detector, source: BoxSource | None, log_interval: int = 0
+    config: Config, windows: KeyFrameWindows, model: Detector, source: BoxSource, log_interval: int = 0
 ) -> list[Moment]:
-    """The actions on each key frame of a video. source: None for the network's own proposals. Raises VideoError."""
+    """The actions on each key frame of a video. Raises VideoError."""
     moments: list[Moment] = []
     if not len(windows):
         return moments
@@ -114,7 +125,7 @@ def detect_actions(
         frame = views.frames[views.clip_positions[0, views.clip_indices.shape[1] // 2]]
         clips = views.clips([0])
         offset, size = np.array([crop.left, crop.top] * 2), np.array([width, height] * 2)
-        if source is None:
+        if isinstance(source, Proposals):
             boxes = _proposals(model, clips, config, offset, size)
         else:
             boxes = source.boxes(windows, part.start, frame)

@@ -195,6 +195,43 @@ def test_boxes_of_a_file_are_found_by_the_videos_name(tmp_path):
         FileBoxes(str(boxes_csv(tmp_path / "p.csv", "# boxes: pixels", "walk,1,3,3,9,9,1,1")))
 
 
+def test_rows_of_classify_are_those_of_predict(monkeypatch, tmp_path, setup, capsys):
+    pq = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed (the extra `cluster`)")
+    import clusters.local_pool
+    from tests.test_tools_classify_dataset import InlinePool
+
+    monkeypatch.setattr(clusters.local_pool, "LocalPool", InlinePool)
+    path, _, _, weights, video = setup
+    (tmp_path / "list.txt").write_text(f"{video} 0\n{tmp_path / 'none.mp4'} 0\n")
+    csv = boxes_csv(tmp_path / "b.csv", "walk,1,0.1,0.2,0.5,0.9,1,0.8", "walk,2,0,0,1,1,,0.7", "walk,2,0,0,0.5,1,,0.7")
+    common = [f"--config={path}", f"--weights={weights}", f"--boxes={csv}"]
+    classify = [*common, f"--input={tmp_path / 'list.txt'}", f"--output={tmp_path / 'out'}", "--task=detect"]
+    assert run_script(monkeypatch, "tools.classify_dataset", *classify, "--keep=topk:2") == 2  # one is missing
+    (file,) = (tmp_path / "out").glob("parts/*/*.parquet")
+    row, missing = pq.read_table(file).to_pylist()
+    assert missing["error_kind"] == "missing" and missing["boxes"] is None and row["num_frames"] == 40
+    assert predict(monkeypatch, setup, tmp_path, f"--boxes={csv}", "--infer_topk=2") == 0
+    (record,) = json.loads((tmp_path / "predictions.json").read_text())
+    expected = [
+        (moment["frame"], box["box"], box["track"], [(a["index"], a["probability"]) for a in box["actions"]])
+        for moment in json.loads(Path(record["files"][0]).read_text())["key_frames"]
+        for box in moment["boxes"]
+    ]
+    found = [
+        (
+            box["frame"],
+            [round(corner, 6) for corner in box["box"]],
+            box["track"],
+            [(k, round(p, 6)) for k, p in zip(box["top_index"], box["top_probability"])],
+        )
+        for box in row["boxes"]
+    ]
+    assert found == expected and len(found) == 3
+    boxes_csv(csv, "walk,1,0.1,0.2,0.5,0.9,1,0.8")
+    assert run_script(monkeypatch, "tools.classify_dataset", *classify, "--keep=topk:2") == 2
+    assert "boxes" in capsys.readouterr().err  # a folder holds the results of one file of boxes
+
+
 def test_what_cannot_be_detected_is_refused_in_one_line(monkeypatch, tmp_path, setup, capsys):
     monkeypatch.setenv("PADDLE_NONLOCAL_HOME", str(tmp_path / "home"))
     (tmp_path / "bad.onnx").write_bytes(b"no network")

@@ -89,7 +89,7 @@ def parse_args() -> argparse.Namespace:
         help="videos in a part, the unit of work and of loss: two to ten minutes of it (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--task", choices=("classes", "segments", "features"), default="classes",
+        "--task", choices=("classes", "segments", "features", "detect"), default="classes",
         help="what predict.py can compute of a video (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument("--views", help="as predict.py's (default: INFER.num_test_clips as Nx3; of segments: whole)")
@@ -105,6 +105,8 @@ def parse_args() -> argparse.Namespace:
         "--stride_seconds", type=positive_seconds, help="from one sliding window to the next (default: half a window)"
     )
     parser.add_argument("--features", default="", metavar="STAGE", help="of --task features: a stage, as res5")
+    parser.add_argument("--boxes", default="", metavar="CSV", help="of --task detect: the persons, as predict.py's")
+    parser.add_argument("--detector", default="auto", metavar="ONNX|persons", help="of --task detect: as predict.py's")
     parser.add_argument(
         "--retry_errors", action="store_true",
         help="compute parts again that hold a missing video, one that took too long, or one that killed its worker",
@@ -120,8 +122,10 @@ def parse_args() -> argparse.Namespace:
         parser.error("--task features and --features=STAGE go together")
     if args.refine is not None and args.task != "classes":
         parser.error("--refine goes with --task classes")
-    if args.stride_seconds and args.task != "segments":
-        parser.error("--stride_seconds goes with --task segments")
+    if args.stride_seconds and args.task not in ("segments", "detect"):
+        parser.error("--stride_seconds goes with --task segments and --task detect")
+    if (args.boxes or args.detector != "auto") and args.task != "detect":
+        parser.error("--boxes and --detector go with --task detect")
     if args.cluster != "ray" and (args.address or args.gpus_per_worker):
         parser.error("--address and --gpus_per_worker go with --cluster ray")
     if args.cluster != "slurm" and args.sbatch:
@@ -135,7 +139,6 @@ def scoring_spec(args: argparse.Namespace, config: Config) -> ScoringSpec:
     """What the flags say about a video. Raises UserError before any worker is started."""
     from clusters.rows import Keep
     from clusters.scoring import ScoringSpec
-    from datareader.lists import class_names_of
     from weights import find_weights
 
     weights = args.weights or find_weights(config, config.INFER.checkpoint_dir)
@@ -144,16 +147,28 @@ def scoring_spec(args: argparse.Namespace, config: Config) -> ScoringSpec:
         backend=BackendSpec(config, os.path.abspath(weights), "", args.backend, args.precision),
         use_gpu=args.use_gpu,
         task=args.task,
-        class_names=class_names_of(config, "INFER") if args.task != "features" else [],
+        class_names=names_of(args.task, config),
         keep=Keep.parse(args.keep),
         views=args.views,
         refine_below=args.refine or 0.0,
         refine_views=args.refine_views,
         stride_seconds=args.stride_seconds,
         features=args.features,
+        boxes=os.path.abspath(args.boxes) if args.boxes else "",
+        detector=args.detector if args.detector in ("auto", "persons") else os.path.abspath(args.detector),
     )
     spec.check()
     return spec
+
+
+def names_of(task: str, config: Config) -> list[str]:
+    """The names of what is told apart. Raises UserError."""
+    from datareader.lists import class_names_of
+    from inference.detect import action_names
+
+    if task == "features":
+        return []
+    return action_names(config) if task == "detect" else class_names_of(config, "INFER")
 
 
 def run_facts(args: argparse.Namespace, spec: ScoringSpec, input_sha256: str) -> dict:
@@ -165,7 +180,12 @@ def run_facts(args: argparse.Namespace, spec: ScoringSpec, input_sha256: str) ->
         weights = stored_sha256(spec.backend.weights)
     except OSError as error:
         raise UserError(f"cannot read the weights {spec.backend.weights}: {error.strerror or error}") from error
+    from utils.files import file_sha256
+
+    files = [path for path in (spec.boxes, spec.detector) if os.path.isfile(path)]
+    boxes = {"detector": args.detector, "boxes": [file_sha256(path) for path in files]}
     return {
+        **(boxes if args.task == "detect" else {}),
         "format_version": FORMAT_VERSION,
         "input": input_sha256,
         "videos_per_part": args.part,

@@ -1600,7 +1600,10 @@ ERRORS.update(
         "--refine and --refine_views go together": "--refine 与 --refine_views 须同时给出",
         "--task features and --features=STAGE go together": "--task features 与 --features=阶段 须同时给出",
         "--refine goes with --task classes": "--refine 只用于 --task classes",
-        "--stride_seconds goes with --task segments": "--stride_seconds 只用于 --task segments",
+        "--stride_seconds goes with --task segments and --task detect": (
+            "--stride_seconds 只用于 --task segments 与 --task detect"
+        ),
+        "--boxes and --detector go with --task detect": "--boxes 与 --detector 只用于 --task detect",
         "--address and --gpus_per_worker go with --cluster ray": "--address 与 --gpus_per_worker 只用于 --cluster ray",
         '--cluster ray needs ray: pip install ".[ray]"': '--cluster ray 需要 ray：pip install ".[ray]"',
         "no Ray at --address={address}: {cause}": "--address={address} 处没有 Ray：{cause}",
