@@ -77,7 +77,7 @@ ZOO_LINE = ("NONLOCAL", "configs/x.yaml")
         ("inference", "av", ["'av>=15,<19'"]),
         ("demo", "tabulate", ["'tabulate>=0.9,<1'"]),
         ("study", "matplotlib", ["'matplotlib>=3.5,<4'"]),
-        ("classify", "pyarrow", ["'pyarrow>=15,<27'"]),
+        ("classify", "pyarrow", ["'pyarrow>=19,<27'"]),
         ("test", "xdist ruff", ["'pytest-xdist>=3,<4'", "'ruff>=0.15,<1'"]),
     ],
 )
