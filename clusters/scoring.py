@@ -179,7 +179,7 @@ class VideoScorer:
                     best = (-scores).argsort(kind="stable")[: spec.keep.topk or None]
                     row = {"frame": moment.frame, "seconds": moment.seconds, "box": box[:4], "score": box[4]}
                     rows.append({**row, "track": track, "top_index": best, "top_probability": scores[best]})
-            warning = windows.warning or None
+            warning = "; ".join(filter(None, (windows.warning, source.warnings.get(windows.path, "")))) or None
             yield {"num_frames": windows.timeline.num_frames, "warning": warning, "boxes": rows}
 
 

@@ -179,6 +179,14 @@ class Detection:
     label_map: str = key("", "pbtxt of the classes; their ids are 1 to MODEL.num_classes")
     train_boxes: str = key("", "csv of the boxes and actions of TRAIN.filelist, whose lines are `path video`")
     valid_boxes: str = key("", "the same of VALID.filelist and TEST.filelist")
+    train_excluded: str = key("", "csv of frames `video,second` that are not learned from, as AVA's excluded lists")
+    valid_excluded: str = key("", "the same of frames that are not judged")
+    start_second: float = key(
+        0.0, "second of the csv files at which a video's file begins: 900 for AVA's pieces of 15 minutes", low=0.0
+    )
+    protocol: str = key(
+        "ava", "the rules by which eval.py judges boxes; act needs boxes in pixels", choices=("ava", "act")
+    )
     proposals: str = key(
         "truth",
         "boxes that validations and eval.py classify: truth, the annotated ones; file: those of proposal_file; rpn: "

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from datareader import decoding
-from datareader.box_lists import BoxList, FrameIndex, read_detections, read_label_map, read_truth
+from datareader.box_lists import BoxList, FrameIndex, read_detections, read_frame_list, read_label_map, read_truth
 from datareader.decoding import Timeline, VideoError
 from datareader.lists import Sample, read_named_videos
 from datareader.loaders import Batch, TrainLoader, ValidLoader, clip_settings
@@ -33,7 +33,7 @@ MIN_VISIBLE = 0.1  # a box of which less is inside of the crop is left out
 class KeyFrame:
     """What is annotated, or proposed, on a frame.
 
-    frame: its number in a FrameIndex. time: its second, or where `counts_frames` its number in the video, from 1.
+    frame: its number in a FrameIndex. time: its second in the file, or where `counts_frames` its number, from 1.
     boxes: float64 [M, 4], each once, in pixels of the video or, where `relative`, in fractions. labels: float32 [M, K].
     """
 
@@ -48,13 +48,14 @@ class KeyFrame:
 @dataclass(frozen=True)
 class KeyFrames:
     """The annotated key frames of a list. samples: one a frame; truth: the rows; classes: {id: name}; notes: what of
-    the proposals was dropped."""
+    the proposals was dropped; excluded: int64, frames without a sample, which are not judged."""
 
     samples: list[Sample]
     truth: BoxList
     index: FrameIndex
     classes: dict[int, str]
     notes: tuple[str, ...] = ()
+    excluded: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 def read_key_frames(config: Config, section: str) -> KeyFrames:
@@ -81,12 +82,17 @@ def read_key_frames(config: Config, section: str) -> KeyFrames:
         boxes = read_detections(detection.proposal_file, index, needs_action=False)
         notes = boxes.notes
         boxes = replace(boxes, rows=boxes.rows[boxes.rows["score"] >= detection.box_score_test])
-    samples = _samples(filelist, truth, index, config.MODEL.num_classes, boxes)
-    return KeyFrames(samples, truth, index, classes, notes)
+    excluded_list = detection.train_excluded if section == "TRAIN" else detection.valid_excluded
+    excluded = read_frame_list(excluded_list, index) if excluded_list else np.zeros(0, np.int64)
+    samples = _samples(filelist, truth, index, config.MODEL.num_classes, boxes, excluded, detection.start_second)
+    return KeyFrames(samples, truth, index, classes, notes, excluded)
 
 
-def _samples(filelist: str, truth: BoxList, index: FrameIndex, num_classes: int, boxes: BoxList | None) -> list[Sample]:
-    """A sample for each frame that `truth` names, by video, then by time.
+def _samples(
+    filelist: str, truth: BoxList, index: FrameIndex, num_classes: int, boxes: BoxList | None, excluded: np.ndarray,
+    start_second: float,
+) -> list[Sample]:  # fmt: skip
+    """A sample for each frame that `truth` names and that is not excluded, by video, then by time.
 
     Rows with the same corners are one box of several labels. num_classes: K, labels are 1 to K. boxes: those of the
     samples, without labels; None: those of `truth`.
@@ -101,14 +107,18 @@ def _samples(filelist: str, truth: BoxList, index: FrameIndex, num_classes: int,
     rows = used.rows[np.argsort(used.rows["frame"], kind="stable")]
     videos, times = index.video, index.time
     samples = []
-    for frame in truth.frames[np.lexsort((times[truth.frames], videos[truth.frames]))].tolist():
+    frames = np.setdiff1d(truth.frames, excluded)
+    if not len(frames):
+        raise UserError(f"{truth.path}: all frames are excluded")
+    for frame in frames[np.lexsort((times[frames], videos[frames]))].tolist():
         own = rows[slice(*np.searchsorted(rows["frame"], [frame, frame + 1]))]
         corners, which = np.unique(own["box"], axis=0, return_inverse=True)
         labels = np.zeros((len(corners), num_classes), np.float32)
         if boxes is None:
             labels[which.reshape(-1), own["label"] - 1] = 1
         name, time = names[videos[frame]], float(times[frame])
-        target = KeyFrame(frame, time, bool(index.counts_frames), used.unit == "relative", corners, labels)
+        own_time = time if index.counts_frames else time - start_second
+        target = KeyFrame(frame, own_time, bool(index.counts_frames), used.unit == "relative", corners, labels)
         samples.append(Sample({"rgb": paths[name]}, target, f"{name},{time:g}"))
     return samples
 
@@ -150,11 +160,15 @@ class KeyFrameClip:
         return key_frame_indices(frame, self.clip.clip_length, self.clip.frame_stride, num_frames)
 
     def _frame(self) -> int:
-        """The number of the key frame, from 0: the one nearest to a second."""
+        """The number of the key frame, from 0: the one nearest to a second. Raises VideoError for one outside."""
         if self.counts_frames:
             return int(self.time) - 1
         timeline = decoding.timeline(self.path, self.reader.limits, True, self.reader.folder_fps)
         assert isinstance(timeline, Timeline)  # frames may be decoded to be counted
+        length = timeline.end_seconds - timeline.times[0]
+        if not 0 <= self.time <= length:
+            reason = f"second {self.time:g} of the file is annotated, it has {length:.1f}; see DETECTION.start_second"
+            raise VideoError(self.path, reason)
         return int(np.abs(timeline.times - timeline.times[0] - self.time).argmin())
 
 
@@ -169,17 +183,17 @@ class _KeyFrames:
     def _finished(self, batch: Batch, futures: list[Future]) -> Batch:
         batch = super()._finished(batch, futures)
         found = [boxes_of_clip(sample, used) for sample, used in zip(batch.samples, batch.transforms)]
-        counts = [len(boxes) for boxes, _ in found]
-        return replace(
-            batch,
-            boxes=np.concatenate([boxes for boxes, _ in found] or [np.zeros((0, 4), np.float32)]),
-            box_clip=np.repeat(np.arange(len(counts)), counts),
-            box_labels=np.concatenate([labels for _, labels in found]) if found else None,
-        )
+        counts = [len(boxes) for boxes, _, _ in found]
+        if not found:
+            return replace(batch, boxes=np.zeros((0, 4), np.float32), box_clip=np.zeros(0, np.int64))
+        boxes, labels, stored = (np.concatenate(column) for column in zip(*found))
+        box_clip = np.repeat(np.arange(len(counts)), counts)
+        return replace(batch, boxes=boxes, box_clip=box_clip, box_labels=labels, stored_boxes=stored)
 
 
-def boxes_of_clip(sample: Sample, used) -> tuple[np.ndarray, np.ndarray]:
-    """The boxes of a sample in pixels of its crop, float32 [M, 4], and their labels [M, K].
+def boxes_of_clip(sample: Sample, used) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The boxes of a sample in pixels of its crop, float32 [M, 4], their labels [M, K], and the boxes as their file has
+    them, float64 [M, 4].
 
     used: the `TransformParameters` of the clip. A box of which less than a tenth is inside of the crop is left out.
     """
@@ -188,7 +202,8 @@ def boxes_of_clip(sample: Sample, used) -> tuple[np.ndarray, np.ndarray]:
     boxes = used.map_boxes(target.boxes * size if target.relative else target.boxes)
     inside = np.clip(boxes, 0, used.crop_px)
     is_visible = area(inside) >= MIN_VISIBLE * area(boxes)
-    return clip_boxes(boxes[is_visible], used.crop_px, used.crop_px), target.labels[is_visible]
+    clipped = clip_boxes(boxes[is_visible], used.crop_px, used.crop_px)
+    return clipped, target.labels[is_visible], target.boxes[is_visible]
 
 
 class KeyFrameTrainLoader(_KeyFrames, TrainLoader):

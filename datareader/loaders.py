@@ -53,7 +53,7 @@ class Batch:
     frames, so that boxes can follow; failures: the videos that could not be read while the batch was made.
 
     Of key frames: boxes: float32 [M, 4], in pixels of the clips; box_clip: int64 [M], the place of each box's clip,
-    ascending; box_labels: float32 [M, K]. Else None.
+    ascending; box_labels: float32 [M, K]; stored_boxes: float64 [M, 4], the boxes as their file has them. Else None.
     """
 
     clips: np.ndarray
@@ -66,6 +66,7 @@ class Batch:
     boxes: np.ndarray | None = None
     box_clip: np.ndarray | None = None
     box_labels: np.ndarray | None = None
+    stored_boxes: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.label)
@@ -85,7 +86,7 @@ class Batch:
 
     def _boxes_of(self, places: np.ndarray) -> dict[str, np.ndarray]:
         """The boxes of the clips at some places."""
-        if self.boxes is None or self.box_clip is None or self.box_labels is None:
+        if self.boxes is None or self.box_clip is None or self.box_labels is None or self.stored_boxes is None:
             return {}
         rows = [np.flatnonzero(self.box_clip == place) for place in places]
         taken = np.concatenate([*rows, np.zeros(0, np.int64)])
@@ -93,6 +94,7 @@ class Batch:
             "boxes": self.boxes[taken],
             "box_clip": np.repeat(np.arange(len(rows)), [len(own) for own in rows]),
             "box_labels": self.box_labels[taken],
+            "stored_boxes": self.stored_boxes[taken],
         }
 
 

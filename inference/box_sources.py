@@ -21,6 +21,7 @@ class BoxSource(Protocol):
     """What predictions need of it. description: for the output."""
 
     description: str
+    warnings: dict[str, str]  # path of a video -> what is left out of its boxes
 
     def key_frames(self, path: str, times: np.ndarray) -> np.ndarray:
         """The numbers of a video's key frames, int64, ascending. times: of its frames, seconds, float64 [F]."""
@@ -38,6 +39,7 @@ class DetectorBoxes:
 
     def __init__(self, find: Callable[[np.ndarray], np.ndarray], stride_seconds: float, description: str):
         self.find, self.stride_seconds, self.description = find, stride_seconds, description
+        self.warnings: dict[str, str] = {}
 
     def key_frames(self, path: str, times: np.ndarray) -> np.ndarray:
         return nearest_frames(times, np.arange(0.0, times[-1] - times[0] + 1e-6, self.stride_seconds))
@@ -49,12 +51,14 @@ class DetectorBoxes:
 class FileBoxes:
     """Boxes of a csv file in AVA's form, with or without actions; its frames are the key frames.
 
-    A video's name in the file is its file's name, with or without the extension. Raises UserError for a file that
-    cannot be used.
+    A video's name in the file is its file's name, with or without the extension. Moments outside of a video are left
+    out, with a warning. start_second: of the csv file at which videos begin. Raises UserError for a file that cannot be
+    used.
     """
 
-    def __init__(self, path: str):
-        self.path, self.index = path, FrameIndex()
+    def __init__(self, path: str, start_second: float = 0.0):
+        self.path, self.start_second, self.index = path, start_second, FrameIndex()
+        self.warnings: dict[str, str] = {}
         self.found = read_detections(path, self.index, needs_action=False)
         if self.found.unit == "pixels":
             raise UserError(f"--boxes={path} is in pixels; fractions of width and height are needed")
@@ -68,9 +72,15 @@ class FileBoxes:
         own = rows[of_video]
         moments = self.index.time[own["frame"]]
         if self.index.counts_frames:
-            frames = np.clip(moments.astype(np.int64) - 1, 0, len(times) - 1)
+            frames, last = moments.astype(np.int64) - 1, len(times) - 1
+            inside = (frames >= 0) & (frames <= last)
         else:
-            frames = np.searchsorted((times[1:] + times[:-1]) / 2, times[0] + moments)
+            seconds, frame_seconds = moments - self.start_second, np.diff(times[-2:]).sum()
+            inside = (seconds >= 0) & (seconds <= times[-1] - times[0] + frame_seconds)
+            frames = np.searchsorted((times[1:] + times[:-1]) / 2, times[0] + seconds)
+        if not inside.all():
+            self.warnings[path] = f"{(~inside).sum()} rows of {self.path} are outside of the video"
+        own, frames = own[inside], frames[inside]
         self.by_frame[path] = {int(frame): own[frames == frame] for frame in np.unique(frames)}
         return np.unique(frames)
 
@@ -120,13 +130,16 @@ class OnnxDetector:
             raise RunError(f"--detector={self.path} failed: {one_line(error)}") from error
 
 
-def choose_boxes(boxes: str, detector: str, stride_seconds: float, min_score: float) -> BoxSource:
+def choose_boxes(
+    boxes: str, detector: str, stride_seconds: float, min_score: float, start_second: float = 0.0
+) -> BoxSource:
     """What --boxes and --detector name: a csv file; an ONNX file; "persons" or "auto", the person detector.
 
-    stride_seconds: from one key frame to the next. min_score: of boxes of an ONNX file. Raises UserError.
+    stride_seconds: from one key frame to the next. min_score: of boxes of an ONNX file. start_second: of a csv file.
+    Raises UserError.
     """
     if boxes:
-        return FileBoxes(boxes)
+        return FileBoxes(boxes, start_second)
     if detector not in ("auto", "persons"):
         own = OnnxDetector(detector)
 

@@ -102,7 +102,7 @@ def box_source(config: Config, options: PredictOptions) -> BoxSource:
     stride, min_score = options.stride_seconds or STRIDE_SECONDS, config.DETECTION.box_score_test
     if config.DETECTION.proposal_network and not options.boxes and options.detector == "auto":
         return Proposals(stride, min_score)
-    return choose_boxes(options.boxes, options.detector, stride, min_score)
+    return choose_boxes(options.boxes, options.detector, stride, min_score, config.DETECTION.start_second)
 
 
 def action_names(config: Config) -> list[str]:
@@ -197,14 +197,15 @@ def _record(
 ) -> dict:  # fmt: skip
     num_boxes = sum(len(moment.boxes) for moment in moments)
     path = printable(windows.path)
-    if windows.warning:
-        progress.say(f"{path}: {windows.warning}")
+    warning = "; ".join(filter(None, (windows.warning, source.warnings.get(windows.path, ""))))
+    if warning:
+        progress.say(f"{path}: {warning}")
     prefix = options.folder / "actions" / output
     files = write_actions(prefix, windows, moments, names, options.topk)
     record = {"path": windows.path, "num_frames": windows.timeline.num_frames, "num_key_frames": len(moments)}
     record.update(num_boxes=num_boxes, files=[str(file) for file in files])
-    if windows.warning:
-        record["warning"] = windows.warning
+    if warning:
+        record["warning"] = warning
     progress.say(
         f"{path}: {num_boxes} boxes on {len(moments)} key frames ({source.description}): {printable(files[0])}"
     )

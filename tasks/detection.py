@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -58,22 +58,28 @@ class DetectionMeter:
     """Collects the scores of boxes, and judges them.
 
     truth, index: of `datareader.key_frames.KeyFrames`; classes: {id: name}, id k is column k - 1 of the scores.
-    max_iou: boxes of a frame that overlap a better one of the class by more are dropped; None: none is.
+    max_iou: boxes of a frame that overlap a better one of the class by more are dropped; None: none is. protocol: of
+    `judge_boxes`. excluded: frames that are not judged.
     """
 
-    def __init__(self, truth: Any, index: Any, classes: Mapping[int, str], max_iou: float | None):
+    def __init__(
+        self, truth: Any, index: Any, classes: Mapping[int, str], max_iou: float | None, protocol: str = "ava",
+        excluded: Collection[int] = (),
+    ):  # fmt: skip
         self.truth, self.index, self.classes, self.max_iou = truth, index, classes, max_iou
+        self.protocol, self.excluded = protocol, excluded
         self.parts: list[np.ndarray] = []
 
     @classmethod
     def of(cls, config: Config, frames: Any) -> DetectionMeter:
         """The meter of `KeyFrames`; annotated boxes are all kept, proposals suppress each other."""
-        proposals = config.DETECTION.proposals
-        return cls(frames.truth, frames.index, frames.classes, None if proposals == "truth" else config.DETECTION.nms)
+        section = config.DETECTION
+        max_iou = None if section.proposals == "truth" else section.nms
+        return cls(frames.truth, frames.index, frames.classes, max_iou, section.protocol, frames.excluded)
 
     def gathered(self, ranks: Ranks) -> DetectionMeter:
         """The meter of all ranks."""
-        meter = DetectionMeter(self.truth, self.index, self.classes, self.max_iou)
+        meter = DetectionMeter(self.truth, self.index, self.classes, self.max_iou, self.protocol, self.excluded)
         meter.parts = ranks.all_gather(self.rows())
         return meter
 
@@ -93,6 +99,6 @@ class DetectionMeter:
         return rows[np.argsort(rows["frame"], kind="stable")]
 
     def result(self, notes: tuple[str, ...] = ()) -> dict:
-        """The metrics by AVA's rules; see `judge_boxes`. notes: what is to stand in the result, too."""
+        """The metrics by the rules of the protocol; see `judge_boxes`. notes: what is to stand in the result, too."""
         detections = type(self.truth)("the detections", self.rows(), self.truth.frames, self.truth.unit, notes)
-        return judge_boxes(self.truth, detections, self.index, self.classes, "ava")
+        return judge_boxes(self.truth, detections, self.index, self.classes, self.protocol, self.excluded)

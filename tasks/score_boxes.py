@@ -33,8 +33,11 @@ def score_key_frames(model: Any, batches: Iterable, meter: DetectionMeter, secti
             scores = model.class_scores(model(clips, paddle.to_tensor(indexed))).numpy()
         for place, (sample, used) in enumerate(zip(batch.samples, batch.transforms)):
             own = box_clip == place
-            found = used.source_boxes(boxes[own])
-            if meter.truth.unit == "relative":
-                found = found / ([used.source_width, used.source_height] * 2)
+            if section.proposals != "rpn":
+                found = batch.stored_boxes[own]  # as their file has them, not clipped to the crop
+            else:
+                found = used.source_boxes(boxes[own])
+                if meter.truth.unit == "relative":
+                    found = found / ([used.source_width, used.source_height] * 2)
             meter.add(sample.target.frame, found, scores[own])
     return failures

@@ -144,9 +144,29 @@ def test_a_box_of_which_less_than_a_tenth_is_inside_is_left_out():
     used = TransformParameters(HEIGHT, WIDTH, HEIGHT, WIDTH, 0, 20, 40)
     boxes = np.array([[0, 0, 22, 10], [0, 0, 23, 10], [30, 5, 90, 20], [62, 0, 64, 4]], float)
     target = KeyFrame(0, 1, True, False, boxes, np.eye(4, dtype=np.float32))
-    found, labels = boxes_of_clip(Sample({}, target), used)
+    found, labels, stored = boxes_of_clip(Sample({}, target), used)
     assert found.tolist() == [[0, 0, 3, 10], [10, 5, 40, 20]]
-    assert labels.argmax(axis=1).tolist() == [1, 2]
+    assert labels.argmax(axis=1).tolist() == [1, 2] and stored.tolist() == boxes[1:3].tolist()
+
+
+def test_seconds_count_from_the_files_own_beginning_and_excluded_frames_have_no_sample(folder, tmp_path):
+    rows = "".join(f"first,{second},0,0,1,1,1,0\n" for second in ("900", "0900.4", "901.2", "950"))
+    excluded = write(tmp_path / "excluded.csv", "first,901.2\n")
+    keys = ("DETECTION.start_second=900", f"DETECTION.train_excluded={excluded}")
+    config = detection_config(folder, write(tmp_path / "boxes.csv", rows), *keys)
+    found = read_key_frames(config, "TRAIN")
+    assert [sample.id for sample in found.samples] == ["first,900", "first,900.4", "first,950"]
+    (batch,) = KeyFrameLoader(config, found.samples, num_workers=0)  # 40 frames at 25 a second
+    assert [batch.samples[k].target.time for k in range(2)] == pytest.approx([0, 0.4])
+    key_frames = [np.median(clip[0, 2]) for clip in batch.clips]  # of frames 0 and 10, brightness 4 t
+    assert key_frames[1] - key_frames[0] == pytest.approx(40 / 57.375, abs=0.15)
+    (failure,) = batch.failures
+    assert "second 50 of the file is annotated, it has 1.6; see DETECTION.start_second" in failure.reason
+    assert len(read_key_frames(config, "VALID").samples) == 4
+    everything = write(tmp_path / "all.csv", rows.replace(",0,0,1,1,1,0", ""))
+    config = detection_config(folder, tmp_path / "boxes.csv", f"DETECTION.train_excluded={everything}")
+    with pytest.raises(UserError, match="all frames are excluded"):
+        read_key_frames(config, "TRAIN")
 
 
 def test_proposals_of_a_file_take_the_place_of_the_annotated_boxes(folder, tmp_path):

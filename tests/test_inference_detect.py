@@ -188,9 +188,14 @@ def test_a_detector_of_the_users_own(monkeypatch, tmp_path, setup):
 
 def test_boxes_of_a_file_are_found_by_the_videos_name(tmp_path):
     rows = ("walk,#1,0,0,.5,.5,-1,1", "walk.mp4,#40,0,0,1,1,,1", "walk,#99,0,0,1,1,2,1", "other,#3,0,0,1,1,2,1")
+    times = np.arange(40) / 10
     source = FileBoxes(str(boxes_csv(tmp_path / "b.csv", *rows)))
     assert source.key_frames("a/walk.mp4", np.arange(40) / 10).tolist() == [0, 39]
-    assert source.key_frames("a/other.avi", np.arange(40) / 10).tolist() == [2]
+    assert source.key_frames("a/other.avi", times).tolist() == [2]
+    assert list(source.warnings) == ["a/walk.mp4"] and "1 rows of" in source.warnings["a/walk.mp4"]
+    seconds = boxes_csv(tmp_path / "s.csv", *(f"walk,{second},0,0,1,1,1,1" for second in (900, 902, 899, 905)))
+    source = FileBoxes(str(seconds), start_second=900)
+    assert source.key_frames("walk.mp4", times).tolist() == [0, 20] and "2 rows" in source.warnings["walk.mp4"]
     with pytest.raises(UserError, match="fractions"):
         FileBoxes(str(boxes_csv(tmp_path / "p.csv", "# boxes: pixels", "walk,1,3,3,9,9,1,1")))
 

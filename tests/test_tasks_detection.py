@@ -120,6 +120,28 @@ def test_an_evaluation_judges_annotated_boxes_and_writes_them(monkeypatch, folde
         np.testing.assert_allclose(own, wanted, atol=1e-6)
 
 
+def test_boxes_are_written_as_annotated_and_judged_by_the_protocol_that_is_asked_for(
+    monkeypatch, folder, trained, tmp_path
+):
+    lines = (folder / "val_boxes.csv").read_text().splitlines()
+    rows = [line.split(",") for line in lines if not line.startswith("#")]
+    pixels = [[*r[:2], *(f"{float(c) * 200:.3f}" for c in r[2:6]), *r[6:]] for r in rows]  # any unit but fractions
+    wider = tmp_path / "wider.csv"
+    wider.write_text("# boxes: pixels\n" + "".join(",".join(row) + "\n" for row in pixels))
+    excluded = tmp_path / "excluded.csv"
+    excluded.write_text(",".join(rows[0][:2]) + "\n")
+    keys = ("proposals=truth", f"valid_boxes={wider}", "protocol=act", f"valid_excluded={excluded}")
+    flags = [flag for key in keys for flag in ("-o", f"DETECTION.{key}")]
+    result = evaluate(monkeypatch, trained, tmp_path, *flags)
+    assert result["protocol"] == "act" and "video_mAP" in result
+    index = FrameIndex()
+    truth = read_truth(str(wider), index)
+    found = read_detections(str(tmp_path / "detections.csv"), index).rows
+    assert index.number(*rows[0][:2]) not in found["frame"]
+    known = {tuple(box) for box in truth.rows["box"].round(3).tolist()}
+    assert len(found) and {tuple(box) for box in found["box"].round(3).tolist()} <= known
+
+
 def test_the_boxes_of_the_proposal_network_and_reversed_frames_are_judged(monkeypatch, trained, tmp_path):
     proposed = evaluate(monkeypatch, trained, tmp_path / "rpn")
     assert proposed["proposals"] == "rpn" and proposed["num_detections"] > 0

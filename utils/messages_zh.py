@@ -1226,6 +1226,14 @@ KEYS = {
     "bottlenecks of its layer1 to layer3": "其 layer1 到 layer3 的瓶颈块数",
     "of its anchors: square roots of the areas, pixels of the crop": "其锚框的尺寸：面积的平方根，按裁剪后的像素",
     "of its anchors: height / width": "其锚框的高宽比",
+    "csv of frames `video,second` that are not learned from, as AVA's excluded lists": (
+        "不用于学习的帧的 csv（`video,second`），如 AVA 的排除列表"
+    ),
+    "the same of frames that are not judged": "同上，不参与评判的帧",
+    "second of the csv files at which a video's file begins: 900 for AVA's pieces of 15 minutes": (
+        "视频文件开始处对应 csv 文件中的第几秒：AVA 的 15 分钟片段为 900"
+    ),
+    "the rules by which eval.py judges boxes; act needs boxes in pixels": "eval.py 评判框的规则；act 需要像素框",
     "boxes of a file or of the proposal network below this score are left out": (
         "文件或提议网络中得分低于此值的框不使用"
     ),
