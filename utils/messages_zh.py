@@ -1593,6 +1593,8 @@ TOOLS.update(
             "最高类别概率低于此值的视频，用 --refine_views 重新打分"
         ),
         "more views than --views has, as 10x3": "比 --views 更多的视图，例如 10x3",
+        "of --task detect: the persons, as predict.py's": "用于 --task detect：人的框，同 predict.py",
+        "of --task detect: as predict.py's": "用于 --task detect：同 predict.py",
         "of --task features: a stage, as res5": "用于 --task features：某一阶段，例如 res5",
         "compute parts again that hold a missing video, one that took too long, or one that killed its worker": (
             "重新计算含有以下视频的分片：缺失的、超时的、使工作进程崩溃的"
