@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -21,6 +21,7 @@ class BoxSource(Protocol):
     """What predictions need of it. description: for the output."""
 
     description: str
+    notes: Sequence[str]  # what of a file is left out
     warnings: dict[str, str]  # path of a video -> what is left out of its boxes
 
     def key_frames(self, path: str, times: np.ndarray) -> np.ndarray:
@@ -39,10 +40,13 @@ class DetectorBoxes:
 
     def __init__(self, find: Callable[[np.ndarray], np.ndarray], stride_seconds: float, description: str):
         self.find, self.stride_seconds, self.description = find, stride_seconds, description
-        self.warnings: dict[str, str] = {}
+        self.notes, self.warnings = (), dict[str, str]()
 
     def key_frames(self, path: str, times: np.ndarray) -> np.ndarray:
-        return nearest_frames(times, np.arange(0.0, times[-1] - times[0] + 1e-6, self.stride_seconds))
+        length = times[-1] - times[0]
+        if self.stride_seconds * len(times) <= length:  # less than a frame
+            return np.arange(len(times))
+        return nearest_frames(times, np.arange(0.0, length + 1e-6, self.stride_seconds))
 
     def boxes(self, windows: KeyFrameWindows, place: int, frame: np.ndarray) -> np.ndarray:
         return self.find(frame)
@@ -62,12 +66,14 @@ class FileBoxes:
         self.found = read_detections(path, self.index, needs_action=False)
         if self.found.unit == "pixels":
             raise UserError(f"--boxes={path} is in pixels; fractions of width and height are needed")
-        self.description = f"boxes of {path}"
+        self.description, self.notes = f"boxes of {path}", self.found.notes
         self.by_frame: dict[str, dict[int, np.ndarray]] = {}  # video -> number of its frame -> boxes
 
     def key_frames(self, path: str, times: np.ndarray) -> np.ndarray:
         rows, videos = self.found.rows, self.index.videos
         names = {os.path.basename(path), Path(path).stem}
+        if names.isdisjoint(videos):
+            self.warnings[path] = f"{self.path} has no frame of this video ({' or '.join(sorted(names))})"
         of_video = np.isin(self.index.video[rows["frame"]], [k for k, name in enumerate(videos) if name in names])
         own = rows[of_video]
         moments = self.index.time[own["frame"]]

@@ -62,12 +62,15 @@ def predict_actions(
     The network is loaded after the other arguments have been checked.
     """
     check_detector(config, backend)
+    if len(items) > 1 and options.overlay_video.lower().endswith(".mp4"):
+        raise UserError(f"--draw={options.overlay_video} is one file for {len(items)} videos; name a folder")
     outputs = output_names([item.path for item in items])
     source = box_source(config, options)
     names = names or action_names(config)
     loader = KeyFrameWindowLoader(config, items, source.key_frames)
     model: Any = backend.build_eager().model
-    progress.say(source.description)
+    for line in (source.description, *source.notes):
+        progress.say(line)
     for windows in loader:
         if isinstance(windows, Failure):
             yield failure_record(windows, progress)
@@ -87,6 +90,10 @@ def check_detector(config: Config, backend: BackendSpec) -> None:
         raise UserError("--detect needs a network with MODEL.task: detection; this one classifies whole clips")
     if backend.backend not in ("auto", "paddle") or backend.precision == "int8":
         raise UserError("a detector runs in --backend=paddle; leave --backend and --precision=int8 out")
+    if config.READER.modality != "rgb" or config.READER.frame_rate is not None:
+        raise UserError(
+            "--detect reads the frames of the video itself: leave READER.modality and READER.frame_rate out"
+        )
 
 
 class Proposals(DetectorBoxes):
@@ -210,7 +217,7 @@ def _record(
         f"{path}: {num_boxes} boxes on {len(moments)} key frames ({source.description}): {printable(files[0])}"
     )
     if not num_boxes:
-        progress.say(f"{path}: no person found ({source.description})")
+        progress.say(f"{path}: no person {'found' if moments else 'and no key frame'} ({source.description})")
     if options.overlay_video:
         record.update(_draw(windows, moments, names, options, output, progress))
     return record

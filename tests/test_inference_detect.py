@@ -152,15 +152,24 @@ def test_the_film_has_every_frame_and_the_boxes(monkeypatch, tmp_path, setup):
 
 def test_a_video_without_boxes_has_files_without_rows(monkeypatch, tmp_path, setup, capsys):
     csv = boxes_csv(tmp_path / "b.csv", "another,1,0.1,0.2,0.5,0.9,1,0.8")
+    csv.write_text(csv.read_text() + "walk,2,nan,0,1,1,1,1\n")
     assert predict(monkeypatch, setup, tmp_path, f"--boxes={csv}") == 0
     (record,) = json.loads((tmp_path / "predictions.json").read_text())
     assert record["num_boxes"] == 0 and Path(record["files"][1]).read_text() == ""
-    assert "no person found" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "no person and no key frame" in printed and "1 rows are dropped, the first in line 2" in printed
+    monkeypatch.setattr("inference.box_sources.detector_file", lambda: setup[3])
+    csv = boxes_csv(tmp_path / "c.csv", "another,1,0.1,0.2,0.5,0.9,1,0.8")
+    assert predict(monkeypatch, setup, tmp_path, f"--boxes={csv}") == 0
+    (record,) = json.loads((tmp_path / "predictions.json").read_text())
+    assert "has no frame of this video (walk or walk.mp4)" in record["warning"]
     monkeypatch.setattr("inference.box_sources.detector_file", lambda: setup[3])
     monkeypatch.setattr("inference.box_sources.PersonDetector", lambda: lambda frame: np.zeros((0, 5), np.float32))
     assert predict(monkeypatch, setup, tmp_path, "--stride_seconds=2", f"--draw={tmp_path / 'o.mp4'}") == 0
     (record,) = json.loads((tmp_path / "predictions.json").read_text())
     assert (record["num_key_frames"], record["num_boxes"]) == (2, 0) and probe(tmp_path / "o.mp4").num_frames == 40
+    assert predict(monkeypatch, setup, tmp_path, "--stride_seconds=1e-300") == 0
+    assert json.loads((tmp_path / "predictions.json").read_text())[0]["num_key_frames"] == 40
 
 
 def test_a_detector_of_the_users_own(monkeypatch, tmp_path, setup):
@@ -240,6 +249,10 @@ def test_rows_of_classify_are_those_of_predict(monkeypatch, tmp_path, setup, cap
 def test_what_cannot_be_detected_is_refused_in_one_line(monkeypatch, tmp_path, setup, capsys):
     monkeypatch.setenv("PADDLE_NONLOCAL_HOME", str(tmp_path / "home"))
     (tmp_path / "bad.onnx").write_bytes(b"no network")
+    two = tmp_path / "two/a.mp4"
+    two.parent.mkdir()
+    for path in (two, two.with_name("b.mp4")):
+        path.write_bytes(setup[4].read_bytes())
     bad = boxes_csv(tmp_path / "bad.csv", "walk,1,nan,0,1,1,1,1")
     for flags, message in (
         ([], "--boxes=FILE.csv or --detector=FILE.onnx, or fetch the person detector"),
@@ -248,6 +261,8 @@ def test_what_cannot_be_detected_is_refused_in_one_line(monkeypatch, tmp_path, s
         ([f"--detector={tmp_path / 'bad.onnx'}"], "cannot be loaded"),
         (["--backend=openvino"], "--backend=paddle"),
         (["--views=1x1"], "without --segments"),
+        (["-o", "READER.frame_rate=5"], "leave READER.modality and READER.frame_rate out"),
+        ([f"--draw={tmp_path / 'one.mp4'}", f"--video_path={two.parent}"], "is one file for 2 videos"),
         (["--boxes=a.csv", "--stride_seconds=1"], "leave --detector"),
     ):
         assert predict(monkeypatch, setup, tmp_path / "out", *flags) == 2

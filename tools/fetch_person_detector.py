@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -86,7 +87,7 @@ def read_model(path: Path) -> bytes:
             with tarfile.open(fileobj=io.BytesIO(data)) as archive:
                 member = archive.extractfile(MEMBER)
                 data = member.read()[BEGIN:END] if member else b""
-        except (tarfile.TarError, KeyError, EOFError, OSError) as error:
+        except (tarfile.TarError, zlib.error, KeyError, EOFError, OSError) as error:
             raise UserError(f"{path} is not the package {PACKAGE}: {error}") from error
     found = hashlib.sha256(data).hexdigest()
     if found != SHA256:
