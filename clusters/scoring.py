@@ -15,7 +15,7 @@ from datareader.key_windows import KeyFrameWindowLoader
 from datareader.video import VideoError
 from inference.backends import Backend, BackendSpec, refuse_detector
 from inference.classify import PredictOptions, predict_classes
-from inference.detect import box_source, check_detector, detect_actions
+from inference.detect import box_source, check_detector, detect_actions, warning_of
 from inference.features import check_stage, view_features
 from inference.segment import score_windows
 from utils.runtime import choose_device, prepare_environment
@@ -179,7 +179,7 @@ class VideoScorer:
                     best = (-scores).argsort(kind="stable")[: spec.keep.topk or None]
                     row = {"frame": moment.frame, "seconds": moment.seconds, "box": box[:4], "score": box[4]}
                     rows.append({**row, "track": track, "top_index": best, "top_probability": scores[best]})
-            warning = "; ".join(filter(None, (windows.warning, source.warnings.get(windows.path, "")))) or None
+            warning = warning_of(windows, source) or None
             yield {"num_frames": windows.timeline.num_frames, "warning": warning, "boxes": rows}
 
 

@@ -55,7 +55,7 @@ class SlurmArray:
             raise
         if not number:
             raise UserError(f"sbatch took no job (exit status {status}); its message is above, the script is {script}")
-        if any(job.part(part) for part in parts if not job.is_done(job.part(part))):
+        if not all(job.is_done(job.part(part)) for part in parts):
             raise RunError(f"array {number} has ended with parts missing; see {logs}, start the same command again")
 
 

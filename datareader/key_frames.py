@@ -57,6 +57,9 @@ class KeyFrames:
     notes: tuple[str, ...] = ()
     excluded: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
+    def __len__(self) -> int:
+        return len(self.samples)
+
 
 def read_key_frames(config: Config, section: str) -> KeyFrames:
     """The key frames of TRAIN, VALID or TEST, with the boxes that are learned from or classified there.
@@ -123,6 +126,11 @@ def _samples(
     return samples
 
 
+def nearest_frame(times: np.ndarray, seconds: float | np.ndarray) -> np.ndarray:
+    """The frame nearest to each of some seconds from the video's first frame, int64. times: float64 [F]."""
+    return np.searchsorted((times[1:] + times[:-1]) / 2, times[0] + seconds)
+
+
 def key_frame_indices(frame: int, clip_length: int, frame_stride: int, num_frames: int) -> np.ndarray:
     """The frames of the clip around `frame`, int64 [clip_length]; what leaves the video is its first or last frame."""
     first = frame - clip_length * frame_stride // 2
@@ -169,7 +177,7 @@ class KeyFrameClip:
         if not 0 <= self.time <= length:
             reason = f"second {self.time:g} of the file is annotated, it has {length:.1f}; see DETECTION.start_second"
             raise VideoError(self.path, reason)
-        return int(np.abs(timeline.times - timeline.times[0] - self.time).argmin())
+        return int(nearest_frame(timeline.times, self.time))
 
 
 class _KeyFrames:

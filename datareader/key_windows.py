@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from datareader.decoding import Timeline
-from datareader.key_frames import key_frame_indices
+from datareader.key_frames import key_frame_indices, nearest_frame
 from datareader.lists import Sample, VideoItem
 from datareader.windows import VideoWindows, WindowLoader
 
@@ -58,4 +58,4 @@ class KeyFrameWindowLoader(WindowLoader):
 
 def nearest_frames(times: np.ndarray, seconds: np.ndarray) -> np.ndarray:
     """The frames nearest to seconds from the video's first frame, int64, each once, ascending. times: float64 [F]."""
-    return np.unique(np.searchsorted((times[1:] + times[:-1]) / 2, times[0] + seconds))
+    return np.unique(nearest_frame(times, seconds))

@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from datareader.box_lists import FrameIndex, read_detections
+from datareader.key_frames import nearest_frame
 from datareader.key_windows import KeyFrameWindows, nearest_frames
 from inference.export import one_line
 from inference.person_detector import THRESHOLD, PersonDetector, detector_file
@@ -83,7 +84,7 @@ class FileBoxes:
         else:
             seconds, frame_seconds = moments - self.start_second, np.diff(times[-2:]).sum()
             inside = (seconds >= 0) & (seconds <= times[-1] - times[0] + frame_seconds)
-            frames = np.searchsorted((times[1:] + times[:-1]) / 2, times[0] + seconds)
+            frames = nearest_frame(times, seconds)
         if not inside.all():
             self.warnings[path] = f"{(~inside).sum()} rows of {self.path} are outside of the video"
         own, frames = own[inside], frames[inside]

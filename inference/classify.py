@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,6 +96,12 @@ def _shortened(name: Path) -> Path:
     return name.with_name(f"{kept}~{hashlib.sha256(os.fsencode(name)).hexdigest()[:12]}")
 
 
+def check_overlay(options: PredictOptions, num_videos: int) -> None:
+    """Raise UserError for one overlay video of several videos."""
+    if options.overlay_video.lower().endswith(".mp4") and num_videos > 1:
+        raise UserError(f"--draw={options.overlay_video} is one file for {num_videos} videos; name a folder")
+
+
 def failure_record(failure: Failure, progress: Progress) -> dict:
     """The record of a video that cannot be read; prints the reason."""
     progress.say(f"error: {printable(failure.path)}: {failure.reason}")
@@ -125,24 +131,24 @@ def predict_classes(
     adaptive = AdaptiveViews.parse(options.views)
     loader = build_view_loader(config, items, section="INFER", views=adaptive.views if adaptive else options.views)
     task, batch_size = build_task(config), config.INFER.batch_size
+    videos: Iterable[VideoViews | ScoredViews | Failure] = loader
     if adaptive:
         rule = StoppingRule.choose(adaptive, backend.weights_file(), loader.protocol, task.multi_label)
         progress.say(f"adaptive views of {loader.protocol}, {rule.source}")
-        for found in AdaptiveScorer(loader, backend.build(), rule, batch_size):
-            if isinstance(found, Failure):
-                yield failure_record(found, progress)
-            else:
-                record = class_record(found, found.warning, found.scores.mean(0), task, names, options, progress)
-                yield {**record, "num_views": len(found.views)}
-        return
     built = backend.build()
-    for video in loader:
+    if adaptive:
+        videos = AdaptiveScorer(loader, built, rule, batch_size)
+    for video in videos:
         if isinstance(video, Failure):
-            record = failure_record(video, progress)
+            yield failure_record(video, progress)
+            continue
+        facts: dict = {}
+        if isinstance(video, ScoredViews):
+            scores, facts = video.scores, {"num_views": len(video.views)}
         else:
-            scores = score_views(built, video, batch_size).mean(0)
-            record = class_record(video, video.warning, scores, task, names, options, progress)
-        yield record
+            scores = score_views(built, video, batch_size)
+        record = class_record(video, video.warning, scores.mean(0), task, names, options, progress)
+        yield {**record, **facts}
 
 
 def class_record(

@@ -21,7 +21,7 @@ from datareader.key_windows import KeyFrameWindowLoader, KeyFrameWindows
 from datareader.video import VideoError, printable
 from inference.backends import BackendSpec
 from inference.box_sources import BoxSource, DetectorBoxes, choose_boxes
-from inference.classify import PredictOptions, failure_record, output_names, progress_in_video
+from inference.classify import PredictOptions, check_overlay, failure_record, output_names, progress_in_video
 from utils.boxes import clip_boxes, iou, nms
 from utils.errors import UserError
 from utils.files import write_json
@@ -62,8 +62,7 @@ def predict_actions(
     The network is loaded after the other arguments have been checked.
     """
     check_detector(config, backend)
-    if len(items) > 1 and options.overlay_video.lower().endswith(".mp4"):
-        raise UserError(f"--draw={options.overlay_video} is one file for {len(items)} videos; name a folder")
+    check_overlay(options, len(items))
     outputs = output_names([item.path for item in items])
     source = box_source(config, options)
     names = names or action_names(config)
@@ -204,7 +203,7 @@ def _record(
 ) -> dict:  # fmt: skip
     num_boxes = sum(len(moment.boxes) for moment in moments)
     path = printable(windows.path)
-    warning = "; ".join(filter(None, (windows.warning, source.warnings.get(windows.path, ""))))
+    warning = warning_of(windows, source)
     if warning:
         progress.say(f"{path}: {warning}")
     prefix = options.folder / "actions" / output
@@ -219,25 +218,34 @@ def _record(
     if not num_boxes:
         progress.say(f"{path}: no person {'found' if moments else 'and no key frame'} ({source.description})")
     if options.overlay_video:
-        record.update(_draw(windows, moments, names, options, output, progress))
+        from inference.overlay import draw_overlay
+
+        def write(target: Path) -> str:
+            return write_actions_video(target, windows, moments, names, options.log_interval)
+
+        record.update(draw_overlay(windows, options, output, "boxes and actions", write, progress))
     return record
+
+
+def warning_of(windows: KeyFrameWindows, source: BoxSource) -> str:
+    """What is not whole of a video or of its boxes, "" for nothing."""
+    return "; ".join(filter(None, (windows.warning, source.warnings.get(windows.path, ""))))
 
 
 def write_actions(
     prefix: Path, windows: KeyFrameWindows, moments: Sequence[Moment], names: list[str], topk: int
 ) -> list[Path]:
-    """Write prefix.json, the `topk` actions of each box, and prefix.csv, all in AVA's form; returns their paths.
+    """Write prefix.json, the `topk` actions of each box, and in AVA's form prefix.csv, all of them; returns the paths.
 
     The video's name in the csv file is its file's, without the extension.
     """
-    index, rows = FrameIndex(), []
+    index, parts = FrameIndex(), [np.zeros(0, BOX_ROW)]
     for moment in moments:
-        frame = index.number(Path(windows.path).stem, f"{moment.seconds:.3f}")
-        for box, scores in zip(moment.boxes, moment.scores):
-            own = np.zeros(len(scores), BOX_ROW)
-            own["frame"], own["box"], own["label"] = frame, box[:4], np.arange(1, len(scores) + 1)
-            own["score"], own["person"] = scores, -1
-            rows.append(own)
+        rows = np.zeros(moment.scores.shape, BOX_ROW)  # of each box, of each action
+        rows["frame"] = index.number(Path(windows.path).stem, f"{moment.seconds:.3f}")
+        rows["box"], rows["label"] = moment.boxes[:, None, :4], np.arange(1, len(names) + 1)
+        rows["score"], rows["person"] = moment.scores, -1
+        parts.append(rows.reshape(-1))
     facts = {"path": windows.path, "num_frames": windows.timeline.num_frames, "warning": windows.warning}
     key_frames = [
         {
@@ -260,23 +268,8 @@ def write_actions(
     ]
     files = [prefix.with_name(prefix.name + suffix) for suffix in (".json", ".csv")]
     write_json(files[0], {**facts, "key_frames": key_frames})
-    write_boxes(files[1], np.concatenate([np.zeros(0, BOX_ROW), *rows]), index, "relative", "score")
+    write_boxes(files[1], np.concatenate(parts), index, "relative", "score")
     return files
-
-
-def _draw(
-    windows: KeyFrameWindows, moments: list[Moment], names: list[str], options: PredictOptions, output: Path, progress
-) -> dict:
-    from inference.overlay import overlay_path
-
-    target = overlay_path(options.overlay_video, output)
-    try:
-        notes = write_actions_video(target, windows, moments, names, options.log_interval)
-    except VideoError as error:
-        progress.say(f"error: {printable(windows.path)}: {error.reason}; no overlay video is written")
-        return {"error": error.reason}
-    progress.say(f"{printable(target)}: the video with its boxes and actions{notes}")
-    return {"overlay_video": str(target)}
 
 
 def write_actions_video(

@@ -20,10 +20,12 @@ import numpy as np
 
 from datareader import VideoError, VideoWindows
 from datareader.decoding import Budget, display_size, open_video
+from datareader.video import printable
 from datareader.windows import read_pixel_aspect, stream_frames
-from inference.classify import progress_in_video
+from inference.classify import PredictOptions, progress_in_video
 from utils.errors import RunError, UserError
 from utils.files import write_atomically
+from utils.log import Progress
 from utils.runtime import available_cores
 
 if TYPE_CHECKING:
@@ -50,6 +52,24 @@ def overlay_path(overlay_video: str, output: Path) -> Path:
     if overlay_video.lower().endswith(".mp4"):
         return Path(overlay_video)
     return Path(overlay_video) / output.with_name(output.name + ".mp4")
+
+
+def draw_overlay(
+    windows: VideoWindows, options: PredictOptions, output: Path, what: str, write: Callable[[Path], str],
+    progress: Progress,
+) -> dict:  # fmt: skip
+    """Write the overlay video of a video, and say so; what a record has of it: overlay_video, or error.
+
+    output: the video's name among the results. what: is drawn on it. write: target -> warnings, as `write_overlay`.
+    """
+    target = overlay_path(options.overlay_video, output)
+    try:
+        notes = write(target)
+    except VideoError as error:
+        progress.say(f"error: {printable(windows.path)}: {error.reason}; no overlay video is written")
+        return {"error": error.reason}
+    progress.say(f"{printable(target)}: the video with its {what}{notes}")
+    return {"overlay_video": str(target)}
 
 
 def write_overlay(

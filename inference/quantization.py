@@ -52,7 +52,6 @@ INSTALL_HINT = 'pip install ".[fast,quantize]"'
 class JudgedClip:
     """frames: float32 [T, C, H, W], a view of a video. scores: the float network's, float32 [K]."""
 
-    path: str
     frames: np.ndarray
     scores: np.ndarray
 
@@ -82,7 +81,7 @@ def quantize_network(config: Config, weights: str, calibration: str) -> None:
     views = _read_views(config, calibration)
     with tempfile.TemporaryDirectory(prefix="nonlocal.int8.") as name:
         folder = Path(name)
-        fixed = infer.crop_size if needs_fixed_sizes(config, infer.video_length, *views[0][1].shape[2:]) else None
+        fixed = infer.crop_size if needs_fixed_sizes(config, infer.video_length, *views[0].shape[2:]) else None
         model = NetworkSource(config, weights).load()
         volumes = computes_volumes(config, "openvino", "cpu")
         export_paddle(model, folder, infer.video_length, fixed, fixed, volumes=volumes)
@@ -92,7 +91,7 @@ def quantize_network(config: Config, weights: str, calibration: str) -> None:
             f"quantising with {len(views)} clips; this takes minutes, as each operation's cost is measured", flush=True
         )
         float_session = open_session("openvino", folder, "float32", "cpu")
-        clips = [JudgedClip(path, frames, float_session(frames)[0][0]) for path, frames in views]
+        clips = [JudgedClip(frames, float_session(frames)[0][0]) for frames in views]
         del float_session
         facts = _quantize(folder, clips)
         session = open_session("openvino", folder, "int8", "cpu")
@@ -119,8 +118,8 @@ def quantize_network(config: Config, weights: str, calibration: str) -> None:
     )
 
 
-def _read_views(config: Config, calibration: str) -> list[tuple[str, np.ndarray]]:
-    """Path and frames float32 [T, C, H, W] of a view of each video."""
+def _read_views(config: Config, calibration: str) -> list[np.ndarray]:
+    """The frames float32 [T, C, H, W] of a view of each video."""
     items = read_list(calibration, config.MODEL.num_classes, labels_required=False)
     step = -(-len(items) // MAX_CLIPS)
     views, broken = [], 0
@@ -129,7 +128,7 @@ def _read_views(config: Config, calibration: str) -> list[tuple[str, np.ndarray]
             broken += 1
             print(f"not used for calibration: {video.path}: {video.reason}")
         else:
-            views.append((video.path, clips_to_frames(video.clips([1]))))
+            views.append(clips_to_frames(video.clips([1])))
     if len(views) < MIN_CLIPS:
         raise UserError(f"--calibration={calibration}: {len(views)} readable videos; at least {MIN_CLIPS} are needed")
     return views

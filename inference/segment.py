@@ -18,8 +18,7 @@ from configs.schema import Config
 from datareader import Failure, VideoItem, VideoWindows, build_window_loader
 from datareader.video import VideoError, printable
 from inference.backends import Backend, BackendSpec, score_views
-from inference.classify import PredictOptions, failure_record, output_names, progress_in_video
-from utils.errors import UserError
+from inference.classify import PredictOptions, check_overlay, failure_record, output_names, progress_in_video
 from utils.files import write_together
 from utils.log import Progress
 
@@ -40,8 +39,7 @@ def predict_segments(
     The backend is built after the other arguments have been checked.
     """
     outputs = output_names([item.path for item in items])
-    if options.overlay_video.lower().endswith(".mp4") and len(items) > 1:
-        raise UserError(f"--draw={options.overlay_video} is one file for {len(items)} videos; name a folder")
+    check_overlay(options, len(items))
     loader = build_window_loader(config, items, views=options.views, stride_seconds=options.stride_seconds)
     built = backend.build()
     for windows in loader:
@@ -75,23 +73,13 @@ def _segment_video(
     held = f"{printable(files[0])}, .csv and .srt hold all {len(segments)}"
     progress.say(f"\n{printable(windows.path)}\n{_table(segments, names)}\n{held}\n")
     if options.overlay_video and not error:
-        record.update(_draw(windows, segments, names, options, output, progress))
+        from inference.overlay import draw_overlay, write_overlay
+
+        def write(target: Path) -> str:
+            return write_overlay(target, windows, segments, names, options.log_interval)
+
+        record.update(draw_overlay(windows, options, output, "labels", write, progress))
     return record
-
-
-def _draw(
-    windows: VideoWindows, segments: list[Segment], names: list[str], options: PredictOptions, output: Path, progress
-) -> dict:
-    from inference.overlay import overlay_path, write_overlay
-
-    target = overlay_path(options.overlay_video, output)
-    try:
-        notes = write_overlay(target, windows, segments, names, options.log_interval)
-    except VideoError as error:
-        progress.say(f"error: {printable(windows.path)}: {error.reason}; no overlay video is written")
-        return {"error": error.reason}
-    progress.say(f"{printable(target)}: the video with its labels{notes}")
-    return {"overlay_video": str(target)}
 
 
 def score_windows(

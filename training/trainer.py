@@ -16,7 +16,7 @@ import paddle
 from configs.schema import Config
 from datareader import Batch, build_train_loader, build_valid_loader, read_list
 from datareader.flow.methods import FlowProvenance
-from datareader.key_frames import KeyFrameLoader, KeyFrameTrainLoader, read_key_frames
+from datareader.key_frames import KeyFrameLoader, KeyFrames, KeyFrameTrainLoader, read_key_frames
 from models import build_model
 from tasks import Task, build_task
 from tasks.detection import DetectionMeter
@@ -101,7 +101,8 @@ class Trainer:
         self.overwrite, self.log_interval, self.valid_interval = overwrite, log_interval, valid_interval
         self.task: Task = build_task(config)
         self.detects = self.task.name == "detection"  # boxes of key frames are learned, not whole clips
-        self.items = self.read_items("TRAIN")
+        found = self.read_items("TRAIN")
+        self.items = found.samples if isinstance(found, KeyFrames) else found
         self.valid_items = self.read_items("VALID") if valid_interval else []
         point = self.point = find_resume_point(resume, save_dir, seed, self.ranks, self.name, overwrite)
         point.report_changes(config)
@@ -150,10 +151,10 @@ class Trainer:
         self.interruption = Interruption(is_launched=self.ranks.world_size > 1)
         self.profile = Profile(profiler_path)
 
-    def read_items(self, section: str) -> list:
+    def read_items(self, section: str) -> list | KeyFrames:
         """The videos of a section's list with their labels, or their key frames."""
         if self.detects:
-            return read_key_frames(self.config, section).samples
+            return read_key_frames(self.config, section)
         filelist = getattr(self.config, section).filelist
         return read_list(filelist, self.config.MODEL.num_classes, multi_label=self.task.multi_label)
 
@@ -490,7 +491,7 @@ def validate(
 def validate_boxes(
     model,
     config: Config,
-    items: Sequence,
+    frames: KeyFrames,
     task: Task,
     ranks: Ranks,
     say: Callable[[str], None],
@@ -498,10 +499,9 @@ def validate_boxes(
 ) -> dict:
     """As `validate`, of key frames: the task's metrics of the boxes of VALID, without a loss."""
     model.eval()
-    frames = read_key_frames(config, "VALID")
     meter = DetectionMeter.of(config, frames)
     loader = KeyFrameLoader(
-        config, items, num_workers=min(config.VALID.num_reader_threads, available_cores()), rank=ranks.rank,
+        config, frames.samples, num_workers=min(config.VALID.num_reader_threads, available_cores()), rank=ranks.rank,
         world_size=ranks.world_size,
     )  # fmt: skip
     with contextlib.closing(loader):
@@ -512,7 +512,7 @@ def validate_boxes(
         say(f"broken validation video, its boxes are counted as missed: {failure.path}: {failure.reason}")
     result = meter.gathered(ranks).result()
     metrics = {name: result[name] for name in task.metrics}
-    return {**metrics, "loss": None, "num_clips": len(items) - len(failures), "num_broken": len(failures)}
+    return {**metrics, "loss": None, "num_clips": len(frames) - len(failures), "num_broken": len(failures)}
 
 
 def validation_result(task: Task, items: Sequence, scored: list[tuple[int, np.ndarray, float]], ranks: Ranks) -> dict:

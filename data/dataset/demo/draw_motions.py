@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import cv2
@@ -20,11 +21,17 @@ CLASSES = {
     "flicker": ("flicker", False),
 }
 CLASS_NAMES = tuple(CLASSES)
-# The class each one becomes when its frames are shown in reversed order.
-REVERSED_CLASS = {
-    name: next((other for other in CLASSES if CLASSES[other] == (motion, not backwards)), name)
-    for name, (motion, backwards) in CLASSES.items()
-}
+
+
+def reversed_classes(classes: Mapping[str, tuple[str, bool]]) -> dict[str, str]:
+    """The class that each one becomes when its frames are shown in reversed order; classes: as `CLASSES`."""
+    return {
+        name: next((other for other in classes if classes[other] == (motion, not backwards)), name)
+        for name, (motion, backwards) in classes.items()
+    }
+
+
+REVERSED_CLASS = reversed_classes(CLASSES)
 # motion -> how many objects, their radius and their distance from the middle, both in short sides of the frame
 MOTIONS = {
     "lift": ((4, 8), (0.06, 0.13), (0.05, 0.42)),

@@ -15,6 +15,7 @@ from data.dataset.demo.draw_motions import (
     colour_unlike,
     draw_thing,
     layers_of,
+    reversed_classes,
     smooth_noise,
     texture,
     turned_shape,
@@ -33,11 +34,7 @@ CLASSES = {
     "flicker": ("flicker", False),
 }
 CLASS_NAMES = tuple(CLASSES)
-# The class each one becomes when its frames are shown in reversed order.
-REVERSED_CLASS = {
-    name: next((other for other in CLASSES if CLASSES[other] == (motion, not backwards)), name)
-    for name, (motion, backwards) in CLASSES.items()
-}
+REVERSED_CLASS = reversed_classes(CLASSES)
 NUM_FRAMES = (40, 60)
 SIDE_PX = (128, 160)
 NUM_ACTORS = (2, 4)
