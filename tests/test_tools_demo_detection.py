@@ -11,6 +11,7 @@ import pytest
 
 from data.dataset.demo_detection.make_videos import make_dataset
 from datareader.box_lists import FrameIndex, read_detections, read_truth
+from datareader.decoding import probe
 from tests.script_runs import ROOT
 from tools import demo, demo_detection
 from utils.boxes import iou
@@ -47,7 +48,9 @@ def test_the_demo_of_detection_runs_from_videos_to_results(monkeypatch, tmp_path
     wanted = {"frame_map_truth", "frame_map_jittered", "frame_map_rpn", "reversed", "recall_rpn", "swapped"}
     assert all(0 <= results[name] <= 100 for name in wanted)
     assert (results["num_videos"], results["num_boxes"]) == (1, 10)
-    assert [title[:3] for title in called] == [f"{number}/7" for number in range(1, 8)]
+    assert [title[:3] for title in called] == [f"{number}/8" for number in range(1, 9)]
+    drawn, own = (probe(path) for path in (tmp_path / "overlay.mp4", videos / "val/val_0000.mp4"))
+    assert (drawn.duration_seconds, drawn.width) == (own.duration_seconds, own.width)
     runs = {name: json.loads((tmp_path / name / "results.json").read_text()) for name in ("truth", "jittered", "rpn")}
     assert [run["proposals"] for run in runs.values()] == ["truth", "file", "rpn"]
 

@@ -2,7 +2,8 @@
 
 Draws videos of several actors, trains configs/demo_detection.yaml from scratch, and evaluates held-out videos with the
 actors' own boxes, with inaccurate and false ones, with those of the region proposal network, with reversed frames and
-with the boxes of two actors exchanged; writes output/demo_detection/results.json.
+with the boxes of two actors exchanged; writes output/demo_detection/results.json, and overlay.mp4, a held-out video with
+the boxes and actions that are found in it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from utils.files import write_json  # noqa: E402
 
 JITTER = 0.15  # of a box's sides, by which its corners are off at most
 FALSE_BOXES = 0.3  # for each true one
+KEY_FRAME_SECONDS = 0.25  # from one key frame of the overlay video to the next
 
 
 def main() -> None:
@@ -47,12 +49,12 @@ def main() -> None:
     output, videos = Path(args.output_dir), Path(args.data_dir)
     started = time.perf_counter()
     call(
-        "1/7 draw the videos", "data/dataset/demo_detection/make_videos.py", f"--output_dir={videos}",
+        "1/8 draw the videos", "data/dataset/demo_detection/make_videos.py", f"--output_dir={videos}",
         f"--num_train={args.num_train}", f"--num_val={args.num_val}",
     )  # fmt: skip
     train_started = time.perf_counter()
     call(
-        "2/7 train a small I3D detector with its proposal network from scratch", "train.py",
+        "2/8 train a small I3D detector with its proposal network from scratch", "train.py",
         "--config=configs/demo_detection.yaml", f"--save_dir={output / 'train'}", "--fix_random_seed=True",
         "--valid_interval=0", "--overwrite", *file_overrides(videos, args),
     )  # fmt: skip
@@ -63,9 +65,15 @@ def main() -> None:
     runs = {}
     for number, (name, (title, *flags)) in enumerate(evaluations(output).items(), 3):
         runs[name] = evaluate(
-            f"{number}/7 {title}", output / name, f"--config={output / 'train/config.yaml'}",
+            f"{number}/8 {title}", output / name, f"--config={output / 'train/config.yaml'}",
             f"--weights={output / 'train/NONLOCAL.pdparams'}", *flags,
         )  # fmt: skip
+    call(
+        "8/8 draw the boxes and actions that are found in a held-out video", "predict.py", "--detect",
+        f"--video_path={videos / 'val/val_0000.mp4'}", f"--config={output / 'train/config.yaml'}",
+        f"--weights={output / 'train/NONLOCAL.pdparams'}", f"--save_dir={output / 'predict'}",
+        f"--stride_seconds={KEY_FRAME_SECONDS}", f"--draw={output / 'overlay.mp4'}",
+    )  # fmt: skip
     results = {
         **{f"frame_map_{name}": runs[name]["mAP"] for name in ("truth", "jittered", "rpn")},
         "reversed": direction_map(runs["reversed"]),
@@ -181,6 +189,7 @@ def show(results: dict, output: Path) -> None:
     print(tabulate(rows, floatfmt=".1f"))
     print(f"trained in {results['train_seconds']:.0f} s; all steps {results['total_seconds']:.0f} s")
     print(f"metrics: {output}/results.json, {output}/*/results.json; boxes: {output}/*/detections.csv")
+    print(f"video: {output}/overlay.mp4")
 
 
 if __name__ == "__main__":
