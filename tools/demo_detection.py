@@ -2,8 +2,8 @@
 
 Draws videos of several actors, trains configs/demo_detection.yaml from scratch, and evaluates held-out videos with the
 actors' own boxes, with inaccurate and false ones, with those of the region proposal network, with reversed frames and
-with the boxes of two actors exchanged; writes output/demo_detection/results.json, and overlay.mp4, a held-out video with
-the boxes and actions that are found in it.
+with the boxes of two actors exchanged; writes output/demo_detection/results.json, and overlay.mp4: a held-out video
+with the boxes and actions found in it.
 """
 
 from __future__ import annotations
