@@ -5,6 +5,7 @@ export.py        exports of a network and their comparison with it; cache.py kee
 export_files.py  export.py, the script: an export as files for other programs
 evaluate.py      eval.py, the script; two_streams.py: eval.py and predict.py with an RGB and a flow network
 predict.py       predict.py, the script: classify.py, segment.py, features.py; overlay.py draws segments on a video
+attention.py     what a non-local block attends to in a clip
 """
 
 from __future__ import annotations

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import argparse
 import dataclasses
 
 import cv2
@@ -10,6 +9,7 @@ import pytest
 
 from configs import load_config
 from datareader import probe
+from inference.attention import find_looks
 from models import NonLocalModel, build_model
 from models.recognizer import Recognizer
 from tests.plain_network import randomized
@@ -37,16 +37,12 @@ def network(instantiation: str = "embedded_gaussian") -> Recognizer:
     return model
 
 
-def arguments(**changed) -> argparse.Namespace:
-    return argparse.Namespace(**{"block": None, "frame": 5, "point": None, "num_points": 2, "num_arrows": 7, **changed})
-
-
 CLIP = np.random.default_rng(0).standard_normal((1, 3, 8, 64, 64)).astype(np.float32)
 FRAMES = np.random.default_rng(1).integers(0, 255, (8, 64, 64, 3)).astype(np.uint8)
 
 
-def test_chosen_points_become_positions_and_heat_of_the_clip(tools):
-    name, looks, scores = tools[0].find_looks(network(), CLIP, arguments(point=[(0.0, 0.5), (1.0, 1.0)]))
+def test_chosen_points_become_positions_and_heat_of_the_clip():
+    name, looks, scores = find_looks(network(), CLIP, 5, [(0.0, 0.5), (1.0, 1.0)], num_arrows=7)
     assert name == "res3.nl0" and scores.shape == (3,)
     # res3 of 64 px: 8 x 8 positions, centres at 2 + 8 h; frame 5 belongs to the third pair
     assert [look.position for look in looks] == [(2, 4, 0), (2, 7, 7)]
@@ -56,18 +52,21 @@ def test_chosen_points_become_positions_and_heat_of_the_clip(tools):
         assert [abs(t[3]) for t in look.targets] == sorted((abs(t[3]) for t in look.targets), reverse=True)
         t, x, y, weight = look.targets[0]
         assert look.heat[t, int(y), int(x)] == pytest.approx(weight, rel=1e-5)  # heat and arrow meet
+        columns, rows = look.centres_px
+        t, h, w = np.unravel_index(look.weights.argmax(), look.weights.shape)
+        assert look.targets[0] == (t, columns[w], rows[h], pytest.approx(look.weights.max()))
 
 
-def test_the_strongest_points_lie_apart_in_the_chosen_frame(tools):
-    _, looks, _ = tools[0].find_looks(network(), CLIP, arguments(block="stage4.nl0", num_points=3))
+def test_the_strongest_points_lie_apart_in_the_chosen_frame():
+    _, looks, _ = find_looks(network(), CLIP, 5, block="stage4.nl0")
     places = np.array([look.position for look in looks])
     assert (places[:, 0] == 2).all() and len(np.unique(places, axis=0)) == len(looks) == 3
     assert looks[0].weights.max() >= looks[1].weights.max()
 
 
-def test_a_block_that_is_not_there_is_named_with_those_that_are(tools):
+def test_a_block_that_is_not_there_is_named_with_those_that_are():
     with pytest.raises(UserError, match="res9.nl0.*res3.nl0, res4.nl0"):
-        tools[0].find_looks(network(), CLIP, arguments(block="res9.nl0"))
+        find_looks(network(), CLIP, 5, block="res9.nl0")
 
 
 @pytest.mark.parametrize("instantiation", ["embedded_gaussian", "dot_product"])
@@ -76,7 +75,7 @@ def test_picture_and_video_are_written_whole(tools, instantiation, tmp_path):
     block = model.stage3.nl0
     if instantiation == "dot_product":
         block.theta.weight.set_value(-block.phi.weight)  # like repels like: negative weights
-    _, looks, _ = tools[0].find_looks(model, CLIP, arguments(num_points=1))
+    _, looks, _ = find_looks(model, CLIP, 5, num_points=1)
     assert (looks[0].weights.min() < 0) == looks[0].is_signed == (instantiation == "dot_product")
     tools[1].draw_look(FRAMES, looks[0], 5, str(tmp_path / "a.png"), "costs $5 and $6")
     picture = cv2.imread(str(tmp_path / "a.png"))
@@ -92,7 +91,7 @@ def test_picture_and_video_are_written_whole(tools, instantiation, tmp_path):
 
 @pytest.mark.parametrize("pixel_aspect", [64 / 51, 0.75])
 def test_picture_and_video_have_the_shape_in_which_players_show_the_clip(tools, pixel_aspect, tmp_path):
-    _, (look,), _ = tools[0].find_looks(network(), CLIP, arguments(num_points=1, point=[(0.25, 0.75)]))
+    _, (look,), _ = find_looks(network(), CLIP, 5, [(0.25, 0.75)])
     black = np.zeros_like(FRAMES)
     look = dataclasses.replace(look, heat=look.heat * 0, targets=[])
     tools[1].draw_look(black, look, 5, str(tmp_path / "a.png"), "words", pixel_aspect)

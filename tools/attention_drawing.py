@@ -53,8 +53,7 @@ def draw_look(
         )  # fmt: skip
         figure.add_artist(arrow)
     start.plot(x, y, "o", markersize=8, markerfacecolor=POINT_COLOUR, markeredgecolor="black")
-    seen = max(int((look.weights != 0).sum()), 1)
-    label = f"weight; their sum is {look.weights.sum():.3f}; uniform: {1 / seen:.2g} each"
+    label = f"weight; their sum is {look.weights.sum():.3f}; uniform: {look.uniform_weight:.2g} each"
     if look.is_signed:
         label = "weight, not normalised"
     figure.colorbar(ScalarMappable(Normalize(low, high), colours), ax=panels, label=label, shrink=0.7)
