@@ -6,7 +6,7 @@ c - L r / 2 + i r for i = 0 .. L - 1, cut to the video: the edges repeat. For an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ from datareader.decoding import Timeline, VideoError
 from datareader.lists import Sample, read_named_videos
 from datareader.loaders import Batch, TrainLoader, ValidLoader, clip_settings
 from datareader.requests import ClipDetail, ClipSettings, ReaderSettings, Source, read_clip
-from datareader.transforms import CentreTransform, RandomTransform
+from datareader.transforms import CentreTransform, RandomTransform, normalise
 from utils.boxes import area, clip_boxes
 from utils.errors import UserError
 
@@ -65,7 +65,8 @@ def read_key_frames(config: Config, section: str) -> KeyFrames:
     """The key frames of TRAIN, VALID or TEST, with the boxes that are learned from or classified there.
 
     These are the annotated ones; in VALID and TEST with DETECTION.proposals file those of DETECTION.proposal_file with
-    a score of at least DETECTION.box_score_test. Raises UserError for files that do not fit together.
+    a score of at least DETECTION.box_score_test, or the best one of a frame that has none. Raises UserError for files
+    that do not fit together.
     """
     detection, filelist = config.DETECTION, getattr(config, section).filelist
     for name in ("label_map", "train_boxes", "valid_boxes"):
@@ -84,11 +85,19 @@ def read_key_frames(config: Config, section: str) -> KeyFrames:
             raise UserError("DETECTION.proposals file needs DETECTION.proposal_file")
         boxes = read_detections(detection.proposal_file, index, needs_action=False)
         notes = boxes.notes
-        boxes = replace(boxes, rows=boxes.rows[boxes.rows["score"] >= detection.box_score_test])
+        boxes = replace(boxes, rows=_confident(boxes.rows, detection.box_score_test))
     excluded_list = detection.train_excluded if section == "TRAIN" else detection.valid_excluded
     excluded = read_frame_list(excluded_list, index) if excluded_list else np.zeros(0, np.int64)
     samples = _samples(filelist, truth, index, config.MODEL.num_classes, boxes, excluded, detection.start_second)
     return KeyFrames(samples, truth, index, classes, notes, excluded)
+
+
+def _confident(rows: np.ndarray, min_score: float) -> np.ndarray:
+    """The rows with a score of at least `min_score`, and of a frame without one the row of the highest score."""
+    order = np.lexsort((-rows["score"], rows["frame"]))
+    is_best = np.zeros(len(rows), bool)
+    is_best[order] = np.diff(rows["frame"][order], prepend=-1) > 0
+    return rows[is_best | (rows["score"] >= min_score)]
 
 
 def _samples(
@@ -140,7 +149,7 @@ def key_frame_indices(frame: int, clip_length: int, frame_stride: int, num_frame
 @dataclass(frozen=True)
 class KeyFrameClip:
     """The clip around a moment. time, counts_frames: as in `KeyFrame`. key: with it everything random about the crop
-    follows from default_rng(key), None: the centre crop at short side scales[0]."""
+    follows from default_rng(key), None: the whole frame at short side scales[0]."""
 
     path: str
     time: float
@@ -151,10 +160,10 @@ class KeyFrameClip:
     source: Source
 
     def read(self) -> tuple[np.ndarray, ClipDetail]:
-        """[T, S, S, C], of the source's type."""
+        """[T, h, w, C], of the source's type."""
         clip = self.clip
         if self.key is None:
-            transform = CentreTransform(clip.scales[0], clip.crop_px, clip.keep_aspect_ratio).draw()
+            transform = CentreTransform(clip.scales[0], None, clip.keep_aspect_ratio).draw()
         else:
             transform = RandomTransform(clip.scales, clip.crop_px, clip.mirror, clip.keep_aspect_ratio).draw(
                 np.random.default_rng(self.key)
@@ -208,9 +217,9 @@ def boxes_of_clip(sample: Sample, used) -> tuple[np.ndarray, np.ndarray, np.ndar
     target = sample.target
     size = [used.source_width, used.source_height] * 2
     boxes = used.map_boxes(target.boxes * size if target.relative else target.boxes)
-    inside = np.clip(boxes, 0, used.crop_px)
+    inside = np.clip(boxes, 0, [used.crop_width, used.crop_height] * 2)
     is_visible = area(inside) >= MIN_VISIBLE * area(boxes)
-    clipped = clip_boxes(boxes[is_visible], used.crop_px, used.crop_px)
+    clipped = clip_boxes(boxes[is_visible], used.crop_height, used.crop_width)
     return clipped, target.labels[is_visible], target.boxes[is_visible]
 
 
@@ -219,7 +228,10 @@ class KeyFrameTrainLoader(_KeyFrames, TrainLoader):
 
 
 class KeyFrameLoader(_KeyFrames, ValidLoader):
-    """As ValidLoader, of samples of key frames, with the clips of a section: the centre crop and the boxes of each."""
+    """As ValidLoader, of samples of key frames, with the clips of a section: whole frames and the boxes of each.
+
+    A batch has clips of one size, [N, C, T, h, w]; where the videos' sizes differ, batches are smaller.
+    """
 
     def __init__(
         self,
@@ -232,8 +244,26 @@ class KeyFrameLoader(_KeyFrames, ValidLoader):
     ):
         super().__init__(config, items, **options)
         self.clip = clip_settings(config, section)
+        self.batch_size = max(1, getattr(config, section).batch_size // options.get("world_size", 1))
         self.reverse_frames = reverse_frames
 
-    def _finished(self, batch: Batch, futures: list[Future]) -> Batch:
-        batch = super()._finished(batch, futures)
-        return replace(batch, clips=batch.clips[:, :, ::-1].copy()) if self.reverse_frames else batch
+    def __iter__(self) -> Iterator[Batch]:
+        for batch in super().__iter__():
+            yield from self._of_one_size(batch)
+
+    def _new_clips(self, size: int) -> np.ndarray:
+        return np.empty(size, object)
+
+    def _put_frames(self, batch: Batch, place: int, frames: np.ndarray) -> None:
+        batch.clips[place] = frames.copy()  # their size is known now; the next video overwrites shared memory
+
+    def _of_one_size(self, batch: Batch) -> Iterator[Batch]:
+        """The clips of a batch, normalised, those of one size together. The first has the failures."""
+        sizes = [frames.shape for frames in batch.clips]
+        for number, size in enumerate(dict.fromkeys(sizes) or [(0, 0, 0, 0)]):
+            places = np.array([k for k, own in enumerate(sizes) if own == size], np.int64)
+            part = batch.take(places)
+            clips = np.empty((len(places), len(self.mean), *size[:3]), np.float32)
+            for clip, frames in zip(clips, part.clips):
+                normalise(frames[::-1] if self.reverse_frames else frames, self.mean, self.std, clip)
+            yield replace(part, clips=clips, failures=[] if number else batch.failures)

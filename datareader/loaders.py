@@ -161,9 +161,9 @@ class _Slot:
         return self.loader._fill(reader, self)
 
     def put(self, frames: np.ndarray, transform: TransformParameters, video_id: int) -> None:
-        """Write a clip, [T, S, S, C], and what belongs to it."""
+        """Write a clip, [T, h, w, C], and what belongs to it."""
         batch, place, item = self.batch, self.place, self.loader.items[video_id]
-        transforms.normalise(frames, self.loader.mean, self.loader.std, batch.clips[place])
+        self.loader._put_frames(batch, place, frames)
         rule, mirrored = self.loader.mirror_rule, transform.mirrored
         (batch.label[place],) = rule.seen_as((item.label,), mirrored)
         batch.labels[place], batch.video_id[place] = rule.seen_as(item.labels, mirrored), video_id
@@ -181,10 +181,18 @@ class _BatchLoader(Loader):
         """Read the slot's clip, or leave the slot empty; returns the videos that could not be read."""
         raise NotImplementedError
 
-    def _new_batch(self, size: int) -> Batch:
+    def _new_clips(self, size: int) -> np.ndarray:
+        """Room for the clips of a batch."""
         shape = (size, len(self.mean), self.clip.clip_length, self.clip.crop_px, self.clip.crop_px)
+        return np.empty(shape, np.float32)
+
+    def _put_frames(self, batch: Batch, place: int, frames: np.ndarray) -> None:
+        """Write frames [T, h, w, C] to their place of `batch.clips`."""
+        transforms.normalise(frames, self.mean, self.std, batch.clips[place])
+
+    def _new_batch(self, size: int) -> Batch:
         return Batch(
-            clips=np.empty(shape, np.float32),
+            clips=self._new_clips(size),
             label=np.zeros(size, np.int64),
             video_id=np.zeros(size, np.int64),
             labels=[()] * size,

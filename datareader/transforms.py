@@ -134,7 +134,7 @@ def _lookup_tables(mean: tuple[float, ...], std: tuple[float, ...]) -> tuple[np.
 @dataclass(frozen=True)
 class TransformParameters:
     """What was done to every frame of a clip, in pixels: scaled from source_height x source_width to height x width,
-    cut at (top, left) to a square of crop_px, then mirrored left to right or not."""
+    cut at (top, left) to crop_height x crop_width, then mirrored left to right or not."""
 
     source_height: int
     source_width: int
@@ -142,13 +142,14 @@ class TransformParameters:
     width: int
     top: int
     left: int
-    crop_px: int
+    crop_height: int
+    crop_width: int
     mirrored: bool = False
 
     def apply(self, frame: np.ndarray, modality: str = "rgb") -> np.ndarray:
-        """[source_height, source_width, C] -> [crop_px, crop_px, C]."""
+        """[source_height, source_width, C] -> [crop_height, crop_width, C]."""
         frame = resize_frame(frame, self.height, self.width)
-        part = crop(frame, (self.top, self.left), self.crop_px, self.crop_px)
+        part = crop(frame, (self.top, self.left), self.crop_height, self.crop_width)
         return mirror(part, modality) if self.mirrored else part
 
     def map_boxes(self, boxes: np.ndarray) -> np.ndarray:
@@ -157,14 +158,14 @@ class TransformParameters:
         scale = np.array([self.width / self.source_width, self.height / self.source_height] * 2)
         boxes = boxes * scale - np.array([self.left, self.top] * 2)
         if self.mirrored:
-            boxes[:, [0, 2]] = self.crop_px - boxes[:, [2, 0]]
+            boxes[:, [0, 2]] = self.crop_width - boxes[:, [2, 0]]
         return boxes
 
     def source_boxes(self, boxes: np.ndarray) -> np.ndarray:
         """The reverse of `map_boxes`: boxes [N, 4] in pixels of the crop -> pixels of the source frame, float64."""
         boxes = np.array(boxes, np.float64).reshape(-1, 4)
         if self.mirrored:
-            boxes[:, [0, 2]] = self.crop_px - boxes[:, [2, 0]]
+            boxes[:, [0, 2]] = self.crop_width - boxes[:, [2, 0]]
         scale = np.array([self.width / self.source_width, self.height / self.source_height] * 2)
         return (boxes + np.array([self.left, self.top] * 2)) / scale
 
@@ -172,10 +173,11 @@ class TransformParameters:
 @dataclass(frozen=True)
 class DrawnTransform:
     """A transform whose random choices are made: short side and mirror here, the place of the crop by `seed` (None: the
-    centre) once the size of the frames is known. keep_aspect_ratio: as `scaled_size` has it."""
+    centre) once the size of the frames is known. crop_px: None takes the whole frame. keep_aspect_ratio: as
+    `scaled_size` has it."""
 
     short_side: int
-    crop_px: int
+    crop_px: int | None
     mirrored: bool = False
     seed: int | None = None
     keep_aspect_ratio: bool = True
@@ -183,11 +185,14 @@ class DrawnTransform:
     def parameters(self, source_height: int, source_width: int) -> TransformParameters:
         """The same for the same size, however often it is called."""
         height, width = scaled_size(source_height, source_width, self.short_side, self.keep_aspect_ratio)
-        if self.seed is None:
-            top, left = centre_offset(height, width, self.crop_px)
+        if self.crop_px is None:
+            place = (0, 0, height, width)
+        elif self.seed is None:
+            place = (*centre_offset(height, width, self.crop_px), self.crop_px, self.crop_px)
         else:
-            top, left = random_offset(height, width, self.crop_px, np.random.default_rng(self.seed))
-        return TransformParameters(source_height, source_width, height, width, top, left, self.crop_px, self.mirrored)
+            rng = np.random.default_rng(self.seed)
+            place = (*random_offset(height, width, self.crop_px, rng), self.crop_px, self.crop_px)
+        return TransformParameters(source_height, source_width, height, width, *place, self.mirrored)
 
 
 class Transform:
@@ -224,10 +229,10 @@ class RandomTransform(Transform):
 
 @dataclass(frozen=True)
 class CentreTransform(Transform):
-    """The centre crop at a fixed short side; nothing is random."""
+    """The centre crop at a fixed short side, with crop_px None the whole frame; nothing is random."""
 
     short_side: int
-    crop_px: int
+    crop_px: int | None
     keep_aspect_ratio: bool = True
 
     def draw(self, rng: np.random.Generator | None = None) -> DrawnTransform:

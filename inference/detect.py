@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from models.detector import Detector
 
 STRIDE_SECONDS = 1.0
-BOXES_AT_ONCE = 256
 TRACK_IOU = 0.3
 DRAWN_SCORE, DRAWN_ACTIONS = 0.3, 3
 COLOURS = [tuple(int(255 * part) for part in colorsys.hsv_to_rgb(k * 0.618 % 1, 0.75, 1)) for k in range(12)]
@@ -147,17 +146,9 @@ def detect_actions(
 def score_boxes(model: Detector, clips: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """Scores float32 [M, K] of boxes float32 [M, 4], pixels of a clip float32 [1, C, T, H, W]; any number of boxes, as
     `clip_boxes` returns them."""
-    import paddle
-
-    from models.detector import indexed_boxes
     from utils.runtime import tensor_of
 
-    with paddle.no_grad():
-        last = model.stage_names[-1]
-        features = model.backbone.forward_features(tensor_of(clips), (last,))[last]
-        parts = [boxes[first : first + BOXES_AT_ONCE] for first in range(0, max(1, len(boxes)), BOXES_AT_ONCE)]
-        logits = [model.head(features, indexed_boxes(part, np.zeros(len(part), np.int64))) for part in parts]
-        return np.concatenate([model.class_scores(each).numpy() for each in logits])
+    return model.box_scores(tensor_of(clips), boxes, np.zeros(len(boxes), np.int64))
 
 
 def _proposals(model: Detector, clips: np.ndarray, config: Config, offset: np.ndarray, size: np.ndarray) -> np.ndarray:

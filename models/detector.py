@@ -14,6 +14,7 @@ from models.recognizer import ExportedNetwork, Recognizer
 from utils.boxes import iou
 from utils.errors import UserError
 
+BOXES_AT_ONCE = 256  # that are scored together: bounds the memory
 BACKGROUND_IOU = 0.3  # a proposal is background where its IoU with each true box is smaller
 
 
@@ -54,6 +55,21 @@ class Detector(Recognizer):
         is_best = np.diff(clip, prepend=-1) > 0  # those of a clip are in order of scores
         kept = is_best | (scores >= min_score)
         return boxes[kept, 1:], clip[kept], scores[kept]
+
+    @paddle.no_grad()
+    def box_scores(self, clips, boxes: np.ndarray, box_clip: np.ndarray) -> np.ndarray:
+        """Scores of any number of boxes, float32 [M, K].
+
+        clips: float32 [N, C, T, H, W]. boxes: float32 [M, 4], pixels, as `utils.boxes.clip_boxes` returns them.
+        box_clip: int64 [M], ascending.
+        """
+        last = self.stage_names[-1]
+        features = self.backbone.forward_features(clips, (last,))[last]
+        parts = []
+        for first in range(0, max(1, len(boxes)), BOXES_AT_ONCE):
+            part = slice(first, first + BOXES_AT_ONCE)
+            parts.append(self.class_scores(self.head(features, indexed_boxes(boxes[part], box_clip[part]))).numpy())
+        return np.concatenate(parts)
 
     def training_loss(
         self, clips, boxes: np.ndarray, box_clip: np.ndarray, labels: np.ndarray, rng: np.random.Generator

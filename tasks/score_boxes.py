@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-
 from configs.schema import Detection
 from tasks.detection import DetectionMeter
 
@@ -26,15 +24,14 @@ def score_key_frames(model: Any, batches: Iterable, meter: DetectionMeter, secti
             continue
         clips = paddle.to_tensor(batch.clips)
         boxes, box_clip = batch.boxes, batch.box_clip
-        with paddle.no_grad():
-            if section.proposals == "rpn":
+        if section.proposals == "rpn":
+            with paddle.no_grad():
                 boxes, box_clip = model.proposed_boxes(clips, section.box_score_test)
-            indexed = np.concatenate([box_clip[:, None], boxes], axis=1).astype(np.float32)
-            scores = model.class_scores(model(clips, paddle.to_tensor(indexed))).numpy()
+        scores = model.box_scores(clips, boxes, box_clip)
         for place, (sample, used) in enumerate(zip(batch.samples, batch.transforms)):
             own = box_clip == place
             if section.proposals != "rpn":
-                found = batch.stored_boxes[own]  # as their file has them, not clipped to the crop
+                found = batch.stored_boxes[own]  # as their file has them, not clipped to the frame
             else:
                 found = used.source_boxes(boxes[own])
                 if meter.truth.unit == "relative":

@@ -101,6 +101,28 @@ def test_a_batch_shows_the_frames_and_the_boxes_of_the_moment(folder):
     np.testing.assert_array_equal(reversed_batch.clips, batch.clips[:, :, ::-1])
 
 
+def test_evaluations_see_whole_frames_in_batches_of_one_size(folder, tmp_path):
+    """A wide and a high video, with a white square in a corner that a crop in the middle would not show."""
+    for name, height, width in (("wide", 48, 96), ("high", 80, 48)):
+        frames = np.zeros((NUM_FRAMES, height, width, 3), np.uint8)
+        frames[:, -16:, -16:] = 255
+        write_video(tmp_path / f"{name}.mp4", frames)
+    write(tmp_path / "list.txt", "".join(f"{tmp_path / name}.mp4 {name}\n" for name in ("wide", "high")))
+    corners = {"wide": (80 / 96, 32 / 48), "high": (32 / 48, 64 / 80)}
+    times = (("wide", 9), ("wide", 11), ("high", 9), ("wide", 13))
+    rows = ["{},#{},{},{},1,1,1,0".format(name, time, *corners[name]) for name, time in times]
+    keys = [f"{section}.filelist={tmp_path / 'list.txt'}" for section in ("VALID", "TEST")]
+    config = detection_config(folder, write(tmp_path / "boxes.csv", "\n".join(rows)), *keys, "TEST.batch_size=3")
+    loader = KeyFrameLoader(config, read_key_frames(config, "TEST").samples, "TEST", num_workers=0)
+    batches = list(loader)
+    assert [batch.clips.shape for batch in batches] == [(3, 3, 4, 36, 72), (1, 3, 4, 60, 36)]
+    for batch in batches:
+        for (x1, y1, x2, y2), place in zip(batch.boxes.round().astype(int), batch.box_clip):
+            picture = batch.clips[place, 0, 0]
+            assert picture[y1 + 2 :, x1 + 2 :].min() > 1 and picture[: y1 - 2].max() < -1
+            assert (y2, x2) == picture.shape
+
+
 def test_seconds_name_the_nearest_frame(folder, tmp_path):
     """The videos have 25 frames a second."""
     boxes = write(tmp_path / "seconds.csv", "first,0.79,0.1,0.1,0.5,0.5,1,0\n")
@@ -141,7 +163,7 @@ def test_a_box_of_which_less_than_a_tenth_is_inside_is_left_out():
     from datareader.key_frames import KeyFrame
     from datareader.transforms import TransformParameters
 
-    used = TransformParameters(HEIGHT, WIDTH, HEIGHT, WIDTH, 0, 20, 40)
+    used = TransformParameters(HEIGHT, WIDTH, HEIGHT, WIDTH, 0, 20, 40, 40)
     boxes = np.array([[0, 0, 22, 10], [0, 0, 23, 10], [30, 5, 90, 20], [62, 0, 64, 4]], float)
     target = KeyFrame(0, 1, True, False, boxes, np.eye(4, dtype=np.float32))
     found, labels, stored = boxes_of_clip(Sample({}, target), used)
@@ -170,12 +192,16 @@ def test_seconds_count_from_the_files_own_beginning_and_excluded_frames_have_no_
 
 
 def test_proposals_of_a_file_take_the_place_of_the_annotated_boxes(folder, tmp_path):
+    """Of a frame without a score that is high enough, the best one."""
     rows = "first,#11,0.1,0.1,0.5,0.5,,0.9\nfirst,#11,0.2,0.1,0.5,0.5,-1,0.5\nsecond,#21,0,0,1,1,1,0.99\n"
+    rows += "first,#31,0.3,0.1,0.5,0.5,,0.2\nfirst,#31,0.4,0.1,0.5,0.5,,0.3\n"
     proposals = write(tmp_path / "persons.csv", rows)
     keys = (f"DETECTION.proposal_file={proposals}", "DETECTION.proposals=file", "DETECTION.box_score_test=0.6")
     config = detection_config(folder, folder / "boxes.csv", *keys)
     found = read_key_frames(config, "TEST").samples
-    assert [sample.target.boxes.tolist() for sample in found] == [[], [[0, 0, 1, 1]], [[0.1, 0.1, 0.5, 0.5]], []]
+    assert [sample.target.boxes.tolist() for sample in found] == [
+        [], [[0, 0, 1, 1]], [[0.1, 0.1, 0.5, 0.5]], [[0.4, 0.1, 0.5, 0.5]],
+    ]  # fmt: skip
     assert len(read_key_frames(config, "TRAIN").samples[2].target.boxes) == 1  # the annotated one
 
 

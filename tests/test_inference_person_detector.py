@@ -173,3 +173,9 @@ def test_what_is_no_detector_is_refused(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert run_script(monkeypatch, tool) == 2
     assert "no npm" in capsys.readouterr().err
+    npm = tmp_path / "npm"
+    npm.write_text("#!/bin/sh\nexec /bin/sleep 20\n")
+    npm.chmod(0o755)
+    monkeypatch.setattr("tools.fetch_person_detector.NPM_SECONDS", 0.1)
+    assert run_script(monkeypatch, tool) == 1
+    assert "has not fetched" in capsys.readouterr().err

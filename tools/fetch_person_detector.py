@@ -28,6 +28,7 @@ from utils.errors import RunError, UserError  # noqa: E402
 from utils.files import write_text  # noqa: E402
 
 PACKAGE = "@mediapipe/objectron@0.4.1675468480"
+NPM_SECONDS = 900  # that fetching the package may take
 MEMBER = "package/objectron_solution_packed_assets.data"
 BEGIN, END = 184, 9_987_912  # of the .tflite file in the member
 SHA256 = "d0a5255bf8c4f5a0bc4240741a76c41d5e939f7655078f945f50ab53a9375da6"  # of the .tflite file
@@ -66,9 +67,15 @@ def fetch_package(folder: Path) -> Path:
         raise UserError(
             f"there is no npm to fetch {PACKAGE} with; install it, or fetch the package elsewhere and pass --file"
         )
-    done = subprocess.run(
-        [npm, "pack", PACKAGE, "--silent"], cwd=folder, capture_output=True, text=True, errors="replace", check=False
-    )
+    try:
+        done = subprocess.run(
+            [npm, "pack", PACKAGE, "--silent"], cwd=folder, capture_output=True, text=True, errors="replace",
+            check=False, stdin=subprocess.DEVNULL, timeout=NPM_SECONDS,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise RunError(
+            f"npm has not fetched {PACKAGE} within {NPM_SECONDS} s; fetch it elsewhere and pass --file"
+        ) from None
     files = list(folder.glob("*.tgz"))
     if done.returncode or len(files) != 1:
         cause = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
