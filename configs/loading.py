@@ -108,6 +108,11 @@ def check_consistency(config: Config, source: str) -> None:
         )
     if config.DETECTION.proposals == "rpn" and not config.DETECTION.proposal_network:
         raise UserError(f"{source}: DETECTION.proposals rpn needs DETECTION.proposal_network: True")
+    if config.DETECTION.train_proposals and config.DETECTION.proposal_network:
+        raise UserError(
+            f"{source}: DETECTION.train_proposals contradicts DETECTION.proposal_network, which proposes boxes itself; "
+            "leave one of them out"
+        )
     if config.NONLOCAL.use_affine and not config.NONLOCAL.use_bn:
         raise UserError(f"{source}: NONLOCAL.use_affine needs NONLOCAL.use_bn: True (it takes the norm's place)")
     for name in PHASES:

@@ -194,6 +194,9 @@ class Detection:
         choices=("truth", "file", "rpn"),
     )
     proposal_file: str = key("", "csv of boxes with scores, for proposals: file")
+    train_proposals: str = key(
+        "", "csv of predicted boxes of TRAIN.filelist with scores, learned from beside the annotated ones; empty: none"
+    )
     proposal_network: bool = key(
         False, "a region proposal network on the key frame is part of the network, and trained with it"
     )
@@ -203,11 +206,15 @@ class Detection:
         [32.0, 64.0, 128.0, 256.0, 512.0], "of its anchors: square roots of the areas, pixels of the crop", low=1.0
     )
     anchor_ratios: list[float] = key([0.5, 1.0, 2.0], "of its anchors: height / width", low=0.01)
+    box_score_train: float = key(0.9, "boxes of train_proposals below this score are left out", low=0.0, high=1.0)
     box_score_test: float = key(
         0.85, "boxes of a file or of the proposal network below this score are left out", low=0.0, high=1.0
     )
     box_iou_train: float = key(
-        0.9, "IoU with a true box from which on a proposal has its labels in training", low=0.0, high=1.0
+        0.9,
+        "IoU with a true box from which on a proposal, or a box of train_proposals, has its labels in training",
+        low=0.0,
+        high=1.0,
     )
     max_boxes: int = key(32, "boxes of a clip in training, the true ones among them", low=1)
     res5_dilated: bool = key(True, "the 3x3 convolutions of res5, which has stride 1, are dilated by 2")

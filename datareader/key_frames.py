@@ -20,7 +20,7 @@ from datareader.lists import Sample, read_named_videos
 from datareader.loaders import Batch, TrainLoader, ValidLoader, clip_settings
 from datareader.requests import ClipDetail, ClipSettings, ReaderSettings, Source, read_clip
 from datareader.transforms import CentreTransform, RandomTransform, normalise
-from utils.boxes import area, clip_boxes
+from utils.boxes import area, clip_boxes, iou
 from utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class KeyFrame:
     """What is annotated, or proposed, on a frame.
 
     frame: its number in a FrameIndex. time: its second in the file, or where `counts_frames` its number, from 1.
-    boxes: float64 [M, 4], each once, in pixels of the video or, where `relative`, in fractions. labels: float32 [M, K].
+    boxes: float64 [M, 4], in pixels of the video or, where `relative`, in fractions. labels: float32 [M, K].
     """
 
     frame: int
@@ -64,9 +64,11 @@ class KeyFrames:
 def read_key_frames(config: Config, section: str) -> KeyFrames:
     """The key frames of TRAIN, VALID or TEST, with the boxes that are learned from or classified there.
 
-    These are the annotated ones; in VALID and TEST with DETECTION.proposals file those of DETECTION.proposal_file with
-    a score of at least DETECTION.box_score_test, or the best one of a frame that has none. Raises UserError for files
-    that do not fit together.
+    These are the annotated ones. In TRAIN with DETECTION.train_proposals also boxes of that file with a score of at
+    least DETECTION.box_score_train whose IoU with an annotated one is at least DETECTION.box_iou_train, with the labels
+    of the one that they overlap most. In VALID and TEST with DETECTION.proposals file instead those of
+    DETECTION.proposal_file with a score of at least DETECTION.box_score_test, or the best one of a frame that has none.
+    Raises UserError for files that do not fit together.
     """
     detection, filelist = config.DETECTION, getattr(config, section).filelist
     for name in ("label_map", "train_boxes", "valid_boxes"):
@@ -79,7 +81,13 @@ def read_key_frames(config: Config, section: str) -> KeyFrames:
         )
     index = FrameIndex()
     truth = read_truth(detection.train_boxes if section == "TRAIN" else detection.valid_boxes, index)
-    boxes, notes = None, ()
+    boxes, predicted, notes = None, None, ()
+    if detection.train_proposals and section == "TRAIN":
+        predicted = read_detections(detection.train_proposals, index, needs_action=False)
+        if predicted.unit != truth.unit:
+            raise UserError(f"{truth.path} has boxes in {truth.unit} units, {predicted.path} in {predicted.unit} units")
+        notes = predicted.notes
+        predicted = replace(predicted, rows=predicted.rows[predicted.rows["score"] >= detection.box_score_train])
     if detection.proposals == "file" and section != "TRAIN":
         if not detection.proposal_file:
             raise UserError("DETECTION.proposals file needs DETECTION.proposal_file")
@@ -89,6 +97,11 @@ def read_key_frames(config: Config, section: str) -> KeyFrames:
     excluded_list = detection.train_excluded if section == "TRAIN" else detection.valid_excluded
     excluded = read_frame_list(excluded_list, index) if excluded_list else np.zeros(0, np.int64)
     samples = _samples(filelist, truth, index, config.MODEL.num_classes, boxes, excluded, detection.start_second)
+    if predicted is not None:
+        num_annotated = sum(len(sample.target.boxes) for sample in samples)
+        samples = _with_predicted(samples, predicted.rows, detection.box_iou_train)
+        num_predicted = sum(len(sample.target.boxes) for sample in samples) - num_annotated
+        notes = (*notes, f"{num_predicted} boxes of {predicted.path} are learned from beside {num_annotated} annotated")
     return KeyFrames(samples, truth, index, classes, notes, excluded)
 
 
@@ -98,6 +111,25 @@ def _confident(rows: np.ndarray, min_score: float) -> np.ndarray:
     is_best = np.zeros(len(rows), bool)
     is_best[order] = np.diff(rows["frame"][order], prepend=-1) > 0
     return rows[is_best | (rows["score"] >= min_score)]
+
+
+def _with_predicted(samples: Sequence[Sample], rows: np.ndarray, min_iou: float) -> list[Sample]:
+    """The samples with those of their frames' predicted boxes that overlap a box of theirs by `min_iou`, with the
+    labels of the one that they overlap most. rows: BOX_ROW."""
+    rows = rows[np.argsort(rows["frame"], kind="stable")]
+    found = []
+    for sample in samples:
+        target = sample.target
+        own = rows[slice(*np.searchsorted(rows["frame"], [target.frame, target.frame + 1]))]
+        if len(own) and len(target.boxes):
+            boxes = np.unique(own["box"], axis=0)
+            overlap = iou(boxes[:, None], target.boxes[None])
+            near = overlap.max(axis=1) >= min_iou
+            labels = target.labels[overlap.argmax(axis=1)[near]]
+            boxes, labels = np.concatenate([target.boxes, boxes[near]]), np.concatenate([target.labels, labels])
+            sample = replace(sample, target=replace(target, boxes=boxes, labels=labels))
+        found.append(sample)
+    return found
 
 
 def _samples(

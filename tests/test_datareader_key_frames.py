@@ -205,6 +205,31 @@ def test_proposals_of_a_file_take_the_place_of_the_annotated_boxes(folder, tmp_p
     assert len(read_key_frames(config, "TRAIN").samples[2].target.boxes) == 1  # the annotated one
 
 
+def test_predicted_boxes_that_overlap_an_annotated_one_are_learned_from_with_its_labels(folder, tmp_path):
+    """first,11 has the box (10, 16, 26, 32) of labels 1 and 2 in pixels of 64 x 48; an IoU of 0.9 is wanted."""
+
+    def row(name: str, x1: float, x2: float, score: float) -> str:
+        return f"{name},{x1 / WIDTH},{16 / HEIGHT},{x2 / WIDTH},{32 / HEIGHT},,{score}\n"
+
+    rows = [
+        row("first,#11", 10, 25, 0.95), row("first,#11", 9, 26, 0.9),  # IoUs of 15 / 16 and 16 / 17
+        row("first,#11", 10, 24, 0.99), row("first,#11", 10, 26.5, 0.89),  # of 14 / 16; a low score
+        row("second,#9", 10, 25, 0.99), row("second,#40", 10, 25, 0.99),  # nothing annotated; no key frame
+    ]  # fmt: skip
+    keys = (f"DETECTION.train_proposals={write(tmp_path / 'persons.csv', ''.join(rows))}",)
+    config = detection_config(folder, folder / "boxes.csv", *keys)
+    found = read_key_frames(config, "TRAIN")
+    assert found.notes == (f"2 boxes of {tmp_path / 'persons.csv'} are learned from beside 3 annotated",)
+    assert [len(sample.target.boxes) for sample in found.samples] == [0, 1, 3, 1]
+    target = found.samples[2].target
+    assert sorted(target.boxes[:, 2].tolist()) == [25 / WIDTH, 26 / WIDTH, 26 / WIDTH]
+    assert target.labels.tolist() == [[1, 1, 0]] * 3
+    assert [len(sample.target.boxes) for sample in read_key_frames(config, "VALID").samples] == [0, 1, 1, 1]
+    write(tmp_path / "persons.csv", "# boxes: pixels\nfirst,#11,10,16,26,32,,1\n")
+    with pytest.raises(UserError, match="in relative units, .* in pixels units"):
+        read_key_frames(config, "TRAIN")
+
+
 @pytest.mark.parametrize(
     "rows, message",
     [
@@ -233,6 +258,7 @@ def test_a_frame_beyond_the_end_is_a_failure_and_the_other_clips_keep_their_boxe
         (("MODEL.name=S3D",), "is there for MODEL.name NONLOCAL"),
         (("DETECTION.proposals=rpn",), "needs DETECTION.proposal_network: True"),
         (("DETECTION.proposal_network=True", "READER.modality=flow"), "sees 3 channels"),
+        (("DETECTION.proposal_network=True", "DETECTION.train_proposals=a.csv"), "which proposes boxes itself"),
     ],
 )
 def test_keys_that_contradict_each_other_are_refused(folder, keys, message):

@@ -154,7 +154,10 @@ class Trainer:
     def read_items(self, section: str) -> list | KeyFrames:
         """The videos of a section's list with their labels, or their key frames."""
         if self.detects:
-            return read_key_frames(self.config, section)
+            found = read_key_frames(self.config, section)
+            if self.ranks.is_main_process:
+                print(*found.notes, sep="\n", end="\n" if found.notes else "")
+            return found
         filelist = getattr(self.config, section).filelist
         return read_list(filelist, self.config.MODEL.num_classes, multi_label=self.task.multi_label)
 
@@ -239,7 +242,7 @@ class Trainer:
         rng = np.random.default_rng((self.point.seed, self.iteration, self.ranks.rank))
         paddle.seed(int(rng.integers(2**31)))  # of dropout
         learn = self.learn_boxes if self.detects else self.learn_clips
-        clips, pieces = learn(batch, rng)
+        clips, weights, pieces = learn(batch, rng)
         if self.iteration % self.steps_per_epoch == 0:
             captions = [f"{batch.label[i]} {Path(self.items[v].id).name}" for i, v in enumerate(batch.video_id)]
             self.logger.show_clips(self.iteration, epoch, clips, captions)
@@ -251,7 +254,7 @@ class Trainer:
             with self.precision.autocast():
                 piece_logits, piece_loss = pieces(piece)
                 logits.append(piece_logits)
-                piece_loss = piece_loss * (len(piece) / len(clips))
+                piece_loss = piece_loss * float(weights[piece].sum())
                 self.precision.backward(piece_loss)
             loss += piece_loss.item()
         self.ranks.average_gradients(self.parameters)
@@ -271,9 +274,10 @@ class Trainer:
         self.average.update(self.iteration)
         return StepResult(sums, norm, must_stop)
 
-    def learn_clips(self, batch: Batch, rng: np.random.Generator) -> tuple[np.ndarray, PieceLoss]:
-        """The clips of a batch float32 [N, C, T, S, S], augmented, and the function that computes those at some places:
-        logits [n, K] and the loss, the mean over them."""
+    def learn_clips(self, batch: Batch, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, PieceLoss]:
+        """The clips of a batch float32 [N, C, T, S, S], augmented; the weight of each in the loss, float64 [N], their
+        mean over ranks adding up to 1; the function that computes those at some places: logits [n, K] and the loss, the
+        mean over them."""
         clips, targets = augment(batch.clips, self.task.targets(batch), self.recipe, rng)  # [N, C, T, S, S], [N, K]
 
         def compute(places: np.ndarray) -> tuple[paddle.Tensor, paddle.Tensor]:
@@ -282,10 +286,20 @@ class Trainer:
             logits = output.astype("float32").mean(1)
             return logits, self.task.loss(logits, paddle.to_tensor(targets[places]))
 
-        return clips, compute
+        return clips, np.full(len(clips), 1 / len(clips)), compute
 
-    def learn_boxes(self, batch: Batch, rng: np.random.Generator) -> tuple[np.ndarray, PieceLoss]:
-        """The same of key frames: logits of the boxes that are learned from, the loss with that of the proposals."""
+    def learn_boxes(self, batch: Batch, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, PieceLoss]:
+        """The same of key frames: logits of the boxes that are learned from, the loss with that of the proposals.
+
+        A clip weighs as its boxes do among those of all ranks. With a proposal network, whose proposals fill each clip
+        up to DETECTION.max_boxes, all clips weigh the same.
+        """
+        assert batch.box_clip is not None
+        weights = np.full(len(batch), 1 / len(batch))
+        if self.model.proposals is None:
+            counts = np.minimum(np.bincount(batch.box_clip, minlength=len(batch)), self.config.DETECTION.max_boxes)
+            (total,) = self.ranks.all_reduce(np.array([float(counts.sum())]))
+            weights = counts * self.ranks.world_size / max(1.0, total)
 
         def compute(places: np.ndarray) -> tuple[paddle.Tensor, paddle.Tensor]:
             own = batch.take(places)
@@ -295,7 +309,7 @@ class Trainer:
             logits = logits.astype("float32")
             return logits, self.task.loss(logits, paddle.to_tensor(labels)) + loss
 
-        return batch.clips, compute
+        return batch.clips, weights, compute
 
     def check_positions(self, num_positions: int) -> None:
         """Training has one output position, or their mean logits where those are what the network is judged by."""

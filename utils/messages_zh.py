@@ -1237,7 +1237,11 @@ KEYS = {
     "boxes of a file or of the proposal network below this score are left out": (
         "文件或提议网络中得分低于此值的框不使用"
     ),
-    "IoU with a true box from which on a proposal has its labels in training": (
+    "csv of predicted boxes of TRAIN.filelist with scores, learned from beside the annotated ones; empty: none": (
+        "TRAIN.filelist 上预测的带得分的框，csv，与标注框一同用于训练；空：没有"
+    ),
+    "boxes of train_proposals below this score are left out": "train_proposals 中低于此得分的框不用",
+    "IoU with a true box from which on a proposal, or a box of train_proposals, has its labels in training": (
         "训练时，提议框与标注框的 IoU 达到此值便取其标签"
     ),
     "boxes of a clip in training, the true ones among them": "训练时每个片段的框数上限，含标注框",
