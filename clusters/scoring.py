@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,7 +17,7 @@ from datareader.video import VideoError
 from inference.backends import Backend, BackendSpec, refuse_detector
 from inference.classify import PredictOptions, predict_classes
 from inference.detect import box_source, check_detector, detect_actions, warning_of
-from inference.features import check_stage, view_features
+from inference.features import check_stage, pooled_features, view_features
 from inference.segment import score_windows
 from utils.runtime import choose_device, prepare_environment
 
@@ -153,11 +154,12 @@ class VideoScorer:
 
     def _features(self, items: Sequence[VideoItem]) -> Iterator[dict]:
         spec, options = self.spec, self.spec.options()
+        pool = partial(pooled_features, self.backend.model, stage=options.features)
         for video in build_view_loader(spec.config, items, section="INFER", views=spec.views):
             if isinstance(video, Failure):
                 yield error_columns(video.reason)
                 continue
-            arrays = view_features(self.backend.model, video, options, spec.config.INFER.batch_size)
+            arrays = view_features(pool, video, options, spec.config.INFER.batch_size)
             row = {"num_frames": video.num_frames, "warning": video.warning or None}
             yield {**row, "features": arrays["features"]}
 

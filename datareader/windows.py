@@ -231,22 +231,23 @@ class VideoWindows:
         length, stride, n = self.clip.clip_length, self.clip.frame_stride, self.source_times.num_frames
         return np.stack([clip_indices(int(start), length, stride, n) for start in self.starts[first:last]])
 
-    def numbers(self) -> np.ndarray:
-        """The frames that any window needs: int64 [U], ascending."""
+    def numbers(self, first: int = 0) -> np.ndarray:
+        """The frames that any window from `first` on needs: int64 [U], ascending."""
         num_frames = self.source_times.num_frames
         wanted = np.zeros(num_frames, bool)
         for i in range(self.clip.clip_length):
-            wanted[(self.starts + i * self.clip.frame_stride) % num_frames] = True
+            wanted[(self.starts[first:] + i * self.clip.frame_stride) % num_frames] = True
         return np.flatnonzero(wanted)
 
-    def batches(self, num_windows: int) -> Iterator[tuple[slice, VideoViews]]:
-        """`num_windows` windows at a time: which ones, and their views, a window a clip.
+    def batches(self, num_windows: int, first_window: int = 0) -> Iterator[tuple[slice, VideoViews]]:
+        """`num_windows` windows at a time: which ones, and their views, a window a clip. first_window: where to begin;
+        only what it and later windows need is read.
 
         Raises VideoError where the reading ends early; what was yielded before stays valid.
         """
         frames: dict[int, np.ndarray] = {}
-        pieces, newest = self._pieces(), -1
-        for first in range(0, len(self), num_windows):
+        pieces, newest = self._pieces(first_window), -1
+        for first in range(first_window, len(self), num_windows):
             indices = self.indices(first, min(first + num_windows, len(self)))
             while newest < indices.max():
                 numbers, arrays = next(pieces)
@@ -258,9 +259,9 @@ class VideoWindows:
             frames = {number: frame for number, frame in frames.items() if number >= oldest}
         next(pieces, None)  # raises where too few frames decoded
 
-    def _pieces(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Numbers int64 [n] and frames [n, h, w, C] of what the windows need, in order."""
-        numbers, reader = self.numbers(), self.loader.reader
+    def _pieces(self, first: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Numbers int64 [n] and frames [n, h, w, C] of what the windows from `first` on need, in order."""
+        numbers, reader = self.numbers(first), self.loader.reader
         if self.loader.source is not RGB or reader.frame_rate is not None:
             yield from self._source_pieces(numbers)
             return

@@ -45,14 +45,18 @@ class ProcessReader:
 
     def __init__(self):
         self.process: subprocess.Popen | None = None
+        self.is_aborted = False
 
     def run(self, request) -> tuple[np.ndarray, Any]:
         """Frames (a view, overwritten by the next request) and detail; raises what the request raised, and VideoError
         for a crash (after a second try in a fresh process) or a hang."""
+        self.is_aborted = False
         try:
             return self._ask(request)
         except EOFError:
             self.close()
+        if self.is_aborted:
+            raise VideoError(request.path, "reading was broken off")
         try:
             return self._ask(request)
         except EOFError as error:
@@ -108,6 +112,13 @@ class ProcessReader:
         code = process.returncode
         return f"signal {-code}" if code is not None and code < 0 else f"exit status {code}"
 
+    def abort(self) -> None:
+        """From another thread: kill the child, so that the request in work fails at once."""
+        self.is_aborted = True
+        process = self.process
+        if process is not None:
+            process.kill()
+
     def close(self) -> None:
         """End the child, if there is one."""
         if self.process is None:
@@ -152,15 +163,24 @@ class ReaderPool:
         self.tasks.put((future, task))
         return future
 
-    def close(self) -> None:
-        """Drop what waits and end the processes. The pool starts again with the next submission."""
-        if not self.started:
-            return
+    def abort(self) -> None:
+        """Drop what waits, and let the requests in work fail with a VideoError at once."""
+        self._drop()
+        for reader in self.readers:
+            reader.abort()
+
+    def _drop(self) -> None:
         while True:
             try:
                 self.tasks.get_nowait()[0].cancel()
             except queue.Empty:
-                break
+                return
+
+    def close(self) -> None:
+        """Drop what waits and end the processes. The pool starts again with the next submission."""
+        if not self.started:
+            return
+        self._drop()
         for _ in self.readers:
             self.tasks.put(None)
         self.tasks, self.readers = queue.SimpleQueue(), [ProcessReader() for _ in range(self.num_workers)]

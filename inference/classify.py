@@ -16,6 +16,7 @@ from datareader import NO_LABEL, Failure, VideoItem, VideoViews, build_view_load
 from datareader.decoding import is_url, split_member
 from datareader.lists import list_folder, skip_message
 from datareader.video import printable
+from datareader.workers import ReaderPool
 from inference.adaptive import AdaptiveScorer, AdaptiveViews, ScoredViews, StoppingRule
 from inference.backends import BackendSpec, score_views
 from tasks import Task, build_task
@@ -123,13 +124,16 @@ def predict_classes(
     names: list[str],
     options: PredictOptions,
     progress: Progress,
+    pool: ReaderPool | None = None,
 ) -> Iterator[dict]:
     """A record per video: its path and the task's answers for the mean over its views, or the reason of its failure.
 
-    The backend is built after the other arguments have been checked.
+    The backend is built after the other arguments have been checked. pool: reads the videos; None: processes of its
+    own.
     """
     adaptive = AdaptiveViews.parse(options.views)
     loader = build_view_loader(config, items, section="INFER", views=adaptive.views if adaptive else options.views)
+    loader.pool = pool or loader.pool
     task, batch_size = build_task(config), config.INFER.batch_size
     videos: Iterable[VideoViews | ScoredViews | Failure] = loader
     if adaptive:

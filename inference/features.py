@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ from utils.runtime import tensor_of
 
 if TYPE_CHECKING:
     from models.recognizer import Recognizer
+
+Pooling = Callable[[np.ndarray], np.ndarray]  # clips float32 [N, C, T, H, W] -> features float32 [N, c]
 
 
 def predict_features(
@@ -43,15 +46,16 @@ def predict_features(
         loader = build_view_loader(config, items, section="INFER", views=options.views)
     model = backend.build_eager().model
     check_stage(model, stage)
+    pool = partial(pooled_features, model, stage=stage)
     for video in loader:
         if isinstance(video, Failure):
             yield failure_record(video, progress)
             continue
         try:
             if isinstance(video, VideoWindows):
-                arrays = window_features(model, video, options, config.INFER.batch_size)
+                arrays = window_features(pool, video, options, config.INFER.batch_size)
             else:
-                arrays = view_features(model, video, options, config.INFER.batch_size)
+                arrays = view_features(pool, video, options, config.INFER.batch_size)
         except VideoError as error:
             yield failure_record(Failure(video.path, video.video_id, error.reason), progress)
             continue
@@ -59,8 +63,7 @@ def predict_features(
             progress.say(f"{printable(video.path)}: {video.warning}")
         output = options.folder / "features" / outputs[video.video_id]
         file = output.with_name(output.name + ".npz")
-        facts = {"path": video.path, "stage": stage, "pooling": pooling}
-        _write_npz(file, {**arrays, **{name: np.array(text, np.str_) for name, text in facts.items()}})
+        write_features(file, arrays, path=video.path, stage=stage, pooling=pooling)
         shape = list(arrays["features"].shape)
         progress.say(f"{printable(file)}: {stage} of {printable(video.path)}, {' x '.join(map(str, shape))}")
         yield {"path": video.path, "file": str(file), "shape": shape}
@@ -72,27 +75,29 @@ def check_stage(model: Recognizer, stage: str) -> None:
         raise UserError(f"--features={stage}: the network's stages are {', '.join(model.stage_names)}")
 
 
-def _write_npz(file: Path, arrays: dict[str, np.ndarray]) -> None:
-    write_atomically(file, lambda stream: np.savez(stream, **arrays))
+def write_features(file: Path, arrays: dict[str, np.ndarray], **facts: str) -> None:
+    """Write an npz file of arrays and texts."""
+    everything = {**arrays, **{name: np.array(text, np.str_) for name, text in facts.items()}}
+    write_atomically(file, lambda stream: np.savez(stream, **everything))
 
 
-def view_features(model, video: VideoViews, options: PredictOptions, batch_size: int) -> dict[str, np.ndarray]:
+def view_features(pool: Pooling, video: VideoViews, options: PredictOptions, batch_size: int) -> dict[str, np.ndarray]:
     """Features of a video's views, averaged over the crops of each clip, and over the clips for "video".
 
     Returns features float32 [C] or [clips, C] and clip_frames int64 [clips, T], the numbers of their frames.
     """
-    rows = _clip_features(model, video, options.features, batch_size)
+    rows = _clip_features(pool, video, batch_size)
     features = rows.mean(0) if options.feature_pooling == "video" else rows
     return {"features": features, "clip_frames": video.clip_indices}
 
 
-def window_features(model, video: VideoWindows, options: PredictOptions, batch_size: int) -> dict[str, np.ndarray]:
+def window_features(pool: Pooling, video: VideoWindows, options: PredictOptions, batch_size: int) -> dict[str, np.ndarray]:
     """Features float32 [windows, C] of clips that slide over a video of any length, each averaged over its crops, and
     start_seconds and end_seconds float64 [windows]."""
     rows = []
     counter = progress_in_video(len(video), options.log_interval, "window")
     for part, views in video.batches(max(1, batch_size // video.protocol.views_per_clip)):
-        rows.append(_clip_features(model, views, options.features, batch_size))
+        rows.append(_clip_features(pool, views, batch_size))
         for window in range(part.start, part.stop):
             counter.advance(f"windows, {video.end_seconds[window]:.1f} s")
     counter.close()
@@ -100,9 +105,9 @@ def window_features(model, video: VideoWindows, options: PredictOptions, batch_s
     return {"features": np.concatenate(rows), **times}
 
 
-def _clip_features(model, views: VideoViews, stage: str, batch_size: int) -> np.ndarray:
+def _clip_features(pool: Pooling, views: VideoViews, batch_size: int) -> np.ndarray:
     ids = np.arange(len(views))
-    rows = [pooled_features(model, views.clips(ids[i : i + batch_size]), stage) for i in ids[::batch_size]]
+    rows = [pool(views.clips(ids[i : i + batch_size])) for i in ids[::batch_size]]
     return np.concatenate(rows).reshape(len(views.clip_indices), len(views.crops), -1).mean(1)
 
 

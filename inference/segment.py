@@ -1,10 +1,11 @@
 """Videos of any length -> segments with times: windows slide over each video, and equal neighbours are merged.
 
-Writes each video's segments as JSON, CSV and SRT (SubRip subtitles, which players show over the video).
+Writes each video's segments as JSON, CSV, and subtitles for players (SRT, SubRip) and for browsers (WebVTT).
 """
 
 from __future__ import annotations
 
+import copy
 import csv
 import io
 import json
@@ -70,7 +71,7 @@ def _segment_video(
     if error:
         progress.say(f"error: {printable(windows.path)}: {error}; its segments end there")
         record["error"] = error
-    held = f"{printable(files[0])}, .csv and .srt hold all {len(segments)}"
+    held = f"{printable(files[0])}, .csv, .srt and .vtt hold all {len(segments)}"
     progress.say(f"\n{printable(windows.path)}\n{_table(segments, names)}\n{held}\n")
     if options.overlay_video and not error:
         from inference.overlay import draw_overlay, write_overlay
@@ -87,12 +88,9 @@ def score_windows(
 ) -> tuple[list[Segment], str]:
     """The segments of a video, and the reason why they end before it does ("" where they do not)."""
     merger, error = SegmentMerger(options.topk), ""
-    batch_size = config.INFER.batch_size
     counter = progress_in_video(len(windows), options.log_interval, "window")
     try:
-        for part, views in windows.batches(max(1, batch_size // windows.protocol.views_per_clip)):
-            scores = score_views(backend, views, batch_size)
-            scores = scores.reshape(part.stop - part.start, len(views.crops), -1).mean(1)
+        for part, scores in window_scores(windows, backend, config.INFER.batch_size):
             for window, row in zip(range(part.start, part.stop), scores):
                 merger.add(windows.start_seconds[window], windows.end_seconds[window], row)
                 counter.advance(f"windows, {windows.end_seconds[window]:.1f} s")
@@ -100,6 +98,25 @@ def score_windows(
         error = failure.reason
     counter.close()
     return merger.finish(), error
+
+
+def window_scores(
+    windows: VideoWindows, backend: Backend, batch_size: int, first_group: int = 0
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """A group of windows at a time: which ones, and their scores, float32 [n, K], each the mean over its crops.
+
+    A group is `windows_per_group` windows, which the network gets at once. first_group: where to begin; the scores of
+    a group are the same wherever the iteration began. Raises VideoError where the reading ends early.
+    """
+    size = windows_per_group(windows, batch_size)
+    for part, views in windows.batches(size, first_group * size):
+        scores = score_views(backend, views, batch_size)
+        yield part, scores.reshape(part.stop - part.start, len(views.crops), -1).mean(1)
+
+
+def windows_per_group(windows: VideoWindows, batch_size: int) -> int:
+    """As many windows as make `batch_size` views, one at least."""
+    return max(1, batch_size // windows.protocol.views_per_clip)
 
 
 def video_facts(config: Config, windows: VideoWindows, options: PredictOptions, error: str) -> dict:
@@ -182,6 +199,12 @@ class SegmentMerger:
             self._close()
         return self.segments
 
+    def so_far(self) -> list[Segment]:
+        """What `finish` would return now; windows may still follow."""
+        merger = copy.copy(self)
+        merger.windows, merger.segments = list(self.windows), list(self.segments)
+        return merger.finish()
+
     def _advance(self, until: float) -> None:
         """No window that is to come covers the time before `until`."""
         for stop in sorted({end for _, end, _ in self.windows if self.now < end < until} | {until}):
@@ -214,7 +237,7 @@ class SegmentMerger:
 
 
 def write_segments(prefix: Path, facts: dict, segments: Sequence[Segment], names: list[str]) -> list[Path]:
-    """Write prefix.json, prefix.csv and prefix.srt, all or none; returns their paths.
+    """Write prefix.json, prefix.csv, prefix.srt and prefix.vtt, all or none; returns their paths.
 
     facts: the JSON file's fields beside the segments.
     """
@@ -223,6 +246,7 @@ def write_segments(prefix: Path, facts: dict, segments: Sequence[Segment], names
         ".json": json.dumps({**facts, "segments": rows}, indent=2, allow_nan=False) + "\n",
         ".csv": csv_text(rows),
         ".srt": srt_text(rows),
+        ".vtt": vtt_text(rows),
     }
     files = {prefix.with_name(prefix.name + suffix): text for suffix, text in texts.items()}
     write_together({path: _writer(text) for path, text in files.items()})
@@ -253,15 +277,31 @@ def csv_text(rows: Sequence[dict]) -> str:
 
 
 def srt_text(rows: Sequence[dict]) -> str:
-    """Subtitles: number, times, text and a blank line each; lines end in CR LF, as the format demands."""
-    blocks = []
-    for number, row in enumerate(rows, 1):
-        start = round(1000 * row["start_seconds"])
-        end = max(start + 1, round(1000 * row["end_seconds"]))
-        words = " ".join(row["class"].split())
-        text = f"{words} ({100 * row['probability']:.0f} %)"
-        blocks.append(f"{number}\r\n{srt_time(start)} --> {srt_time(end)}\r\n{text}\r\n\r\n")
+    """SubRip subtitles: number, times, text and a blank line each; lines end in CR LF, as the format demands."""
+    cues = [(*_cue_times(row), _cue_text(row)) for row in rows]
+    blocks = [f"{n}\r\n{srt_time(a)} --> {srt_time(b)}\r\n{text}\r\n\r\n" for n, (a, b, text) in enumerate(cues, 1)]
     return "".join(blocks)
+
+
+def vtt_text(rows: Sequence[dict]) -> str:
+    """WebVTT subtitles (W3C), which browsers show in a <track>: a header, then times and text with `&` and `<` escaped,
+    and a blank line each."""
+    blocks = ["WEBVTT\n\n"]
+    for row in rows:
+        start, end = (srt_time(time).replace(",", ".") for time in _cue_times(row))
+        text = _cue_text(row).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")  # no "-->" in it
+        blocks.append(f"{start} --> {end}\n{text}\n\n")
+    return "".join(blocks)
+
+
+def _cue_times(row: dict) -> tuple[int, int]:
+    """When a subtitle is shown, in milliseconds; one at least."""
+    start = round(1000 * row["start_seconds"])
+    return start, max(start + 1, round(1000 * row["end_seconds"]))
+
+
+def _cue_text(row: dict) -> str:
+    return f"{' '.join(row['class'].split())} ({100 * row['probability']:.0f} %)"
 
 
 def srt_time(milliseconds: int) -> str:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -82,6 +83,26 @@ def test_the_pool_keeps_order_and_cancels_on_close():
     assert any(future.cancelled() for future in slow)
     assert pool.submit(lambda reader: 1).result(20) == 1
     pool.close()
+
+
+def test_an_aborted_pool_fails_at_once_and_reads_again():
+    pool = ReaderPool(1)
+    fine = ReaderSettings(limits=Limits(seconds=60))
+    hanging, waiting = (pool.submit(partial(_run, Misbehave("a", "hang", fine))) for _ in range(2))
+    while pool.readers[0].process is None or not hanging.running():
+        time.sleep(0.01)
+    time.sleep(0.1)
+    begin = time.monotonic()
+    pool.abort()
+    with pytest.raises(VideoError, match="broken off"):
+        hanging.result(timeout=10)
+    assert time.monotonic() - begin < 5 and waiting.cancelled()
+    assert pool.submit(partial(_run, Misbehave("a", "fine"))).result(timeout=60)[1] == "fine"
+    pool.close()
+
+
+def _run(request, reader):
+    return reader.run(request)
 
 
 def test_loaders_carry_a_crash_as_a_failure(tmp_path, monkeypatch):

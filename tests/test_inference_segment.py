@@ -26,6 +26,8 @@ from inference.segment import (
     segment_row,
     srt_text,
     srt_time,
+    vtt_text,
+    window_scores,
     write_segments,
 )
 from tests.video_factory import (
@@ -165,6 +167,16 @@ def test_subtitles_are_what_players_read(tmp_path):
     assert seen[0] == (0, 61040, f"{NAMES[0]} (90 %)") and seen[1][0] == 61040
 
 
+def test_browser_subtitles_are_escaped_and_read_by_ffmpeg(tmp_path):
+    rows = [segment_row(segment, ['<b> & "x" --> y', *NAMES[1:]]) for segment in segments()]
+    text = vtt_text(rows)
+    assert text.startswith("WEBVTT\n\n00:00:00.000 --> 00:01:01.040\n&lt;b&gt; &amp; \"x\" --&gt; y (90 %)\n\n00:01:01.040")
+    (tmp_path / "a.vtt").write_text(text, encoding="utf-8", newline="")
+    with av.open(str(tmp_path / "a.vtt")) as container:
+        packets = [packet for packet in container.demux(subtitles=0) if packet.size]
+    assert [(packet.pts, packet.duration) for packet in packets] == [(0, 61040), (61040, 3664960), (3726000, 1)]
+
+
 def test_a_table_comes_back_as_it_was():
     rows = list(csv.DictReader(io.StringIO(csv_text([segment_row(s, NAMES) for s in segments()]), newline="")))
     assert [row["class"] for row in rows] == NAMES
@@ -172,16 +184,16 @@ def test_a_table_comes_back_as_it_was():
     assert [int(row["index"]) for row in rows] == [0, 1, 2] and float(rows[1]["probability"]) == 0.5
 
 
-def test_all_three_files_or_none(tmp_path, monkeypatch):
+def test_all_files_or_none(tmp_path, monkeypatch):
     files = write_segments(tmp_path / "deep/er/v.1", {"path": "x"}, segments(), NAMES)
-    assert [file.name for file in files] == ["v.1.json", "v.1.csv", "v.1.srt"]
+    assert [file.name for file in files] == ["v.1.json", "v.1.csv", "v.1.srt", "v.1.vtt"]
     told = json.loads(files[0].read_text())
     assert told["path"] == "x" and told["segments"][1]["top"][1] == {"class": "blue", "index": 2, "probability": 0.25}
     before = files[0].read_bytes()
     monkeypatch.setattr("inference.segment.srt_text", lambda rows: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write_segments(tmp_path / "deep/er/v.1", {"path": "y"}, segments(), NAMES)
-    assert files[0].read_bytes() == before and len(list((tmp_path / "deep/er").iterdir())) == 3
+    assert files[0].read_bytes() == before and len(list((tmp_path / "deep/er").iterdir())) == 4
 
 
 def test_no_two_videos_share_a_name(tmp_path):
@@ -193,6 +205,21 @@ def test_no_two_videos_share_a_name(tmp_path):
     assert [str(name) for name in output_names(["x/v.mp4"])] == ["v"]
     long = output_names([f"{folder}/{'n' * 250}.mp4", f"{folder}/{'n' * 249}m.mp4", f"{folder}/{'频' * 80}.mp4"])
     assert len(set(long)) == 3 and all(len(str(name).encode()) < 200 for name in long)
+
+
+def test_the_segments_so_far_are_those_of_the_windows_so_far():
+    """And asking for them changes nothing."""
+    rng = np.random.default_rng(0)
+    windows = [(start, start + 1.5, rng.random(3)) for start in (0.0, 0.5, 1.0, 3.5, 4.0)]
+    asked, merger = SegmentMerger(2), SegmentMerger(2)
+    for count, window in enumerate(windows, 1):
+        asked.add(*window)
+        fresh = SegmentMerger(2)
+        for earlier in windows[:count]:
+            fresh.add(*earlier)
+        assert list(map(repr, asked.so_far())) == list(map(repr, fresh.finish()))
+        merger.add(*window)
+    assert list(map(repr, asked.finish())) == list(map(repr, merger.finish()))
 
 
 # ------------------------------------------------------------------------------------------------ videos
@@ -241,7 +268,7 @@ def test_a_broken_video_of_several_is_named_and_the_rest_is_done(tmp_path, confi
     (tmp_path / "in/bad.mp4").write_text("only words and more words")
     broken, record = run(config, [tmp_path / "in/bad.mp4", good], tmp_path / "out")
     assert set(broken) == {"path", "error"} and record["num_segments"] == 1
-    assert sorted(p.name for p in (tmp_path / "out/segments").iterdir()) == ["good.csv", "good.json", "good.srt"]
+    assert sorted(p.name for p in (tmp_path / "out/segments").iterdir()) == ["good.csv", "good.json", "good.srt", "good.vtt"]
 
 
 def test_what_was_seen_before_the_reading_ends_is_kept(tmp_path, config, monkeypatch):
@@ -412,3 +439,18 @@ def test_names_that_no_font_has_are_told_and_still_drawn(tmp_path, config, monke
     wide = np.zeros((40, 60, 3), np.uint8)
     overlay.draw_label(wide, "a very long class name " * 5)
     assert wide.max() > 100
+
+
+@pytest.mark.parametrize("views", ["1x1", "1x3"])
+def test_scores_from_a_later_group_on_are_those_of_the_whole_video(tmp_path, config, views):
+    """Bit for bit, and no frame before the group is read."""
+    path = colour_video(tmp_path / "v.mp4", [(0, 30), (1, 30), (2, 40)])
+    config.INFER.batch_size = 6
+    (windows,) = build_window_loader(config, [VideoItem(str(path), -1, 1)], views=views)
+    groups = list(window_scores(windows, ColourBackend(), 6))
+    size = 6 if views == "1x1" else 2
+    assert [part.start for part, _ in groups] == list(range(0, len(windows), size)) and len(groups) > 3
+    rest = list(window_scores(windows, ColourBackend(), 6, first_group=2))
+    assert [part for part, _ in rest] == [part for part, _ in groups[2:]]
+    assert all(np.array_equal(a, b) for (_, a), (_, b) in zip(rest, groups[2:]))
+    assert windows.numbers(2 * size)[0] == windows.starts[2 * size] > windows.numbers()[0] == 0

@@ -203,7 +203,7 @@ def test_segments_of_a_folder_with_a_broken_video(monkeypatch, tmp_path, videos,
     assert "error" in broken and good["num_segments"] >= 1
     told = json.loads((tmp_path / "out/segments/v 1 视频.json").read_text())
     assert told["segments"][-1]["end_seconds"] == pytest.approx(23 / 25) and len(told["segments"][0]["top"]) == 2
-    assert {path.suffix for path in (tmp_path / "out/segments").iterdir()} == {".json", ".csv", ".srt"}
+    assert {path.suffix for path in (tmp_path / "out/segments").iterdir()} == {".json", ".csv", ".srt", ".vtt"}
     assert (tmp_path / "overlays/v 1 视频.mp4").stat().st_size > 1000 and good["overlay_video"].endswith("视频.mp4")
     captured = capsys.readouterr()
     assert "a broken.mp4" in captured.out and "1 of 2" in captured.err
