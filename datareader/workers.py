@@ -55,6 +55,9 @@ class ProcessReader:
             return self._ask(request)
         except EOFError:
             self.close()
+        except RunError:
+            if not self.is_aborted:
+                raise
         if self.is_aborted:
             raise VideoError(request.path, "reading was broken off")
         try:
@@ -66,6 +69,8 @@ class ProcessReader:
     def _ask(self, request) -> tuple[np.ndarray, Any]:
         if self.process is None:
             self._start()
+            if self.is_aborted:
+                raise EOFError
         seconds = request.reader.limits.seconds
         try:
             self.connection.send(request)

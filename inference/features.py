@@ -91,7 +91,9 @@ def view_features(pool: Pooling, video: VideoViews, options: PredictOptions, bat
     return {"features": features, "clip_frames": video.clip_indices}
 
 
-def window_features(pool: Pooling, video: VideoWindows, options: PredictOptions, batch_size: int) -> dict[str, np.ndarray]:
+def window_features(
+    pool: Pooling, video: VideoWindows, options: PredictOptions, batch_size: int
+) -> dict[str, np.ndarray]:
     """Features float32 [windows, C] of clips that slide over a video of any length, each averaged over its crops, and
     start_seconds and end_seconds float64 [windows]."""
     rows = []

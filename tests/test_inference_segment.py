@@ -170,7 +170,9 @@ def test_subtitles_are_what_players_read(tmp_path):
 def test_browser_subtitles_are_escaped_and_read_by_ffmpeg(tmp_path):
     rows = [segment_row(segment, ['<b> & "x" --> y', *NAMES[1:]]) for segment in segments()]
     text = vtt_text(rows)
-    assert text.startswith("WEBVTT\n\n00:00:00.000 --> 00:01:01.040\n&lt;b&gt; &amp; \"x\" --&gt; y (90 %)\n\n00:01:01.040")
+    assert text.startswith(
+        'WEBVTT\n\n00:00:00.000 --> 00:01:01.040\n&lt;b&gt; &amp; "x" --&gt; y (90 %)\n\n00:01:01.040'
+    )
     (tmp_path / "a.vtt").write_text(text, encoding="utf-8", newline="")
     with av.open(str(tmp_path / "a.vtt")) as container:
         packets = [packet for packet in container.demux(subtitles=0) if packet.size]
@@ -268,7 +270,12 @@ def test_a_broken_video_of_several_is_named_and_the_rest_is_done(tmp_path, confi
     (tmp_path / "in/bad.mp4").write_text("only words and more words")
     broken, record = run(config, [tmp_path / "in/bad.mp4", good], tmp_path / "out")
     assert set(broken) == {"path", "error"} and record["num_segments"] == 1
-    assert sorted(p.name for p in (tmp_path / "out/segments").iterdir()) == ["good.csv", "good.json", "good.srt", "good.vtt"]
+    assert sorted(p.name for p in (tmp_path / "out/segments").iterdir()) == [
+        "good.csv",
+        "good.json",
+        "good.srt",
+        "good.vtt",
+    ]
 
 
 def test_what_was_seen_before_the_reading_ends_is_kept(tmp_path, config, monkeypatch):
