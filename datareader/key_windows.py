@@ -33,9 +33,9 @@ class KeyFrameWindows(VideoWindows):
         length, stride, n = self.clip.clip_length, self.clip.frame_stride, self.source_times.num_frames
         return np.stack([key_frame_indices(int(frame), length, stride, n) for frame in self.key_frames[first:last]])
 
-    def numbers(self) -> np.ndarray:
-        """The frames that any window needs: int64 [U], ascending."""
-        return np.unique(self.indices(0, len(self)))
+    def numbers(self, first: int = 0) -> np.ndarray:
+        """The frames that any window from `first` on needs: int64 [U], ascending."""
+        return np.unique(self.indices(first, len(self)))
 
 
 class KeyFrameWindowLoader(WindowLoader):

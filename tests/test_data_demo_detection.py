@@ -91,7 +91,7 @@ def test_only_what_the_class_names_changes_and_key_frames_show_its_direction():
                     sign = 1 if quantity == name else -1
                     for frame in key_frames(scene.num_frames):
                         steps = np.diff(values[frame - CLIP_MARGIN : frame + CLIP_MARGIN]) * sign
-                        assert (steps > 0).sum() >= len(steps) - 1  # at most one new start
+                        assert (steps > 0).sum() >= len(steps) - 2  # at most two new starts
                         seen.add(name)
     assert seen == {name for name in CLASS_NAMES if REVERSED_CLASS[name] != name}
 
@@ -147,7 +147,7 @@ def test_the_csv_files_hold_the_boxes_of_key_frames(dataset):
 def test_a_key_frame_has_a_whole_clip_around_it():
     for num_frames in range(40, 61):
         frames = key_frames(num_frames)
-        assert len(frames) >= 4 and min(frames) >= CLIP_MARGIN and max(frames) + CLIP_MARGIN <= num_frames
+        assert len(frames) >= 3 and min(frames) >= CLIP_MARGIN and max(frames) + CLIP_MARGIN <= num_frames
         assert set(np.diff(frames)) == {8}
 
 

@@ -47,7 +47,7 @@ def test_the_demo_of_detection_runs_from_videos_to_results(monkeypatch, tmp_path
     results = json.loads((tmp_path / "results.json").read_text())
     wanted = {"frame_map_truth", "frame_map_jittered", "frame_map_rpn", "reversed", "recall_rpn", "swapped"}
     assert all(0 <= results[name] <= 100 for name in wanted)
-    assert (results["num_videos"], results["num_boxes"]) == (1, 10)
+    assert (results["num_videos"], results["num_boxes"]) == (1, 8)
     assert [title[:3] for title in called] == [f"{number}/8" for number in range(1, 9)]
     drawn, own = (probe(path) for path in (tmp_path / "overlay.mp4", videos / "val/val_0000.mp4"))
     assert (drawn.duration_seconds, drawn.width) == (own.duration_seconds, own.width)

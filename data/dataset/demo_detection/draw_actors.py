@@ -42,7 +42,7 @@ ACTOR_PX = (24, 48)  # diameter of the circle around an actor
 CYCLE_FRAMES = (20, 36)  # how long a one-way motion takes from end to end
 COLOURS = (40, 200)  # of the channels of an actor's colour, which the light then multiplies by 0.47 to 1.57
 KEY_FRAME_INTERVAL = 8
-CLIP_MARGIN = 8  # frames before and behind a key frame
+CLIP_MARGIN = 12  # frames before and behind a key frame
 
 
 class Actor(NamedTuple):
@@ -140,7 +140,7 @@ def scene_by_chance(rng: np.random.Generator) -> Scene:
 
 
 def key_frames(num_frames: int) -> list[int]:
-    """The annotated frames of a scene, counted from 0: every eighth one that has eight frames on either side."""
+    """The annotated frames of a scene, counted from 0: every eighth one that has twelve frames on either side."""
     return list(range(CLIP_MARGIN, num_frames - CLIP_MARGIN + 1, KEY_FRAME_INTERVAL))
 
 
