@@ -100,8 +100,9 @@ def check_consistency(config: Config, source: str) -> None:
     if model.task == "classification" and model.multi_label:
         raise UserError(f"{source}: MODEL.task classification contradicts MODEL.multi_label; leave one of them out")
     model.multi_label = model.multi_label or model.task == "multi_label"
-    if model.task == "detection" and model.name != "NONLOCAL":
-        raise UserError(f"{source}: MODEL.task detection is there for MODEL.name NONLOCAL, not for {model.name}")
+    if model.task == "detection" and not _families()[model.name].detects:
+        names = ", ".join(name for name, family in _families().items() if family.detects)
+        raise UserError(f"{source}: MODEL.task detection is there for MODEL.name {names}, not for {model.name}")
     if config.DETECTION.proposal_network and config.INPUT.channels != 3:
         raise UserError(
             f"{source}: DETECTION.proposal_network sees 3 channels, INPUT.channels is {config.INPUT.channels}"

@@ -217,7 +217,9 @@ class Detection:
         high=1.0,
     )
     max_boxes: int = key(32, "boxes of a clip in training, the true ones among them", low=1)
-    res5_dilated: bool = key(True, "the 3x3 convolutions of res5, which has stride 1, are dilated by 2")
+    res5_dilated: bool = key(
+        True, "the 3x3 convolutions of res5 (of S3D: mixed_5b and mixed_5c), which has stride 1, are dilated by 2"
+    )
     roi_size: int = key(7, "cells on a side of a box", low=1)
     roi_pool: str = key("max", "what is taken over the cells of a box", choices=("max", "mean"))
     roi_aligned: bool = key(True, "RoIAlign counts from the edges of pixels; False: from their centres")

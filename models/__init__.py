@@ -30,6 +30,7 @@ class Family:
     defaults: "SECTION.key" -> its default, where that of configs.schema is not the family's.
     volume_backends: backends whose exports compute with 3-D convolutions, not 2-D ones over frames: those where that
         form was measured to be faster on CPUs (docs/backends.md).
+    detects: whether its builder makes a `models.detector.Detector` for MODEL.task detection.
     weight_names: the module of weights/ with the family's tables of tensor names; "": only our own names.
     """
 
@@ -40,6 +41,7 @@ class Family:
     shared_sections: tuple[str, ...] = ()
     defaults: Mapping[str, Any] = field(default_factory=dict)
     volume_backends: tuple[str, ...] = ("openvino",)
+    detects: bool = False
     weight_names: str = ""
 
     def configuration_sections(self) -> dict[str, type]:
@@ -59,6 +61,7 @@ FAMILIES: dict[str, Family] = {
         options="models.nonlocal_model.options:options_from_config",
         builder="models.nonlocal_model.resnet_video:build",
         shared_sections=("RESNETS", "NONLOCAL"),
+        detects=True,
         weight_names="weights.nonlocal_names",
     ),
     "S3D": Family(
@@ -79,6 +82,7 @@ FAMILIES: dict[str, Family] = {
         builder="models.s3d_model.trunk:build",
         sections={"S3D": "models.s3d_model.options:S3D"},
         shared_sections=("NONLOCAL",),
+        detects=True,
         volume_backends=("openvino", "onnxruntime", "paddle_inference"),
         defaults={
             "MODEL.bn_momentum": 0.999,

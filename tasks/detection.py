@@ -9,7 +9,7 @@ import numpy as np
 
 from configs.schema import Config
 from tasks.box_evaluation import judge_boxes, report
-from utils.boxes import nms
+from utils.boxes import class_nms
 from utils.parallel import Ranks
 
 
@@ -85,13 +85,19 @@ class DetectionMeter:
 
     def add(self, frame: int, boxes: np.ndarray, scores: np.ndarray) -> None:
         """Boxes float [M, 4] of a frame of the index, in truth's unit, and their scores [M, K], K up to the classes."""
-        for label in self.classes:
-            own = scores[:, label - 1]
-            stays = slice(None) if self.max_iou is None else nms(boxes, own, self.max_iou)
-            rows = np.zeros(len(own[stays]), self.truth.rows.dtype)
-            rows["frame"], rows["box"], rows["label"], rows["score"] = frame, boxes[stays], label, own[stays]
-            rows["person"] = -1
-            self.parts.append(rows)
+        labels = np.array([*self.classes], np.int64)
+        scores = scores[:, labels - 1]
+        stays = np.ones(scores.shape, bool) if self.max_iou is None else class_nms(boxes, scores, self.max_iou)
+        column, box = np.nonzero(stays.T)  # class by class
+        rows = np.zeros(len(box), self.truth.rows.dtype)
+        rows["frame"], rows["box"], rows["label"], rows["score"] = (
+            frame,
+            boxes[box],
+            labels[column],
+            scores[box, column],
+        )
+        rows["person"] = -1
+        self.parts.append(rows)
 
     def rows(self) -> np.ndarray:
         """What was recorded: rows as those of a `BoxList`, in order of frames."""

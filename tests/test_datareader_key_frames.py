@@ -255,7 +255,6 @@ def test_a_frame_beyond_the_end_is_a_failure_and_the_other_clips_keep_their_boxe
 @pytest.mark.parametrize(
     "keys, message",
     [
-        (("MODEL.name=S3D",), "is there for MODEL.name NONLOCAL"),
         (("DETECTION.proposals=rpn",), "needs DETECTION.proposal_network: True"),
         (("DETECTION.proposal_network=True", "READER.modality=flow"), "sees 3 channels"),
         (("DETECTION.proposal_network=True", "DETECTION.train_proposals=a.csv"), "which proposes boxes itself"),

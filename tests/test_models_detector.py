@@ -12,6 +12,8 @@ from models.layers import FramesConv
 from models.nonlocal_model import resnet_video
 from models.nonlocal_model.options import network_options
 from models.options import DetectionOptions, HeadOptions, Norm, ProposalOptions
+from models.s3d_model import trunk
+from models.s3d_model.options import network_options as s3d_options
 from utils.errors import UserError
 
 SMALL = {
@@ -135,6 +137,32 @@ def test_proposals_take_the_labels_of_the_true_box_that_they_overlap():
     assert len(mixed_boxes(boxes, labels, proposals, 3, 0.5, rng)[0]) == 3
     assert len(mixed_boxes(boxes, labels, proposals, 2, 0.5, rng)[0]) == 2
     assert len(mixed_boxes(boxes[:0], labels[:0], proposals, 2, 0.5, rng)[0]) == 2
+
+
+@pytest.mark.parametrize("padding", ["same", "symmetric"])
+def test_a_detector_of_the_s3d_family_sees_the_classifiers_features_at_every_second_position(padding):
+    """pool_5a with stride 1, then convolutions dilated by 2; but for the blocks' own pools, which do not skip."""
+    options = {"arch": "fast_s3d", "num_classes": 3, "width": 0.1, "padding": padding, "init_std": None}
+    paddle.seed(0)
+    detector = trunk.build(s3d_options(**options, detection=DetectionOptions()))
+    classifier = trunk.build(s3d_options(**options))
+    for name, value in classifier.state_dict().items():
+        if ".b3b." in name and name.endswith("weight") and "bn" not in name and "mixed_5" in name:
+            value.set_value(paddle.zeros_like(value))
+    weights = {name: value for name, value in classifier.state_dict().items() if not name.startswith("head.")}
+    assert set(weights) == {name for name in detector.state_dict() if not name.startswith("head.")}
+    detector.set_state_dict(weights)
+    classifier.eval(), detector.eval()
+    clips = paddle.to_tensor(np.random.default_rng(0).standard_normal((1, 3, 16, 64, 96)), dtype="float32")
+    sparse = classifier.forward_features(clips, ["mixed_5c"])["mixed_5c"].numpy()
+    dense = detector.forward_features(clips, ["mixed_4f", "mixed_5c"])
+    assert detector.backbone.strides["mixed_5c"][1:] == (16, 16)
+    assert dense["mixed_5c"].shape[3:] == dense["mixed_4f"].shape[3:] == [4, 6]
+    np.testing.assert_allclose(dense["mixed_5c"].numpy()[..., ::2, ::2], sparse, rtol=1e-3, atol=1e-5 * sparse.max())
+    boxes = indexed_boxes(np.array([[0, 0, 96, 64], [10, 4, 40, 50]]), np.array([0, 0]))
+    detector.train()
+    detector(clips, boxes).square().sum().backward()
+    assert all(p.grad is not None for p in detector.parameters() if not p.stop_gradient)
 
 
 def test_every_parameter_of_a_detector_learns(network):

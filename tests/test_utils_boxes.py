@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from utils.boxes import clip_boxes, nms
+from utils.boxes import class_nms, clip_boxes, nms
 from utils.errors import UserError
 
 
@@ -31,6 +31,20 @@ def test_any_finite_box_becomes_one_of_a_pixel_at_least_inside_of_the_picture(bo
 def test_a_coordinate_that_is_not_finite_is_refused(value):
     with pytest.raises(UserError, match="box 1 has a coordinate that is not finite"):
         clip_boxes(np.array([[1, 2, 3, 4], [1, 2, value, 4]]), 120, 160)
+
+
+@pytest.mark.parametrize("limit", [2000, 3])
+def test_the_classes_of_the_same_boxes_are_suppressed_one_by_one(monkeypatch, limit):
+    monkeypatch.setattr("utils.boxes.MATRIX_BOXES", limit)
+    rng = np.random.default_rng(0)
+    for number in (0, 1, 2, 5, 30):
+        corner = rng.random((number, 2)) * 0.7
+        boxes = np.concatenate([corner, corner + 0.3 * rng.random((number, 2))], axis=1)
+        scores = rng.integers(0, 6, (number, 4)) / 5  # with many equal ones
+        for max_iou in (0.0, 0.3, 1.0):
+            stays = class_nms(boxes, scores, max_iou)
+            for k in range(4):
+                np.testing.assert_array_equal(stays[:, k], nms(boxes, scores[:, k], max_iou))
 
 
 def test_groups_do_not_suppress_each_other():

@@ -11,6 +11,7 @@ import numpy as np
 from utils.errors import UserError
 
 PAIRS_AT_ONCE = 1 << 20  # compared in one step: bounds the memory
+MATRIX_BOXES = 2000  # all pairs of so many boxes are held at once
 
 
 def clip_boxes(boxes: np.ndarray, height: float, width: float) -> np.ndarray:
@@ -64,6 +65,24 @@ def nms(
     kept = np.empty_like(stays)
     kept[order] = stays
     return kept
+
+
+def class_nms(boxes: np.ndarray, scores: np.ndarray, max_iou: float) -> np.ndarray:
+    """`nms` of the same boxes for each class by itself: which stay, bool [M, K].
+
+    boxes: float [M, 4]; scores: float [M, K].
+    """
+    if len(boxes) > MATRIX_BOXES:
+        return np.stack([nms(boxes, column, max_iou) for column in scores.T], axis=1)
+    overlaps = iou(boxes[:, None], boxes[None]) > max_iou  # [M, M]
+    order = np.argsort(-scores, axis=0, kind="stable")
+    rank = np.argsort(order, axis=0, kind="stable")  # [M, K]
+    stays = np.ones(scores.shape, bool)
+    classes = np.arange(scores.shape[1])
+    for place, best in enumerate(order):  # best: of each class the box that is next
+        worse = overlaps[best].T & (rank > place)
+        stays &= ~(worse & stays[best, classes])
+    return stays
 
 
 def overlapping_pairs(

@@ -1245,7 +1245,9 @@ KEYS = {
         "训练时，提议框与标注框的 IoU 达到此值便取其标签"
     ),
     "boxes of a clip in training, the true ones among them": "训练时每个片段的框数上限，含标注框",
-    "the 3x3 convolutions of res5, which has stride 1, are dilated by 2": "步长为 1 的 res5 中，3x3 卷积的空洞率为 2",
+    "the 3x3 convolutions of res5 (of S3D: mixed_5b and mixed_5c), which has stride 1, are dilated by 2": (
+        "步长为 1 的 res5（S3D：mixed_5b 与 mixed_5c）中，3x3 卷积的空洞率为 2"
+    ),
     "cells on a side of a box": "框每边的格数",
     "what is taken over the cells of a box": "框内各格取最大值还是均值",
     "RoIAlign counts from the edges of pixels; False: from their centres": (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from configs.schema import key
 from models.nonlocal_model.options import BlockOptions, block_options
-from models.options import HeadOptions, Norm, head_options, padding_of
+from models.options import DetectionOptions, HeadOptions, Norm, detection_options, head_options, padding_of
 from utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -135,7 +135,8 @@ class TrunkOptions:
     """All that `models.s3d_model.trunk.build` reads.
 
     kinds: layer of TEMPORAL_LAYERS -> "full" kT x k x k, "separated" 1 x k x k then kT x 1 x 1, or "flat" 1 x k x k.
-    nonlocal_after: layers that a non-local block follows. The rest: see `Arch` and the section S3D.
+    nonlocal_after: layers that a non-local block follows. detection: boxes are classified, of maps of 1/16; None: whole
+    clips. The rest: see `Arch` and the section S3D.
     """
 
     in_channels: int
@@ -155,6 +156,7 @@ class TrunkOptions:
     group_frames: Mapping[str, int]
     block: BlockOptions
     head: HeadOptions
+    detection: DetectionOptions | None = None
 
     def window(self, layer: str) -> tuple[tuple, tuple, str | tuple]:
         """Kernel, stride and padding over (frames, height, width) of conv_1a or a max pool."""
@@ -163,7 +165,14 @@ class TrunkOptions:
             return kernel, (2, 2, 2), self.stem_padding or self.padding
         kernel, stride = POOLS[layer]
         valid = layer == "pool_5a" and self.padding == "symmetric"
+        if layer == "pool_5a" and self.detection:  # the same maxima at every position: maps keep their size
+            return kernel, (stride[0], 1, 1), ((0, 0), (0, 1), (0, 1)) if valid else self.padding
         return kernel, stride, ((0, 0),) * 3 if valid else self.padding
+
+    def dilation(self, layer: str) -> int:
+        """Of the 3x3 convolutions of a block."""
+        is_dilated = self.detection is not None and self.detection.res5_dilated
+        return 2 if is_dilated and layer in ("mixed_5b", "mixed_5c") else 1
 
     def scaled(self, channels: int) -> int:
         """A channel count at this width."""
@@ -189,7 +198,8 @@ class TrunkOptions:
 
     def smallest_num_frames(self) -> int:
         """The fewest frames of a clip that fill the head's pool."""
-        return next(n for n in range(1, 1000) if self.sizes(n, 224, 224)[0] >= max(self.head.pool_frames, 1))
+        wanted = 1 if self.detection else max(self.head.pool_frames, 1)
+        return next(n for n in range(1, 1000) if self.sizes(n, 224, 224)[0] >= wanted)
 
     def check_num_frames(self, num_frames: int) -> None:
         """Raises UserError for clips of too few frames."""
@@ -228,11 +238,12 @@ def network_options(
     head_pool_size: int | None = None,
     head_average: str = "logits",
     multi_label: bool = False,
+    detection: DetectionOptions | None = None,
 ) -> TrunkOptions:
     """The options of a network of the family. Arguments: the keys of the section S3D; `models.options.HeadOptions`.
 
     head_pool_size: None: 7, or the whole map for HowTo100M's. nonlocal_after: those of NONLOCAL_LAYERS that a block
-    follows.
+    follows. detection: classify boxes; mixed_5b and mixed_5c then keep the size of mixed_4f, 1/16.
 
     Raises UserError for an unknown architecture, border or stage, and for gates without temporal convolutions.
     """
@@ -280,6 +291,7 @@ def network_options(
         head=HeadOptions(
             num_classes, dropout_rate, fc_init_std, head_pool_size, head_average, multi_label, pool_frames
         ),
+        detection=detection,
     )
 
 
@@ -305,6 +317,7 @@ def options_from_config(config: Config) -> TrunkOptions:
         group_frames=config.NONLOCAL.group_frames,
         block=block_options(config.NONLOCAL),
         head_pool_frames=section.head_pool_frames,
+        detection=detection_options(config) if model.task == "detection" else None,
     )
     pool_frames, crop_px = options.head.pool_frames, config.INPUT.crop_size
     side = min(options.sizes(64, crop_px, crop_px)[1:]) if ARCHS[model.arch].head_pool_frames else 0

@@ -14,6 +14,8 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
+from models.detection_head import DetectionHead
+from models.detector import Detector
 from models.heads import ClassificationHead
 from models.layers import (
     FoldedConv,
@@ -118,7 +120,9 @@ class Unit(nn.Layer):
     forward(x [N*T, in, H, W], num_frames T) -> [N*T', out, H', W'].
     """
 
-    def __init__(self, options: TrunkOptions, in_channels, out_channels, kernel, stride, padding, *, kind, gated):
+    def __init__(
+        self, options: TrunkOptions, in_channels, out_channels, kernel, stride, padding, *, kind, gated, dilation=1
+    ):
         super().__init__()
         (kt, *space), (st, *space_stride) = kernel, stride
 
@@ -127,7 +131,8 @@ class Unit(nn.Layer):
             return build_norm(norm.kind, out_channels, norm.momentum, norm.epsilon, 1.0)
 
         def conv(inputs, kernel, stride, has_bias=False):
-            return FramesConv(inputs, out_channels, kernel, stride, padding=padding, has_bias=has_bias)
+            own = dilation if kernel[1] > 1 else 1
+            return FramesConv(inputs, out_channels, kernel, stride, padding=padding, has_bias=has_bias, dilation=own)
 
         self.separated = kind == "separated"
         if self.separated:
@@ -188,18 +193,20 @@ class InceptionBlock(nn.Layer):
     """Four branches of the same input, joined on channels: b0; b1a, b1b; b2a, b2b; a 3x3x3 max pool, b3b.
 
     channels: outputs of b0, b1a, b1b, b2a, b2b, b3b. kind: of b1b and b2b. gated: names of the units with gates.
+    dilation: of the 3x3 convolutions, in space.
     forward(x [N*T, in, H, W], num_frames T) -> [N*T, out, H, W].
     """
 
     def __init__(
-        self, options: TrunkOptions, in_channels: int, channels: Sequence[int], kind: str, gated: Sequence[str]
-    ):
+        self, options: TrunkOptions, in_channels: int, channels: Sequence[int], kind: str, gated: Sequence[str],
+        dilation: int = 1,
+    ):  # fmt: skip
         super().__init__()
         c0, c1a, c1b, c2a, c2b, c3 = channels
 
         def unit(name, inputs, outputs, size, kind):
             window = (3, size, size), (1, 1, 1), options.padding
-            return Unit(options, inputs, outputs, *window, kind=kind, gated=name in gated)
+            return Unit(options, inputs, outputs, *window, kind=kind, gated=name in gated, dilation=dilation)
 
         outer = "separated" if kind == "separated" and options.temporal_branches == 4 else "flat"
         self.b0 = unit("b0", in_channels, c0, 1, outer)
@@ -285,7 +292,7 @@ class InceptionTrunk(nn.Layer):
         kind, gated = options.kinds.get(name, "flat"), options.gated_units(name)
         if name in BLOCKS:
             outputs = [options.scaled(channels) for channels in BLOCKS[name]]
-            block = InceptionBlock(options, in_channels, outputs, kind, gated)
+            block = InceptionBlock(options, in_channels, outputs, kind, gated, options.dilation(name))
             return block, block.out_channels
         out_channels, side = options.scaled(STEM_CHANNELS[name]), 3 if name == "conv_2c" else 1
         window = options.window(name) if name == "conv_1a" else ((3, side, side), (1, 1, 1), options.padding)
@@ -401,7 +408,10 @@ def clip_between(x, num_frames: int, start: int, stop: int):
 def build(options: TrunkOptions) -> Recognizer:
     """The network with fresh weights."""
     backbone = InceptionTrunk(options)
-    return Recognizer(backbone, ClassificationHead(backbone.channels[STAGES[-1]], options.head), options)
+    channels, (_, stride, _) = backbone.channels[STAGES[-1]], backbone.strides[STAGES[-1]]
+    if options.detection:
+        return Detector(backbone, DetectionHead(channels, stride, options.head, options.detection), options)
+    return Recognizer(backbone, ClassificationHead(channels, options.head), options)
 
 
 def S3DModel(arch: str = "s3d", num_classes: int = 400, **options) -> Recognizer:
