@@ -13,7 +13,7 @@ WORKDIR /app
 
 # the packages first, so that a change of the code does not install them again
 COPY pyproject.toml requirements.lock README.md LICENSE ./
-RUN pip install --no-cache-dir -c requirements.lock . && rm -rf build *.egg-info
+RUN pip install --no-cache-dir -c requirements.lock ".[fast]" && rm -rf build *.egg-info
 
 USER user
 COPY --chown=user . .

@@ -84,7 +84,7 @@ def parse_args() -> argparse.Namespace:
         help="calibrate the probabilities: below 1 sharpens, above 1 flattens, the order stays; a number, or a "
         "temperature.json of tools/report.py",
     )
-    add_backend_flags(parser)
+    add_backend_flags(parser, precision="auto")
     args = parser.parse_args()
     if args.two_stream:
         if args.weights or args.config or args.segments or args.draw or args.features or args.detect:

@@ -47,9 +47,14 @@ is_own() {
     [ "$1" -ef .venv/bin/python ] && [ "$(dirname "$1")" -ef .venv/bin ]
 }
 
+# A package with its range in pyproject.toml.
+requirement() {
+    echo "$1$(sed -n "s/^ *\"$1\([<>=][^\"; ]*\).*/\1/p" pyproject.toml | head -n 1)"
+}
+
 # The pip line that installs the packages of some modules in the ranges of pyproject.toml.
 install_command() {
-    local line module package range
+    local line module package
     line="$(printf %q "$1") -m pip install"
     for module in $2; do
         case $module in
@@ -63,8 +68,7 @@ install_command() {
         kubernetes_validate) package=kubernetes-validate ;;
         *) package=$module ;;
         esac
-        range=$(sed -n "s/^ *\"$package\([<>=][^\"; ]*\).*/\1/p" pyproject.toml | head -n 1)
-        line+=" '$package$range'"
+        line+=" '$(requirement "$package")'"
     done
     echo "$line"
 }
@@ -81,7 +85,21 @@ make_environment() {
     .venv/bin/python -m pip install --quiet --disable-pip-version-check "pip>=21.3" &&
         .venv/bin/python -m pip install --quiet --disable-pip-version-check -c requirements.lock ".${extras:+[$extras]}" ||
         fail "pip could not install the packages of pyproject.toml; its message stands above" 1
+    [[ ",$extras," == *,fast,* ]] || install_fast
     echo "$wanted" >"$stamp"
+}
+
+# Adds the fastest backend of prediction that has wheels for this Python and machine.
+install_fast() {
+    local packages package wanted
+    for packages in "paddle2onnx openvino onnxruntime" "paddle2onnx onnxruntime"; do
+        wanted=()
+        for package in $packages; do wanted+=("$(requirement "$package")"); done
+        .venv/bin/python -m pip install --quiet --disable-pip-version-check --only-binary=:all: -c requirements.lock \
+            "${wanted[@]}" 2>/dev/null && return
+        echo "note: no wheels of $packages for this Python and machine (or no network); trying the next best"
+    done
+    echo "note: predictions will run in Paddle Inference, which comes with Paddle"
 }
 
 # Whether Paddle sees several GPUs (CUDA_VISIBLE_DEVICES counts), none of which --use_gpu refuses.

@@ -15,10 +15,11 @@ import argparse
 import importlib.metadata
 import importlib.util
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -43,6 +44,10 @@ from utils.cli import add_hidden_alias
 from utils.errors import RunError, UserError
 from utils.runtime import available_cores, tensor_of
 
+if TYPE_CHECKING:
+    from datareader import VideoItem
+    from inference.auto_precision import PrecisionChoice
+
 # backend -> packages that it needs beside Paddle
 PACKAGES: dict[str, tuple[str, ...]] = {
     "paddle": (),
@@ -50,22 +55,27 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "onnxruntime": ("onnxruntime", "paddle2onnx"),
     "openvino": ("openvino", "paddle2onnx"),
 }
-BACKENDS = ("auto", *PACKAGES)
+AUTO = "auto"
+BACKENDS = (AUTO, *PACKAGES)
 FORMER_NAMES = {"inference": "paddle_inference"}
 PRECISIONS = ("float32", "bfloat16", "float16", "int8")
+BFLOAT16_BACKENDS = ("paddle_inference", "openvino")  # on CPUs
 FASTEST_FIRST = ("openvino", "onnxruntime", "paddle_inference", "paddle")  # on CPUs, as measured: docs/backends.md
 BFLOAT16_UNITS = {"avx512_bf16", "amx_bf16", "bf16"}  # the last is ARM's name
 INSTALL_HINT = 'pip install ".[fast]"'
 CPU_VALUES_PER_CALL = 400_000  # T * H * W of the clips given to a CPU at once; bounds memory
+COMPILED_FILE = f"{STEM}.blob"
 LARGE_CLIP_BYTES = 100_000_000  # 64 frames of 224 x 224 pixels are 39 MB, 250 are 151
 GPU_MEMORY_MB = 1024  # Paddle Inference's initial pool; it grows
 
 
 class Backend(Protocol):
-    """What `build_backend` returns. name: a key of PACKAGES. precision: one of PRECISIONS."""
+    """What `build_backend` returns. name: a key of PACKAGES. precision: one of PRECISIONS; precision_choice: how
+    --precision=auto came to it, None where it was asked for."""
 
     name: str
     precision: str
+    precision_choice: PrecisionChoice | None
 
     def scores(self, clips: np.ndarray) -> np.ndarray:
         """Class scores of clips: float32 [N, C, T, H, W], normalised -> float32 [N, K]."""
@@ -82,22 +92,32 @@ def backend_name(text: str) -> str:
     return FORMER_NAMES.get(text, text)
 
 
-def add_backend_flags(parser: argparse.ArgumentParser) -> None:
-    """Add --backend and --precision, the arguments of `build_backend`; --engine is accepted for --backend."""
+def add_backend_flags(
+    parser: argparse.ArgumentParser, precision: str = "float32", precisions: Sequence[str] = (AUTO, *PRECISIONS)
+) -> None:
+    """Add --backend and --precision, the arguments of `build_backend`; --engine is accepted for --backend.
+
+    precision: the default. precisions: those that are offered, AUTO by programs that say what it is to be checked on
+    (`BackendSpec.checked_on`).
+    """
     parser.add_argument(
         "--backend",
         type=backend_name,
         choices=BACKENDS,
-        default="auto",
+        default=AUTO,
         help="what runs the network: Paddle itself, or an export to Paddle Inference, ONNX Runtime or OpenVINO; auto "
         "uses the fastest one installed (default: %(default)s)",
     )
     add_hidden_alias(parser, "--engine", "--backend")
     parser.add_argument(
         "--precision",
-        choices=PRECISIONS,
-        default="float32",
-        help="bfloat16 needs a GPU, or a CPU with bfloat16 instructions (paddle_inference, openvino); float16 needs a "
+        choices=precisions,
+        default=precision,
+        help="auto takes bfloat16 where the processor has it and clips of the videos show the same answers; bfloat16 "
+        "needs a GPU, or a CPU with bfloat16 instructions (paddle_inference, openvino); float16 needs a GPU; int8 "
+        "needs a network made by export.py --precision=int8 (openvino, on CPUs) (default: %(default)s)"
+        if AUTO in precisions
+        else "bfloat16 needs a GPU, or a CPU with bfloat16 instructions (paddle_inference, openvino); float16 needs a "
         "GPU; int8 needs a network made by export.py --precision=int8 (openvino, on CPUs) (default: %(default)s)",
     )
 
@@ -129,7 +149,7 @@ def check_backend(backend: str, precision: str, device: str) -> None:
     if precision == "float16":
         raise UserError("--precision=float16 needs a GPU; leave --precision out on a CPU")
     if precision == "bfloat16":
-        if backend not in ("paddle_inference", "openvino"):
+        if backend not in BFLOAT16_BACKENDS:
             raise UserError(
                 f"--backend={backend} has no bfloat16 on CPUs; choose --backend=paddle_inference or openvino"
             )
@@ -145,7 +165,7 @@ def candidates(backend: str, precision: str, device: str) -> list[str]:
 
     On a GPU `auto` is Paddle's own network. Raises UserError when none fits.
     """
-    if backend != "auto":
+    if backend != AUTO:
         check_backend(backend, precision, device)
         return [backend]
     if device == "gpu" and precision != "int8":
@@ -175,11 +195,25 @@ def computes_volumes(config: Config, backend: str, device: str) -> bool:
 
 def processor_has_bfloat16() -> bool:
     """Whether /proc/cpuinfo lists an instruction set that multiplies bfloat16; False where there is no such file."""
+    return bool(BFLOAT16_UNITS.intersection(processor_flags()))
+
+
+def processor_flags() -> list[str]:
+    """The instruction sets that /proc/cpuinfo lists, sorted; none where there is no such file."""
     try:
-        words = set(Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").split())
+        lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
     except OSError:
-        return False
-    return bool(words & BFLOAT16_UNITS)
+        return []
+    names_and_values = (line.partition(":") for line in lines)
+    return next(
+        (sorted(set(v.split())) for name, _, v in names_and_values if name.strip() in ("flags", "Features")), []
+    )
+
+
+def runtime_facts(name: str) -> dict[str, Any]:
+    """What a backend's results depend on beside the network: versions and the processor."""
+    versions = {package: importlib.metadata.version(package) for package in PACKAGES[name]}
+    return {"backend": name, **versions, "processor": processor_flags()}
 
 
 # ------------------------------------------------------------------------------------------- building it
@@ -204,6 +238,11 @@ class BackendSpec:
     backend: str = "auto"
     precision: str = "float32"
     section: str = "INFER"
+    items: Sequence[VideoItem] = ()
+
+    def checked_on(self, items: Sequence[VideoItem]) -> BackendSpec:
+        """The same, where --precision=auto may look at these videos."""
+        return replace(self, items=items)
 
     def weights_file(self) -> str:
         """The file of weights: the one given, else that of `find_weights`."""
@@ -214,7 +253,7 @@ class BackendSpec:
     def build(self) -> Backend:
         return build_backend(
             self.config, self.weights_file(), self.checkpoint_dir,
-            backend=self.backend, precision=self.precision, section=self.section,
+            backend=self.backend, precision=self.precision, section=self.section, items=self.items,
         )  # fmt: skip
 
     def build_eager(self) -> EagerBackend:
@@ -232,32 +271,46 @@ def build_backend(
     backend: str = "paddle",
     precision: str = "float32",
     section: str = "INFER",
+    items: Sequence[VideoItem] = (),
 ) -> Backend:
     """The network of a configuration with its weights, ready for `scores(clips)`.
 
     weights: a file, or None for `find_weights(config, checkpoint_dir)`. backend, precision: values of --backend and
-    --precision. section: "INFER" or "TEST", whose clip size is prepared.
+    --precision. section: "INFER" or "TEST", whose clip size is prepared. items: videos on which the precision `auto` is
+    checked.
     Raises UserError for a backend that cannot run here; `auto` prints the reason and tries the next one instead.
     """
     import paddle
 
+    from inference.auto_precision import choose_precision
     from weights import find_weights
 
-    names = candidates(backend_name(backend), precision, paddle.device.get_device().partition(":")[0])
+    device = paddle.device.get_device().partition(":")[0]
+    names = candidates(backend_name(backend), "float32" if precision == AUTO else precision, device)
     network = NetworkSource(config, weights or find_weights(config, checkpoint_dir))
     clip = getattr(config, section)
     for name in names:
         try:
-            built = _build(name, precision, network, clip.video_length, clip.crop_size)
+            choice = choose_precision(name, device, network, items, section) if precision == AUTO else None
+            used = choice.precision if choice else precision
+            built = _build(name, used, network, clip.video_length, clip.crop_size)
             break
         except RunError as error:
             if name == names[-1]:
                 raise
             print(f"backend {name}: {error}; trying the next one")
-    absent = not_installed() if backend == "auto" and len(names) > 1 else []
+    built.precision_choice = choice
+    absent = not_installed() if backend == AUTO and len(names) > 1 else []
     hint = f" (faster, but not installed: {', '.join(absent)}; {INSTALL_HINT})" if absent else ""
-    print(f"backend: {built.name}, {built.precision}{hint}")
+    print(f"backend: {built.name}, {built.precision}{hint}" + (f"; {choice.reason}" if choice else ""))
     return built
+
+
+def backend_facts(backend: Backend) -> dict[str, Any]:
+    """For results: backend, precision, and where --precision=auto chose the latter, precision_choice."""
+    choice = backend.precision_choice
+    facts = {"backend": backend.name, "precision": backend.precision}
+    return {**facts, "precision_choice": asdict(choice)} if choice else facts
 
 
 def _build(name: str, precision: str, network: NetworkSource, num_frames: int, crop_px: int) -> Backend:
@@ -296,6 +349,7 @@ class EagerBackend:
     """
 
     name = "paddle"
+    precision_choice: PrecisionChoice | None = None
 
     def __init__(self, model, precision: str = "float32"):
         self.model, self.precision = model, precision
@@ -332,6 +386,8 @@ class ExportedBackend:
 
     Raises RunError when the export fails, or when its scores are not those of the eager network.
     """
+
+    precision_choice: PrecisionChoice | None = None
 
     def __init__(self, name: str, precision: str, network: NetworkSource, num_frames: int, crop_px: int):
         import paddle
@@ -387,12 +443,15 @@ class ExportedBackend:
             "volumes": volumes,
         }
         exporter = PaddleExporter(self._network, num_frames, height, width, fixed, volumes, batch)
-        folder, facts = cache.fetch(cache.key_of(origin), exporter)
+        fetch = partial(cache.fetch, cache.key_of(origin), exporter)
+        if self.name != "paddle_inference":  # what is kept of the last stage needs none of those before
+            origin["paddle2onnx"] = importlib.metadata.version("paddle2onnx")
+            fetch = partial(cache.fetch, cache.key_of(origin), OnnxExporter(fetch))
+        if self.name == "openvino":
+            fetch = partial(fetch_compiled, origin, fetch, ONNX_FILE)
+        folder, facts = fetch()
         if not self._sessions:  # once, not for each size
             self._network.warn_of_inputs(Origin.read(facts["origin"]))
-        if self.name != "paddle_inference":
-            version = importlib.metadata.version("paddle2onnx")
-            folder, _ = cache.fetch(cache.key_of({**origin, "paddle2onnx": version}), OnnxExporter(folder, facts))
         session = open_session(self.name, folder, self.precision, self.device)
         expected = [np.array(array, np.float32) for array in facts["expected"]]
         found = compare(session, check_clips(self._network.config, num_frames, height, width), expected)
@@ -474,7 +533,7 @@ class OnnxRuntimeSession:
 
 
 class OpenVinoSession:
-    """A Session in OpenVINO."""
+    """A Session in OpenVINO, of a compiled network, of net.onnx, or of the 8-bit net.xml."""
 
     def __init__(self, folder: Path, precision: str, device: str, threads: int):
         import openvino
@@ -487,9 +546,13 @@ class OpenVinoSession:
             "INFERENCE_PRECISION_HINT": hint,
             "ENABLE_CPU_PINNING": False,  # each process would choose the same cores
         }
-        core = openvino.Core()
-        model = core.read_model(str(folder / (INT8_FILE if precision == "int8" else ONNX_FILE)))
-        self.compiled = core.compile_model(model, "CPU", settings)
+        core, compiled = openvino.Core(), folder / COMPILED_FILE
+        if compiled.is_file():
+            self.bytes = np.memmap(compiled, np.uint8, "c")  # not copied; OpenVINO wants it writable
+            self.compiled = core.import_model(openvino.Tensor(self.bytes, shared_memory=True), "CPU", settings)
+        else:
+            model = core.read_model(str(folder / (INT8_FILE if precision == "int8" else ONNX_FILE)))
+            self.compiled = core.compile_model(model, "CPU", settings)
         self.request = self.compiled.create_infer_request()
 
     def __call__(self, frames: np.ndarray) -> list[np.ndarray]:
@@ -498,6 +561,39 @@ class OpenVinoSession:
         if frames.nbytes > LARGE_CLIP_BYTES:
             self.compiled.release_memory()  # of its activations, for the next clip to be prepared in
         return arrays
+
+
+@dataclass(frozen=True)
+class CompiledExporter:
+    """Makes a cache entry of OpenVINO's compiled form of a network, and of the facts of the entry that it is made from.
+
+    It serves every precision and number of threads. fetch: gives that entry's folder and facts. file: the network's.
+    Raises RunError when OpenVINO cannot read or compile it.
+    """
+
+    fetch: Callable[[], tuple[Path, dict[str, Any]]]
+    file: str
+
+    def write(self, folder: Path) -> dict[str, Any]:
+        import openvino
+
+        source, facts = self.fetch()
+        core, settings = openvino.Core(), {"INFERENCE_PRECISION_HINT": "f32"}
+        try:
+            with quiet():
+                compiled = core.compile_model(core.read_model(str(source / self.file)), "CPU", settings)
+                data = compiled.export_model().getbuffer()
+        except RuntimeError as error:
+            raise RunError(f"--backend=openvino cannot load the exported network: {one_line(error)}") from error
+        (folder / COMPILED_FILE).write_bytes(data)
+        return facts
+
+
+def fetch_compiled(
+    origin: dict[str, Any], fetch: Callable[[], tuple[Path, dict[str, Any]]], file: str
+) -> tuple[Path, dict[str, Any]]:
+    """The cache entry of a CompiledExporter. origin: all that the network follows from."""
+    return cache.fetch(cache.key_of({**origin, **runtime_facts("openvino")}), CompiledExporter(fetch, file))
 
 
 SESSIONS: dict[str, Callable[[Path, str, str, int], Session]] = {

@@ -18,7 +18,7 @@ from utils.files import file_sha256
 from weights.download import weights_folder
 
 MANIFEST = "entry.json"
-MAX_ENTRIES = 8
+MAX_ENTRIES = 16
 LEFTOVER_SECONDS = 24 * 3600.0
 
 

@@ -18,7 +18,7 @@ from datareader.lists import list_folder, skip_message
 from datareader.video import printable
 from datareader.workers import ReaderPool
 from inference.adaptive import AdaptiveScorer, AdaptiveViews, ScoredViews, StoppingRule
-from inference.backends import BackendSpec, score_views
+from inference.backends import BackendSpec, backend_facts, score_views
 from tasks import Task, build_task
 from utils.errors import UserError
 from utils.log import Progress
@@ -146,9 +146,9 @@ def predict_classes(
         if isinstance(video, Failure):
             yield failure_record(video, progress)
             continue
-        facts: dict = {}
+        facts: dict = backend_facts(built)
         if isinstance(video, ScoredViews):
-            scores, facts = video.scores, {"num_views": len(video.views)}
+            scores, facts = video.scores, {**facts, "num_views": len(video.views)}
         else:
             scores = score_views(built, video, batch_size)
         record = class_record(video, video.warning, scores.mean(0), task, names, options, progress)

@@ -13,7 +13,7 @@ import numpy as np
 from configs import save_config
 from configs.schema import Config
 from inference.adaptive import AdaptiveScorer, AdaptiveViews, ScoredViews, StoppingRule
-from inference.backends import BackendSpec, view_outputs
+from inference.backends import BackendSpec, backend_facts, view_outputs
 from tasks import Meter, Task, build_task
 from utils.errors import UserError
 from utils.files import file_sha256, write_json, write_text
@@ -89,7 +89,7 @@ class Evaluation:
         self.meter = self.task.meter(items, names)
         if options.groups:
             self.meter.set_groups(options.groups)
-        self.spec = replace(backend, weights=backend.weights_file())
+        self.spec = replace(backend, weights=backend.weights_file()).checked_on(items)
         if self.adaptive:
             self.rule = StoppingRule.choose(
                 self.adaptive, backend.weights_file(), self.loader.protocol, self.task.multi_label
@@ -148,8 +148,7 @@ class Evaluation:
             "weights": options.weights,
             "views": views,
             "reverse_frames": options.reverse_frames,
-            "backend": self.backend.name,
-            "precision": self.backend.precision,
+            **backend_facts(self.backend),
             **adaptive,
         }
         if options.reverse_frames and self.config.READER.modality == "flow":  # a cache has no flow of swapped frames

@@ -182,14 +182,17 @@ class PaddleExporter:
 
 @dataclass(frozen=True)
 class OnnxExporter:
-    """Makes a cache entry of the ONNX form of an entry of a PaddleExporter, and of that entry's facts."""
+    """Makes a cache entry of the ONNX form of an entry of a PaddleExporter, and of that entry's facts.
 
-    paddle_folder: Path
-    facts: dict[str, Any]
+    fetch: gives that entry's folder and facts.
+    """
+
+    fetch: Callable[[], tuple[Path, dict[str, Any]]]
 
     def write(self, folder: Path) -> dict[str, Any]:
-        convert_to_onnx(self.paddle_folder, folder / ONNX_FILE)
-        return self.facts
+        paddle_folder, facts = self.fetch()
+        convert_to_onnx(paddle_folder, folder / ONNX_FILE)
+        return facts
 
 
 # ------------------------------------------------------------------------------------------- comparing

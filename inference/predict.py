@@ -50,7 +50,7 @@ def predict_videos(
     progress = Progress(len(items), options.log_interval, "video")
     target, records, num_broken = options.folder / "predictions.json", [], 0
     try:
-        for record in predict(config, items, backend, names, options, progress):
+        for record in predict(config, items, backend.checked_on(items), names, options, progress):
             records.append(record)
             num_broken += "error" in record
             progress.advance(f"{num_broken} broken")

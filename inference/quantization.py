@@ -23,10 +23,19 @@ import numpy as np
 
 from configs.schema import Config
 from datareader import Failure, build_view_loader, read_list
-from inference.backends import ExportedBackend, Session, computes_volumes, open_session, refuse_detector
+from inference.backends import (
+    ExportedBackend,
+    Session,
+    computes_volumes,
+    fetch_compiled,
+    open_session,
+    processor_flags,
+    refuse_detector,
+)
 from inference.export import (
     INT8_FILE,
     ONNX_FILE,
+    STEM,
     NetworkSource,
     check_clips,
     clips_to_frames,
@@ -37,10 +46,12 @@ from inference.export import (
 )
 from models import needs_fixed_sizes
 from utils.errors import RunError, UserError
-from utils.files import write_together
+from utils.files import file_sha256, write_together
 from weights.containers import stored_sha256
 
 FOLDER, FACTS_FILE = "int8", "facts.json"
+NETWORK_FILES = (INT8_FILE, f"{STEM}.bin")
+INT8_UNITS = {"avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"}  # the last two are ARM's names
 MAX_CLIPS = 300  # one a video; NNCF's own number
 MIN_CLIPS = 10
 MAX_DROP = 0.01  # the mean over clips of the largest difference of a score
@@ -105,7 +116,7 @@ def quantize_network(config: Config, weights: str, calibration: str) -> None:
             **_differences(session, clips[1::2]),
             "check": session(check)[0].tolist(),
         }
-        files = {name: (folder / name).read_bytes() for name in (INT8_FILE, Path(INT8_FILE).stem + ".bin")}
+        files = {name: (folder / name).read_bytes() for name in NETWORK_FILES}
         files[FACTS_FILE] = json.dumps(facts, indent=2).encode()
     target = int8_folder(weights)
     write_together({target / name: lambda stream, data=data: stream.write(data) for name, data in files.items()})
@@ -203,7 +214,7 @@ def _differences(session: Session, clips: Sequence[JudgedClip]) -> dict[str, Any
 
 
 class Int8Backend(ExportedBackend):
-    """The 8-bit network beside a file of weights, in OpenVINO.
+    """The 8-bit network beside a file of weights, in OpenVINO; prints a note where the processor makes it slow.
 
     Raises UserError where there is none, or one of other weights or frames; RunError where it does not compute here
     what it computed when it was made.
@@ -218,6 +229,7 @@ class Int8Backend(ExportedBackend):
             facts = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
             made_for, check = (facts["weights_sha256"], facts["num_frames"]), np.array(facts["check"], np.float32)
             self.side_px = facts["side_px"]
+            origin = {"int8": [file_sha256(folder / name) for name in NETWORK_FILES]}
         except FileNotFoundError as error:
             raise UserError(f"--precision=int8: there is no {folder / FACTS_FILE}; {make}") from error
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -225,7 +237,13 @@ class Int8Backend(ExportedBackend):
         if made_for != (stored_sha256(weights), num_frames):
             raise UserError(f"--precision=int8: {folder} is of other weights or another number of frames; {make}")
         self.num_frames = num_frames
-        self.session = open_session("openvino", folder, "int8", "cpu")
+        if not INT8_UNITS.intersection(processor_flags()):
+            print(
+                "note: this processor has no instructions for 8-bit products (avx512_vnni, avx_vnni): an 8-bit network "
+                "is slow here, perhaps slower than float32"
+            )
+        compiled, _ = fetch_compiled(origin, lambda: (folder, {}), INT8_FILE)
+        self.session = open_session("openvino", compiled, "int8", "cpu")
         side = config.INFER.crop_size
         scores = self.session(clips_to_frames(check_clips(config, num_frames, side, side)))[0]
         if scores.shape != check.shape or not np.abs(scores - check).max() <= CHECK_TOLERANCE:

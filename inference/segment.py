@@ -18,7 +18,7 @@ import numpy as np
 from configs.schema import Config
 from datareader import Failure, VideoItem, VideoWindows, build_window_loader
 from datareader.video import VideoError, printable
-from inference.backends import Backend, BackendSpec, score_views
+from inference.backends import Backend, BackendSpec, backend_facts, score_views
 from inference.classify import PredictOptions, check_overlay, failure_record, output_names, progress_in_video
 from utils.files import write_together
 from utils.log import Progress
@@ -48,6 +48,7 @@ def predict_segments(
             record = failure_record(windows, progress)
         else:
             record = _segment_video(config, windows, built, names, options, outputs[windows.video_id], progress)
+            record.update(backend_facts(built))
         yield record
 
 

@@ -12,7 +12,7 @@ from configs.schema import Config
 from datareader import Failure, VideoItem, build_view_loader
 from datareader.lists import class_names_of
 from datareader.two_streams import TwoStreamLoader
-from inference.backends import BackendSpec, view_outputs
+from inference.backends import BackendSpec, backend_facts, view_outputs
 from inference.classify import PredictOptions, class_record, failure_record
 from inference.evaluate import EvalOptions, Evaluation, write_results
 from tasks import build_task
@@ -35,6 +35,10 @@ class TwoStreams:
     def config(self) -> Config:
         """The RGB stream's, where both agree."""
         return self.rgb.config
+
+    def checked_on(self, items: Sequence[VideoItem]) -> TwoStreams:
+        """As `BackendSpec.checked_on`."""
+        return TwoStreams(self.rgb.checked_on(items), self.flow.checked_on(items))
 
 
 def two_streams(args: argparse.Namespace, section: str) -> TwoStreams:
@@ -128,4 +132,5 @@ def predict_classes(
         ]
         warning = "; ".join(dict.fromkeys(video.warning for video in videos if video.warning))
         fused = fuse_video(outputs, task.multi_label)
-        yield class_record(videos[0], warning, fused, task, names, options, progress)
+        record = class_record(videos[0], warning, fused, task, names, options, progress)
+        yield {**record, "backends": {name: backend_facts(backend) for name, backend in zip(STREAMS, built)}}

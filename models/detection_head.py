@@ -43,7 +43,9 @@ class DetectionHead(nn.Linear):
             x, boxes[:, 1:], boxes_of_clip.astype("int32"), detection.roi_size, 1 / self.stride,
             detection.sampling_ratio or -1, detection.aligned,
         )  # fmt: skip
-        pool = F.max_pool2d if detection.roi_pool == "max" else F.avg_pool2d  # max([2, 3]) has a gradient 100 times slower
+        pool = (
+            F.max_pool2d if detection.roi_pool == "max" else F.avg_pool2d
+        )  # max([2, 3]) has a gradient 100 times slower
         return F.linear(self.dropout(pool(cells, detection.roi_size).flatten(1)), self.weight, self.bias)
 
     def class_scores(self, logits):

@@ -1,10 +1,13 @@
 """Each test process computes with one thread: pytest-xdist already gives every core a process. Nothing is written into
-the user's folder of downloads and exported networks. Messages are English whatever the user's locale is."""
+the user's folder of downloads and exported networks. Messages are English whatever the user's locale is. On every
+processor --precision=auto is float32, but in its own tests."""
 
 import atexit
 import os
 import shutil
 import tempfile
+
+import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")
@@ -13,3 +16,8 @@ os.environ["PADDLE_NONLOCAL_HOME"] = tempfile.mkdtemp(prefix="nonlocal_tests.")
 os.environ["LC_ALL"] = "C.UTF-8"
 os.environ.pop("LANGUAGE", None)
 atexit.register(shutil.rmtree, os.environ["PADDLE_NONLOCAL_HOME"], ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def no_bfloat16(monkeypatch):
+    monkeypatch.setattr("inference.auto_precision.processor_has_bfloat16", lambda: False)

@@ -20,7 +20,7 @@ export HIDDEN
 case "$*" in
 *find_spec*) exec {sys.executable} "$@" ;;
 *"-m venv"*) mkdir -p .venv/bin && cp "$0" .venv/bin/python && ln -sf python .venv/bin/python3 && echo "made .venv" ;;
-*"pip install"*) echo "installed" ;;
+*"pip install"*) for word in $NO_WHEELS; do case "$*" in *"$word"*) exit 1 ;; esac; done; echo "installed" ;;
 *) echo "called $0 $*" ;;
 esac
 """
@@ -54,13 +54,17 @@ def clone(tmp_path):
     return folder
 
 
-def run_sh(clone: Path, *arguments: str, hidden: str = "", hidden_in_venv: str = "", python_folder: Path | None = None):
+def run_sh(
+    clone: Path, *arguments: str, hidden: str = "", hidden_in_venv: str = "", python_folder: Path | None = None,
+    no_wheels: str = "",
+):  # fmt: skip
     env = {
         **os.environ,
         "PATH": f"{python_folder or clone.parent / 'bin'}:{os.environ['PATH']}",
         "PYTHONPATH": str(clone.parent / "site"),
         "HIDDEN": hidden,
         "HIDDEN_IN_VENV": hidden_in_venv,
+        "NO_WHEELS": no_wheels,
     }
     return subprocess.run(["bash", "run.sh", *arguments], cwd=clone, env=env, capture_output=True, text=True)
 
@@ -97,9 +101,23 @@ def test_without_paddle_an_environment_is_made_and_used(clone, hidden):
         assert done.returncode == 0, done.stderr
         *steps, call = done.stdout.splitlines()
         installing = "installing the packages of pyproject.toml into .venv ..."
-        expected = [] if is_there else ["made .venv", installing, "installed", "installed"]  # pip itself first
+        expected = [] if is_there else ["made .venv", installing, *["installed"] * 3]  # pip, packages, fast
         assert steps == expected
         assert call == f"called {clone}/.venv/bin/python train.py --model_name=NONLOCAL --config=configs/x.yaml"
+
+
+@pytest.mark.parametrize(
+    ("no_wheels", "num_installed", "notes"),
+    [("", 3, []), ("openvino", 3, ["openvino"]), ("paddle2onnx", 2, ["openvino", "onnxruntime", "Paddle Inference"])],
+)
+def test_the_fastest_backend_with_wheels_is_installed_and_the_rest_is_told_once(clone, no_wheels, num_installed, notes):
+    done = run_sh(clone, "setup", no_wheels=no_wheels)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines.count("installed") == num_installed
+    told = [line for line in lines if line.startswith("note: ")]
+    assert len(told) == len(notes) and all(word in line for word, line in zip(notes, told))
+    assert "note: " not in run_sh(clone, "setup", no_wheels=no_wheels).stdout
 
 
 def test_a_complete_environment_is_used_as_it_is(clone):

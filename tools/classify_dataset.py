@@ -26,6 +26,7 @@ from configs import config_from_args, save_config  # noqa: E402 - the tool is st
 from configs.schema import Config  # noqa: E402
 from datareader.decoding import is_url  # noqa: E402
 from inference import BackendSpec, add_backend_flags  # noqa: E402
+from inference.backends import PRECISIONS  # noqa: E402
 from inference.example import choose_network  # noqa: E402
 from models import FAMILIES  # noqa: E402
 from utils.cli import (  # noqa: E402
@@ -61,7 +62,7 @@ def parse_args() -> argparse.Namespace:
     )
     add_config_flags(parser, FAMILIES)
     add_gpu_flag(parser)
-    add_backend_flags(parser)
+    add_backend_flags(parser, precisions=PRECISIONS)
     parser.add_argument(
         "--cluster", choices=("local", "ray", "slurm", "spark"), default="local",
         help="where the workers run: processes of this machine, actors of Ray, tasks of a Slurm array, or of the Spark "

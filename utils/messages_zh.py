@@ -98,6 +98,13 @@ HELP = {
         "推理后端：原样使用 Paddle 网络，或将其导出到 Paddle Inference、ONNX Runtime、OpenVINO；"
         "auto 选用已安装的最快后端（默认：%(default)s）"
     ),
+    "auto takes bfloat16 where the processor has it and clips of the videos show the same answers; bfloat16 needs a GPU, or "
+    "a CPU with bfloat16 instructions (paddle_inference, openvino); float16 needs a GPU; int8 needs a network made by "
+    "export.py --precision=int8 (openvino, on CPUs) (default: %(default)s)": (
+        "auto：处理器有 bfloat16 且视频片段上的答案不变时采用 bfloat16；bfloat16 需要 GPU 或带 bfloat16 指令的 CPU"
+        "（paddle_inference、openvino）；float16 需要 GPU；int8 需要由 export.py --precision=int8 生成的网络（openvino，CPU）"
+        "（默认：%(default)s）"
+    ),
     "bfloat16 needs a GPU, or a CPU with bfloat16 instructions (paddle_inference, openvino); float16 needs a GPU; int8 "
     "needs a network made by export.py --precision=int8 (openvino, on CPUs) (default: %(default)s)": (
         "bfloat16 需要 GPU 或带 bfloat16 指令的 CPU（paddle_inference、openvino）；float16 需要 GPU；"
