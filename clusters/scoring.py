@@ -53,7 +53,7 @@ class ScoringSpec:
     def check(self) -> None:
         """Raise UserError for a detector and for views that the configuration does not have, before a worker starts."""
         if self.task == "detect":
-            check_detector(self.config, self.backend)
+            check_detector(self.config)
             box_source(self.config, self.options())
             return
         refuse_detector(self.config)
@@ -88,8 +88,7 @@ class VideoScorer:
         prepare_environment()
         choose_device(spec.use_gpu)
         self.spec, self.rows_of = spec, getattr(self, f"_{spec.task}")
-        needs_layers = spec.task in ("features", "detect")
-        self.backend: Backend = spec.backend.build_eager() if needs_layers else spec.backend.build()
+        self.backend: Backend = spec.backend.build_eager() if spec.task == "features" else spec.backend.build()
         if spec.task == "features":
             check_stage(self.backend.model, spec.features)
         self.setup = f"{self.backend.name}, {self.backend.precision}"
@@ -171,7 +170,7 @@ class VideoScorer:
                 yield error_columns(windows.reason)
                 continue
             try:
-                moments = detect_actions(spec.config, windows, self.backend.model, source)
+                moments = detect_actions(spec.config, windows, self.backend, source)
             except VideoError as error:
                 yield error_columns(error.reason)
                 continue

@@ -6,6 +6,7 @@
     openvino           an export in OpenVINO, on the CPU
 
 An exported backend computes one clip before it is used and is refused where its result is not the eager network's.
+Of detectors, boxes and clips are in, scores of boxes out.
 Importing this module imports neither Paddle nor a runtime.
 """
 
@@ -32,14 +33,17 @@ from inference.export import (
     NetworkSource,
     OnnxExporter,
     PaddleExporter,
+    check_boxes,
     check_clips,
     clips_to_frames,
     compare,
     graph_file,
+    max_side_of_boxes,
     one_line,
     quiet,
 )
 from models import FAMILIES, needs_fixed_sizes
+from utils.boxes import checked_boxes
 from utils.cli import add_hidden_alias
 from utils.errors import RunError, UserError
 from utils.runtime import available_cores, tensor_of
@@ -66,6 +70,7 @@ INSTALL_HINT = 'pip install ".[fast]"'
 CPU_VALUES_PER_CALL = 400_000  # T * H * W of the clips given to a CPU at once; bounds memory
 COMPILED_FILE = f"{STEM}.blob"
 LARGE_CLIP_BYTES = 100_000_000  # 64 frames of 224 x 224 pixels are 39 MB, 250 are 151
+MAX_SESSIONS = 4  # open at once, for clips of different sizes: each holds the weights
 GPU_MEMORY_MB = 1024  # Paddle Inference's initial pool; it grows
 
 
@@ -82,6 +87,12 @@ class Backend(Protocol):
 
     def outputs(self, clips: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Class scores of clips and their logits, the mean over output positions: float32 [N, K] each."""
+
+    def box_scores(self, clips: np.ndarray, boxes: np.ndarray, box_clip: np.ndarray) -> np.ndarray:
+        """Of a detector, as `models.detector.Detector.box_scores`: scores of boxes, float32 [M, K]."""
+
+    def proposed_boxes(self, clips: np.ndarray, min_score: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of a detector, as `models.detector.Detector.proposed_boxes`: boxes, their clips' indices, scores."""
 
 
 # ------------------------------------------------------------------------------------------- choosing a backend
@@ -223,8 +234,7 @@ def refuse_detector(config: Config) -> None:
     """Raise UserError for a network that classifies boxes, where clips are to be classified."""
     if config.MODEL.task == "detection":
         raise UserError(
-            "MODEL.task: detection classifies boxes, not clips: predict with --detect, evaluate with eval.py; it "
-            "cannot be exported"
+            "MODEL.task: detection classifies boxes, not clips: predict with --detect, evaluate with eval.py"
         )
 
 
@@ -285,6 +295,8 @@ def build_backend(
     from inference.auto_precision import choose_precision
     from weights import find_weights
 
+    if precision == "int8":
+        refuse_8_bit_detector(config)
     device = paddle.device.get_device().partition(":")[0]
     names = candidates(backend_name(backend), "float32" if precision == AUTO else precision, device)
     network = NetworkSource(config, weights or find_weights(config, checkpoint_dir))
@@ -311,6 +323,12 @@ def backend_facts(backend: Backend) -> dict[str, Any]:
     choice = backend.precision_choice
     facts = {"backend": backend.name, "precision": backend.precision}
     return {**facts, "precision_choice": asdict(choice)} if choice else facts
+
+
+def refuse_8_bit_detector(config: Config) -> None:
+    """Raise UserError for a network that classifies boxes, where an 8-bit one is wanted."""
+    if config.MODEL.task == "detection":
+        raise UserError("MODEL.task: detection has no 8-bit form; leave --precision=int8 out")
 
 
 def _build(name: str, precision: str, network: NetworkSource, num_frames: int, crop_px: int) -> Backend:
@@ -363,19 +381,37 @@ class EagerBackend:
         """float32 [N, C, T, H, W] -> scores and mean logits, float32 [N, K] each."""
         import paddle
 
-        narrow = self.precision != "float32"
-        dtype: Any = self.precision if narrow else "float16"  # auto_cast demands a type even when disabled
-        # O1, by Paddle's own lists: conv2d, matmul and linear in the narrow type; softmax and means in float32
-        with paddle.no_grad(), paddle.amp.auto_cast(enable=narrow, dtype=dtype, level="O1"):
+        with paddle.no_grad(), self._narrow():
             logits = self.model(tensor_of(clips))  # [N, P, K]
         with paddle.no_grad():
             logits = logits.astype("float32")
             return self.model.class_scores(logits).numpy(), logits.mean(axis=1).numpy()
 
+    def box_scores(self, clips: np.ndarray, boxes: np.ndarray, box_clip: np.ndarray) -> np.ndarray:
+        """See `Backend`."""
+        with self._narrow():
+            return self.model.box_scores(clips, boxes, box_clip)
+
+    def proposed_boxes(self, clips: np.ndarray, min_score: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """See `Backend`; in float32."""
+        return self.model.proposed_boxes(clips, min_score)
+
+    def _narrow(self):
+        """Where operations use the backend's precision."""
+        import paddle
+
+        narrow = self.precision != "float32"
+        dtype: Any = self.precision if narrow else "float16"  # auto_cast demands a type even when disabled
+        # O1, by Paddle's own lists: conv2d, matmul and linear in the narrow type; softmax and means in float32
+        return paddle.amp.auto_cast(enable=narrow, dtype=dtype, level="O1")
+
 
 # ------------------------------------------------------------------------------------------- exported networks
 
-Session = Callable[[np.ndarray], list[np.ndarray]]  # frames float32 [N*T, C, H, W] -> [scores [N, K], logits [N, P, K]]
+# frames float32 [N*T, C, H, W] -> [scores [N, K], logits [N, P, K]]; of a detector the second input is boxes, float32
+# [M, 5], M at least 1, and M stands in the place of N
+Session = Callable[..., list[np.ndarray]]
+BOXES_PER_CALL = 256  # given to a session at once; bounds memory
 
 
 class ExportedBackend:
@@ -396,6 +432,7 @@ class ExportedBackend:
         self.device = paddle.device.get_device().partition(":")[0]
         self._network, self._origin = network, network.origin()
         self._sessions: dict[tuple, Session] = {}
+        self._eager: Any = None  # for proposals, which no export makes
         self._session(num_frames, crop_px, crop_px)
 
     def scores(self, clips: np.ndarray) -> np.ndarray:
@@ -410,9 +447,40 @@ class ExportedBackend:
         del clips  # the caller's only ones, often
         step = self._clips_per_call(num_frames, height, width) or num_clips
         parts = [frames[i * num_frames : (i + step) * num_frames] for i in range(0, num_clips, step)]
+        scores, logits = zip(*(self._run(session, part) for part in parts))
+        return np.concatenate(scores), np.concatenate(logits).mean(axis=1)
+
+    def box_scores(self, clips: np.ndarray, boxes: np.ndarray, box_clip: np.ndarray) -> np.ndarray:
+        """See `Backend`. Clips without boxes are not computed; Paddle Inference dies of a call without any."""
+        num_clips, _, num_frames, height, width = clips.shape
+        limit = max_side_of_boxes(self._network.config)
+        if max(height, width) > limit:
+            raise UserError(
+                f"DETECTION.roi_sampling_ratio: 0 is exported for frames of up to {limit:g} pixels, these are "
+                f"{width} x {height}; choose --backend=paddle or smaller ones"
+            )
+        boxes = checked_boxes(boxes, box_clip, num_clips, height, width)
+        scores = [np.zeros((0, self._network.config.MODEL.num_classes), np.float32)]
+        session = self._session(num_frames, height, width)
+        step = self._clips_per_call(num_frames, height, width) or num_clips
+        for first in range(0, num_clips, step):
+            own = boxes[(boxes[:, 0] >= first) & (boxes[:, 0] < first + step)]
+            if len(own):
+                own[:, 0] -= first
+                frames = clips_to_frames(clips[first : first + step])
+                for part in np.split(own, range(BOXES_PER_CALL, len(own), BOXES_PER_CALL)):
+                    scores.append(self._run(session, frames, part)[0])
+        return np.concatenate(scores)
+
+    def proposed_boxes(self, clips: np.ndarray, min_score: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """See `Backend`; computed by the network itself, which is loaded for it."""
+        if self._eager is None:
+            self._eager = self._network.load()
+        return self._eager.proposed_boxes(clips, min_score)
+
+    def _run(self, session: Session, *inputs: np.ndarray) -> list[np.ndarray]:
         try:
-            scores, logits = zip(*(session(part) for part in parts))
-            return np.concatenate(scores), np.concatenate(logits).mean(axis=1)
+            return session(*inputs)
         except Exception as error:  # onnxruntime's errors share no class of their own
             raise RunError(f"--backend={self.name} failed: {one_line(error)}; choose --backend=paddle") from error
 
@@ -425,6 +493,8 @@ class ExportedBackend:
         fixed = needs_fixed_sizes(self._network.config, num_frames, height, width)
         key = (num_frames, height, width) if fixed else (num_frames,)
         if key not in self._sessions:
+            if len(self._sessions) >= MAX_SESSIONS:
+                del self._sessions[next(iter(self._sessions))]  # the one opened first
             self._sessions[key] = self._open(num_frames, height, width, fixed)
         return self._sessions[key]
 
@@ -454,7 +524,8 @@ class ExportedBackend:
             self._network.warn_of_inputs(Origin.read(facts["origin"]))
         session = open_session(self.name, folder, self.precision, self.device)
         expected = [np.array(array, np.float32) for array in facts["expected"]]
-        found = compare(session, check_clips(self._network.config, num_frames, height, width), expected)
+        clips = check_clips(self._network.config, num_frames, height, width)
+        found = compare(session, clips, expected, *check_boxes(self._network.config, 1, height, width))
         if not found.is_within(self.precision):
             raise RunError(
                 f"--backend={self.name} --precision={self.precision} computes other scores than the network itself "
@@ -502,13 +573,14 @@ class PaddleInferenceSession:
             if precision == "bfloat16":
                 config.enable_mkldnn_bfloat16()
         self.predictor = inference.create_predictor(config)
-        self.source = self.predictor.get_input_handle(self.predictor.get_input_names()[0])
+        self.sources = [self.predictor.get_input_handle(name) for name in self.predictor.get_input_names()]
         self.results = [self.predictor.get_output_handle(name) for name in self.predictor.get_output_names()]
         self.threads, self.core = threads, core
 
-    def __call__(self, frames: np.ndarray) -> list[np.ndarray]:
-        self.source.reshape(list(frames.shape))
-        self.source.copy_from_cpu(frames)
+    def __call__(self, *inputs: np.ndarray) -> list[np.ndarray]:
+        for source, array in zip(self.sources, inputs):
+            source.reshape(list(array.shape))
+            source.copy_from_cpu(array)
         self.predictor.run()
         self.core.set_num_threads(self.threads)  # a run leaves Paddle's maths library with one thread
         return [np.asarray(result.copy_to_cpu(), np.float32) for result in self.results]
@@ -526,10 +598,10 @@ class OnnxRuntimeSession:
         self.session = onnxruntime.InferenceSession(
             str(folder / ONNX_FILE), options, providers=["CPUExecutionProvider"]
         )
-        self.input_name = self.session.get_inputs()[0].name
+        self.input_names = [each.name for each in self.session.get_inputs()]
 
-    def __call__(self, frames: np.ndarray) -> list[np.ndarray]:
-        return self.session.run(None, {self.input_name: frames})
+    def __call__(self, *inputs: np.ndarray) -> list[np.ndarray]:
+        return self.session.run(None, dict(zip(self.input_names, inputs)))
 
 
 class OpenVinoSession:
@@ -555,10 +627,10 @@ class OpenVinoSession:
             self.compiled = core.compile_model(model, "CPU", settings)
         self.request = self.compiled.create_infer_request()
 
-    def __call__(self, frames: np.ndarray) -> list[np.ndarray]:
-        results = self.request.infer({0: frames}, share_inputs=True)  # not copied
+    def __call__(self, *inputs: np.ndarray) -> list[np.ndarray]:
+        results = self.request.infer(dict(enumerate(inputs)), share_inputs=True)  # not copied
         arrays = [np.array(results[output], np.float32) for output in self.compiled.outputs]
-        if frames.nbytes > LARGE_CLIP_BYTES:
+        if inputs[0].nbytes > LARGE_CLIP_BYTES:
             self.compiled.release_memory()  # of its activations, for the next clip to be prepared in
         return arrays
 

@@ -10,7 +10,6 @@ import colorsys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,16 +18,13 @@ from datareader import Failure, VideoItem
 from datareader.box_lists import BOX_ROW, FrameIndex, read_label_map, write_boxes
 from datareader.key_windows import KeyFrameWindowLoader, KeyFrameWindows
 from datareader.video import VideoError, printable
-from inference.backends import BackendSpec
+from inference.backends import Backend, BackendSpec
 from inference.box_sources import BoxSource, DetectorBoxes, choose_boxes
 from inference.classify import PredictOptions, check_overlay, failure_record, output_names, progress_in_video
-from utils.boxes import clip_boxes, iou, nms
+from utils.boxes import iou, nms
 from utils.errors import UserError
 from utils.files import write_json
 from utils.log import Progress
-
-if TYPE_CHECKING:
-    from models.detector import Detector
 
 STRIDE_SECONDS = 1.0
 TRACK_IOU = 0.3
@@ -60,13 +56,13 @@ def predict_actions(
 
     The network is loaded after the other arguments have been checked.
     """
-    check_detector(config, backend)
+    check_detector(config)
     check_overlay(options, len(items))
     outputs = output_names([item.path for item in items])
     source = box_source(config, options)
     names = names or action_names(config)
     loader = KeyFrameWindowLoader(config, items, source.key_frames)
-    model: Any = backend.build_eager().model
+    built = backend.build()
     for line in (source.description, *source.notes):
         progress.say(line)
     for windows in loader:
@@ -75,19 +71,17 @@ def predict_actions(
             continue
         assert isinstance(windows, KeyFrameWindows)
         try:
-            moments = detect_actions(config, windows, model, source, options.log_interval)
+            moments = detect_actions(config, windows, built, source, options.log_interval)
         except VideoError as error:
             yield failure_record(Failure(windows.path, windows.video_id, error.reason), progress)
             continue
         yield _record(windows, moments, names, options, outputs[windows.video_id], source, progress)
 
 
-def check_detector(config: Config, backend: BackendSpec) -> None:
-    """Raise UserError for a network that detects nothing, and for a backend that cannot run one that does."""
+def check_detector(config: Config) -> None:
+    """Raise UserError for a network that detects nothing, and for frames that it does not take."""
     if config.MODEL.task != "detection":
         raise UserError("--detect needs a network with MODEL.task: detection; this one classifies whole clips")
-    if backend.backend not in ("auto", "paddle") or backend.precision == "int8":
-        raise UserError("a detector runs in --backend=paddle; leave --backend and --precision=int8 out")
     if config.READER.modality != "rgb" or config.READER.frame_rate is not None:
         raise UserError(
             "--detect reads the frames of the video itself: leave READER.modality and READER.frame_rate out"
@@ -117,7 +111,7 @@ def action_names(config: Config) -> list[str]:
 
 
 def detect_actions(
-    config: Config, windows: KeyFrameWindows, model: Detector, source: BoxSource, log_interval: int = 0
+    config: Config, windows: KeyFrameWindows, backend: Backend, source: BoxSource, log_interval: int = 0
 ) -> list[Moment]:
     """The actions on each key frame of a video. Raises VideoError."""
     moments: list[Moment] = []
@@ -131,11 +125,11 @@ def detect_actions(
         clips = views.clips([0])
         offset, size = np.array([crop.left, crop.top] * 2), np.array([width, height] * 2)
         if isinstance(source, Proposals):
-            boxes = _proposals(model, clips, config, offset, size)
+            boxes = _proposals(backend, clips, config, offset, size)
         else:
             boxes = source.boxes(windows, part.start, frame)
-        pixels = clip_boxes(boxes[:, :4] * size - offset, crop.height, crop.width)
-        scores = score_boxes(model, clips, pixels)
+        pixels = boxes[:, :4] * size - offset
+        scores = backend.box_scores(clips, pixels, np.zeros(len(pixels), np.int64))
         key = int(windows.key_frames[part.start])
         moments.append(Moment(key, float(windows.key_seconds[part.start]), boxes, scores, tracker.follow(boxes)))
         counter.advance(f"key frames, {len(boxes)} boxes")
@@ -143,20 +137,9 @@ def detect_actions(
     return moments
 
 
-def score_boxes(model: Detector, clips: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Scores float32 [M, K] of boxes float32 [M, 4], pixels of a clip float32 [1, C, T, H, W]; any number of boxes, as
-    `clip_boxes` returns them."""
-    from utils.runtime import tensor_of
-
-    return model.box_scores(tensor_of(clips), boxes, np.zeros(len(boxes), np.int64))
-
-
-def _proposals(model: Detector, clips: np.ndarray, config: Config, offset: np.ndarray, size: np.ndarray) -> np.ndarray:
+def _proposals(backend: Backend, clips: np.ndarray, config: Config, offset: np.ndarray, size: np.ndarray) -> np.ndarray:
     """The network's own boxes, float32 [M, 5], without doubles."""
-    import paddle
-
-    with paddle.no_grad():
-        boxes, _, scores = model.scored_proposals(paddle.to_tensor(clips), config.DETECTION.box_score_test)
+    boxes, _, scores = backend.proposed_boxes(clips, config.DETECTION.box_score_test)
     kept = nms(boxes, scores, config.DETECTION.nms)
     return np.concatenate([(boxes[kept] + offset) / size, scores[kept, None]], axis=1).astype(np.float32)
 

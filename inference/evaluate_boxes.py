@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from configs import save_config
 from configs.schema import Config
-from inference.backends import BackendSpec
+from inference.backends import BackendSpec, backend_facts
 from tasks import build_task
 from tasks.detection import DetectionMeter
 from tasks.score_boxes import score_key_frames
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 def evaluate_boxes(config: Config, backend: BackendSpec, options: EvalOptions, ranks: Ranks) -> None:
     """Score the boxes of the key frames of TEST.filelist, each on one rank, and write the report on the main process.
 
-    Raises UserError on bad input, and for a backend other than the network itself.
+    Raises UserError on bad input before the backend is built.
     """
     from datareader.box_lists import write_boxes
     from datareader.key_frames import KeyFrameLoader, read_key_frames
 
-    if backend.backend not in ("paddle", "auto") or options.views or options.groups or options.save_views:
-        raise UserError("a detector is evaluated by --backend=paddle, without --views, --groups and --save_views")
+    if options.views or options.groups or options.save_views:
+        raise UserError("a detector is evaluated without --views, --groups and --save_views")
     frames = read_key_frames(config, "TEST")
     meter = DetectionMeter.of(config, frames)
     loader = KeyFrameLoader(
@@ -37,9 +37,9 @@ def evaluate_boxes(config: Config, backend: BackendSpec, options: EvalOptions, r
         num_workers=min(config.TEST.num_reader_threads, available_cores()), rank=ranks.rank,
         world_size=ranks.world_size,
     )  # fmt: skip
-    model = backend.build_eager().model
+    built = backend.build()
     with contextlib.closing(loader):
-        failures = score_key_frames(model, loader, meter, config.DETECTION)
+        failures = score_key_frames(built, loader, meter, config.DETECTION)
     failures = [failure for part in ranks.all_gather(failures) for failure in part]
     meter = meter.gathered(ranks)
     if not ranks.is_main_process:
@@ -50,6 +50,7 @@ def evaluate_boxes(config: Config, backend: BackendSpec, options: EvalOptions, r
         "weights": backend.weights_file(),
         "proposals": config.DETECTION.proposals,
         "reverse_frames": options.reverse_frames,
+        **backend_facts(built),
         "num_videos": len(set(frames.index.video[frames.truth.frames])),
     }
     folder = options.folder

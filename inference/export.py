@@ -1,8 +1,9 @@
 """Exports of a network: a static graph in Paddle's own format, its conversion to ONNX, and their comparison.
 
 The graph's input is `frames` float32 [N*T, C, H, W], the T frames of a clip in a row (four axes, because oneDNN's
-bfloat16 pass takes no more); its outputs are the class scores float32 [N, K] and the logits float32 [N, P, K].
-Importing this module does not import Paddle.
+bfloat16 pass takes no more); its outputs are the class scores float32 [N, K] and the logits float32 [N, P, K]. Of a
+detector there is a second input `boxes` float32 [M, 5], (clip, x1, y1, x2, y2) in pixels, M at least 1; its outputs are
+the scores [M, K] of the boxes and their logits. Importing this module does not import Paddle.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import math
 import os
 import subprocess
 import sys
@@ -22,6 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from configs.schema import Config
+from utils.boxes import checked_boxes
 from utils.errors import RunError
 from utils.runtime import release_memory, tensor_of
 
@@ -29,6 +32,7 @@ STEM = "net"
 ONNX_FILE = f"{STEM}.onnx"
 INT8_FILE = f"{STEM}.xml"
 ONNX_OPSET = 17
+DETECTOR_STRIDE = 16  # pixels for a position of the features of which a detector classifies boxes
 CONVERT = """
 import sys, paddle2onnx
 graph, weights, target, opset = sys.argv[1:]
@@ -120,12 +124,14 @@ def export_paddle(
 
     sizes = [-1 if side is None else side for side in (height, width)]
     shape = [-1 if batch is None else batch * num_frames, model.in_channels, *sizes]
-    spec = paddle.static.InputSpec(shape, "float32", "frames")
+    specs = [paddle.static.InputSpec(shape, "float32", "frames")]
+    if model.takes_boxes:
+        specs.append(paddle.static.InputSpec([-1, 5], "float32", "boxes"))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about recording; the result is compared
             layer = model.prepare_for_export(num_frames, volumes)
-            network = paddle.jit.to_static(layer, input_spec=[spec], full_graph=True)
+            network = paddle.jit.to_static(layer, input_spec=specs, full_graph=True)
             network.eval()
             paddle.jit.save(network, str(Path(folder) / STEM))
     except (RuntimeError, TypeError, ValueError, OSError) as error:
@@ -174,7 +180,8 @@ class PaddleExporter:
         sizes = (self.height, self.width) if self.fixed else (None, None)
         export_paddle(model, folder, self.num_frames, *sizes, self.batch, self.volumes)
         clips = check_clips(self.network.config, self.num_frames, self.height, self.width)
-        expected = [array.tolist() for array in eager_outputs(model, clips)]
+        boxes = check_boxes(self.network.config, 1, self.height, self.width)
+        expected = [array.tolist() for array in eager_outputs(model, clips, *boxes)]
         del model
         release_memory()  # a conversion that may follow needs it
         return {"expected": expected, "origin": origin and origin.stored()}
@@ -210,31 +217,52 @@ class Difference(NamedTuple):
 
 
 def compare(
-    session: Callable[[np.ndarray], list[np.ndarray]], clips: np.ndarray, expected: list[np.ndarray]
+    session: Callable[..., list[np.ndarray]], clips: np.ndarray, expected: list[np.ndarray], *boxes: np.ndarray
 ) -> Difference:
-    """A session's results for the clips against the network's (scores, logits); it also warms the session up."""
+    """A session's results for the clips, and of a detector boxes, against the network's (scores, logits); it also warms
+    the session up."""
     frames = clips_to_frames(clips)
     del clips  # 150 MB of 250 frames of 224 x 224 pixels
     with quiet():
-        found = session(frames)
+        found = session(frames, *boxes)
     if [array.shape for array in found] != [array.shape for array in expected]:
         return Difference(float("nan"), float("nan"))
     scores, logits = (float(np.abs(a - b).max()) for a, b in zip(found, expected))
     return Difference(scores, logits / max(float(np.abs(expected[1]).max()), 1e-6))
 
 
-def eager_outputs(model, clips: np.ndarray) -> list[np.ndarray]:
-    """Scores [N, K] and logits [N, P, K] of the network itself."""
+def eager_outputs(model, clips: np.ndarray, *boxes: np.ndarray) -> list[np.ndarray]:
+    """Scores [N, K] and logits [N, P, K] of the network itself; of a detector [M, K], for boxes float32 [M, 5]."""
     import paddle
 
     with paddle.no_grad():
-        logits = model(tensor_of(clips))
+        logits = model(tensor_of(clips), *map(paddle.to_tensor, boxes))
         return [model.class_scores(logits).numpy(), logits.numpy()]
 
 
 def check_clips(config: Config, num_frames: int, height: int, width: int) -> np.ndarray:
     """The random clip float32 [1, C, T, H, W] on which an export is compared with its network."""
     return np.random.default_rng(0).standard_normal((1, config.INPUT.channels, num_frames, height, width), np.float32)
+
+
+def check_boxes(config: Config, num_clips: int, height: int, width: int) -> tuple[np.ndarray, ...]:
+    """What an export is compared on beside clips: for a detector random boxes, float32 [7 * num_clips, 5]."""
+    if config.MODEL.task != "detection":
+        return ()
+    num_boxes = 7 * num_clips
+    corners = np.random.default_rng(0).uniform(size=(num_boxes, 4)) * ([width, height] * 2)
+    return (checked_boxes(corners, np.arange(num_boxes) // 7, num_clips, height, width),)
+
+
+def max_side_of_boxes(config: Config) -> float:
+    """Pixels of the longest side that the frames of an exported detector may have.
+
+    Without limit where the number of points in a cell is fixed; see `models.roi_matrices`.
+    """
+    from models.roi_matrices import MAX_ADAPTIVE_SAMPLES
+
+    section = config.DETECTION
+    return math.inf if section.roi_sampling_ratio else MAX_ADAPTIVE_SAMPLES * section.roi_size * DETECTOR_STRIDE
 
 
 def clips_to_frames(clips: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import tempfile
 from collections.abc import Mapping
@@ -16,17 +17,20 @@ from configs.schema import Config
 from datareader import NO_LABEL, Failure, VideoItem, build_view_loader
 from datareader.flow.methods import FlowProvenance
 from datareader.lists import class_names_of, list_folder
-from inference.backends import check_backend, computes_volumes, open_session, refuse_detector
+from inference.backends import check_backend, computes_volumes, open_session
+from inference.detect import action_names
 from inference.export import (
     LOGIT_TOLERANCES,
     ONNX_FILE,
     SCORE_TOLERANCES,
     STEM,
     NetworkSource,
+    check_boxes,
     compare,
     convert_to_onnx,
     eager_outputs,
     export_paddle,
+    max_side_of_boxes,
 )
 from models import needs_fixed_sizes, network_sections
 from utils.errors import RunError, UserError
@@ -57,10 +61,10 @@ def export_network(config: Config, options: ExportOptions) -> None:
     Raises UserError for a missing package or file and for clips that need a fixed size, RunError when the network
     cannot be exported or the export computes something else; then no file is written.
     """
-    refuse_detector(config)
     backend = BACKEND_OF_FORMAT[options.format]
     check_backend(backend, "float32", "cpu")
-    infer, names = config.INFER, class_names_of(config, "INFER")
+    infer, is_detector = config.INFER, config.MODEL.task == "detection"
+    names = action_names(config) if is_detector else class_names_of(config, "INFER")
     num_frames, side = infer.video_length, infer.crop_size
     if options.crop_px is None and needs_fixed_sizes(config, num_frames, side, side):
         raise UserError(f"clips of {num_frames} x {side} x {side} need a fixed size: add --crop_size={side}")
@@ -73,7 +77,7 @@ def export_network(config: Config, options: ExportOptions) -> None:
         export_paddle(model, folder, num_frames, *sizes, volumes=computes_volumes(config, backend, "cpu"))
         if options.format == "onnx":
             convert_to_onnx(folder, folder / ONNX_FILE)
-        differences = compare_all(model, folder, backend, clips)
+        differences = compare_all(model, config, folder, backend, clips)
         write_facts(folder, config, options, weights, names, differences)
         written = _move_files(folder, options.folder, options.format)
     print(f"{', '.join(written)} are in {options.folder}")
@@ -112,15 +116,16 @@ def draw_video(folder: Path) -> str:
     return str(path)
 
 
-def compare_all(model, folder: Path, backend: str, clips: Mapping[str, np.ndarray]) -> dict[str, float]:
+def compare_all(model, config: Config, folder: Path, backend: str, clips: Mapping[str, np.ndarray]) -> dict[str, float]:
     """Clips' name -> largest difference in probability from the eager network; RunError where it is too large."""
     from tabulate import tabulate
 
     session = open_session(backend, folder, "float32", "cpu")
     found, rows = {}, []
     for name, array in clips.items():
-        expected = eager_outputs(model, array)
-        found[name] = compare(session, array, expected)
+        boxes = check_boxes(config, len(array), *array.shape[3:])
+        expected = eager_outputs(model, array, *boxes)
+        found[name] = compare(session, array, expected, *boxes)
         rows.append((name, backend, float(expected[0].max()), *found[name]))
     headers = ("clips", "backend", "highest probability", "largest difference", "in logits, relative")
     print(tabulate(rows, headers, floatfmt=("", "", ".4f", ".1e", ".1e")))
@@ -138,6 +143,25 @@ def write_facts(
     import yaml
 
     infer, side = config.INFER, options.crop_px or "free"
+    boxes: dict[str, Any] = {}
+    outputs = [
+        {"shape": "[clips, classes]", "meaning": "probabilities, the mean over output positions"},
+        {"shape": "[clips, positions, classes]", "meaning": "logits of each output position"},
+    ]
+    if config.MODEL.task == "detection":
+        max_side = max_side_of_boxes(config)
+        background = "" if config.MODEL.multi_label else ", the background's last"
+        outputs = [
+            {"shape": "[boxes, classes]", "meaning": "probabilities"},
+            {"shape": "[boxes, classes]", "meaning": f"logits{background}"},
+        ]
+        boxes["boxes"] = {
+            "name": "boxes",
+            "shape": "[boxes, 5], at least one",
+            "values": "index of the clip, x1, y1, x2, y2 in pixels of the frames and inside of them, at least 1 wide "
+            "and high; in order of clips",
+            "max_frame_side_px": max_side if max_side < math.inf else "free",
+        }
     facts = {
         "input": {
             "name": "frames",
@@ -154,10 +178,8 @@ def write_facts(
             "image_mean": config.INPUT.mean,
             "image_std": config.INPUT.std,
         },
-        "outputs": [
-            {"shape": "[clips, classes]", "meaning": "probabilities, the mean over output positions"},
-            {"shape": "[clips, positions, classes]", "meaning": "logits of each output position"},
-        ],
+        **boxes,
+        "outputs": outputs,
         "class_names": names,
         "weights": {"file": os.path.basename(weights), "sha256": stored_sha256(weights)},
         "paddle": paddle.__version__,

@@ -30,7 +30,7 @@ from inference.backends import (
     fetch_compiled,
     open_session,
     processor_flags,
-    refuse_detector,
+    refuse_8_bit_detector,
 )
 from inference.export import (
     INT8_FILE,
@@ -87,7 +87,7 @@ def quantize_network(config: Config, weights: str, calibration: str) -> None:
     missing = [name for name in ("nncf", "openvino", "paddle2onnx") if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(f"--precision=int8 needs {' and '.join(missing)}: {INSTALL_HINT}")
-    refuse_detector(config)
+    refuse_8_bit_detector(config)
     infer = config.INFER
     views = _read_views(config, calibration)
     with tempfile.TemporaryDirectory(prefix="nonlocal.int8.") as name:

@@ -11,10 +11,11 @@ from paddle import nn
 from models.detection_head import DetectionHead
 from models.proposals import ProposalNetwork
 from models.recognizer import ExportedNetwork, Recognizer
-from utils.boxes import iou
+from utils.boxes import checked_boxes, iou
 from utils.errors import UserError
+from utils.runtime import tensor_of
 
-BOXES_AT_ONCE = 256  # that are scored together: bounds the memory
+BOXES_AT_ONCE = 256  # whose cells are computed together: bounds the memory
 BACKGROUND_IOU = 0.3  # a proposal is background where its IoU with each true box is smaller
 
 
@@ -23,6 +24,8 @@ class Detector(Recognizer):
 
     `proposals` is a `ProposalNetwork` on the frame in the middle of a clip, or None.
     """
+
+    takes_boxes = True
 
     def __init__(self, backbone: nn.Layer, head: DetectionHead, options: Any = None):
         super().__init__(backbone, head, options)
@@ -37,39 +40,39 @@ class Detector(Recognizer):
         last = self.stage_names[-1]
         return self.head(self.backbone.forward_features(clips, (last,))[last], boxes)
 
-    def prepare_for_export(self, num_frames: int, volumes: bool = False) -> ExportedNetwork:
-        """Raises UserError: there is no export with boxes."""
-        raise UserError("a detector (MODEL.task detection) cannot be exported; eval.py runs it in Paddle")
+    def prepare_for_export(self, num_frames: int, volumes: bool = False) -> ExportedDetector:
+        """As `Recognizer.prepare_for_export`: a network of frames and boxes, without the one that proposes them."""
+        return ExportedDetector(self, num_frames, volumes)
 
-    def proposed_boxes(self, clips, min_score: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-        """Boxes that may hold an actor, float32 [M, 4], and their clips' indices int64 [M], ascending.
+    def box_scores(self, clips: np.ndarray, boxes: np.ndarray, box_clip: np.ndarray) -> np.ndarray:
+        """The scores of any number of boxes, float32 [M, K].
 
-        Of each clip those with a score of at least `min_score`; the best one if there is none.
+        clips: float32 [N, C, T, H, W]. boxes: float [M, 4], pixels of the clips, any finite numbers (see
+        `utils.boxes.clip_boxes`). box_clip: int [M], the index of each box's clip, ascending.
         """
-        return self.scored_proposals(clips, min_score)[:2]
+        indexed = checked_boxes(boxes, box_clip, len(clips), *clips.shape[3:])
+        if not len(indexed):
+            return np.zeros((0, self.head.options.num_classes), np.float32)
+        last = self.stage_names[-1]
+        with paddle.no_grad():
+            features = self.backbone.forward_features(tensor_of(clips), (last,))[last]
+            parts = np.split(indexed, range(BOXES_AT_ONCE, len(indexed), BOXES_AT_ONCE))
+            logits = [self.head(features, paddle.to_tensor(part)).astype("float32") for part in parts]
+            return np.concatenate([self.class_scores(each).numpy() for each in logits])
 
-    def scored_proposals(self, clips, min_score: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """As `proposed_boxes`, and the boxes' scores, float32 [M]."""
-        boxes, scores = (tensor.numpy() for tensor in self.proposals(key_frame(clips)))
+    def proposed_boxes(self, clips: np.ndarray, min_score: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Boxes that may hold an actor, float32 [M, 4], their clips' indices int64 [M], ascending, and their scores,
+        float32 [M].
+
+        Of each clip those with a score of at least `min_score`; the best one if there is none. clips: float32
+        [N, C, T, H, W].
+        """
+        with paddle.no_grad():
+            boxes, scores = (tensor.numpy() for tensor in self.proposals(tensor_of(key_frame(clips))))
         clip = boxes[:, 0].astype(np.int64)
         is_best = np.diff(clip, prepend=-1) > 0  # those of a clip are in order of scores
         kept = is_best | (scores >= min_score)
         return boxes[kept, 1:], clip[kept], scores[kept]
-
-    @paddle.no_grad()
-    def box_scores(self, clips, boxes: np.ndarray, box_clip: np.ndarray) -> np.ndarray:
-        """Scores of any number of boxes, float32 [M, K].
-
-        clips: float32 [N, C, T, H, W]. boxes: float32 [M, 4], pixels, as `utils.boxes.clip_boxes` returns them.
-        box_clip: int64 [M], ascending.
-        """
-        last = self.stage_names[-1]
-        features = self.backbone.forward_features(clips, (last,))[last]
-        parts = []
-        for first in range(0, max(1, len(boxes)), BOXES_AT_ONCE):
-            part = slice(first, first + BOXES_AT_ONCE)
-            parts.append(self.class_scores(self.head(features, indexed_boxes(boxes[part], box_clip[part]))).numpy())
-        return np.concatenate(parts)
 
     def training_loss(
         self, clips, boxes: np.ndarray, box_clip: np.ndarray, labels: np.ndarray, rng: np.random.Generator
@@ -104,6 +107,18 @@ class Detector(Recognizer):
             chosen, chosen_clip = np.array([[0, 0, clips.shape[4], clips.shape[3]]], np.float32), np.zeros(1, np.int64)
             chosen_labels = np.zeros((1, labels.shape[1]), np.float32)
         return self(clips, indexed_boxes(chosen, chosen_clip)), chosen_labels, loss
+
+
+class ExportedDetector(ExportedNetwork):
+    """As `ExportedNetwork`, of a detector: frames [N*T, C, H, W] and boxes [M, 5], as `DetectionHead` takes them, M at
+    least 1 -> (scores [M, K], logits [M, K] or [M, K + 1])."""
+
+    def __init__(self, model: Detector, num_frames: int, volumes: bool):
+        super().__init__(model, num_frames, volumes)
+        self.model.proposals = None
+
+    def forward(self, frames, boxes):
+        return self._traced(frames, boxes)
 
 
 def mixed_boxes(

@@ -53,6 +53,8 @@ class Recognizer(nn.Layer):
     tensors are called "stem.conv.weight" and "head.weight", as in all weight files.
     """
 
+    takes_boxes = False  # whether forward takes boxes, too
+
     def __init__(self, backbone: nn.Layer, head: nn.Layer, options: Any = None):
         super().__init__()
         self.__dict__["backbone"] = backbone  # past Layer.__setattr__, which would put "backbone." before all names
@@ -138,13 +140,13 @@ class ExportedNetwork(nn.Layer):
         return self._traced(frames)
 
     @paddle.jit.not_to_static  # what follows branches on sizes only, which tracing keeps
-    def _traced(self, frames):
+    def _traced(self, frames, *boxes):
         model, num_frames = self.model, self.num_frames
         if self.takes_frames:
             x = to_volumes(frames, num_frames) if self.volumes else frames
             last = model.stage_names[-1]
             x, num_frames = model.backbone.forward_frames(x, num_frames, (last,))[last]
-            logits = model.head.forward_frames(merge_clips(x) if self.volumes else x, num_frames)
+            logits = model.head.forward_frames(merge_clips(x) if self.volumes else x, num_frames, *boxes)
         else:
-            logits = model(to_volumes(frames, num_frames))
+            logits = model(to_volumes(frames, num_frames), *boxes)
         return model.class_scores(logits), logits

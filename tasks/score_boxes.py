@@ -9,25 +9,22 @@ from configs.schema import Detection
 from tasks.detection import DetectionMeter
 
 
-def score_key_frames(model: Any, batches: Iterable, meter: DetectionMeter, section: Detection) -> list:
+def score_key_frames(detector: Any, batches: Iterable, meter: DetectionMeter, section: Detection) -> list:
     """Score the boxes of all batches; returns the failures.
 
-    model: a `models.detector.Detector` in evaluation mode. batches: of `datareader.key_frames.KeyFrameLoader`. The
-    boxes are those of the batches, with DETECTION.proposals rpn the proposals of the network.
+    detector: a `models.detector.Detector` in evaluation mode, or a backend that runs one. batches: of
+    `datareader.key_frames.KeyFrameLoader`. The boxes are those of the batches, with DETECTION.proposals rpn the
+    proposals of the network.
     """
-    import paddle
-
     failures = []
     for batch in batches:
         failures += batch.failures
         if not len(batch):
             continue
-        clips = paddle.to_tensor(batch.clips)
         boxes, box_clip = batch.boxes, batch.box_clip
         if section.proposals == "rpn":
-            with paddle.no_grad():
-                boxes, box_clip = model.proposed_boxes(clips, section.box_score_test)
-        scores = model.box_scores(clips, boxes, box_clip)
+            boxes, box_clip, _ = detector.proposed_boxes(batch.clips, section.box_score_test)
+        scores = detector.box_scores(batch.clips, boxes, box_clip)
         for place, (sample, used) in enumerate(zip(batch.samples, batch.transforms)):
             own = box_clip == place
             if section.proposals != "rpn":

@@ -15,7 +15,7 @@ from datareader import NO_LABEL, VideoItem, probe, read_frames
 from datareader.box_lists import FrameIndex, read_detections
 from datareader.key_windows import KeyFrameWindowLoader, nearest_frames
 from inference.box_sources import FileBoxes, OnnxDetector
-from inference.detect import _Tracker, draw_box, predict_actions, score_boxes
+from inference.detect import _Tracker, draw_box, predict_actions
 from models import build_model
 from models.detector import indexed_boxes
 from tests.script_runs import run_script, tiny_config, write_list
@@ -49,7 +49,7 @@ def predict(monkeypatch, setup, folder, *flags, video=None):
     path, _, _, weights, own = setup
     return run_script(
         monkeypatch, "predict", "--detect", f"--config={path}", f"--weights={weights}", f"--save_dir={folder}",
-        f"--video_path={video or own}", *flags,
+        f"--video_path={video or own}", "--backend=paddle", *flags,
     )  # fmt: skip
 
 
@@ -113,16 +113,18 @@ def test_scores_are_the_networks_own_on_whole_frames(monkeypatch, tmp_path, setu
     assert rows["label"].tolist() == [1, 2, 3] * 2
 
 
-def test_any_number_of_boxes_scores_as_one_by_one(setup):
-    model = setup[2]
-    rng = np.random.default_rng(0)
-    clips = rng.standard_normal((1, 3, 4, 64, 64)).astype(np.float32)
-    boxes = clip_boxes(rng.uniform(-20, 90, (600, 4)), 64, 64)
-    together = score_boxes(model, clips, boxes)
-    assert together.shape == (600, 3) and np.isfinite(together).all()
-    for k in (0, 255, 256, 599):
-        np.testing.assert_allclose(score_boxes(model, clips, boxes[k : k + 1])[0], together[k], atol=1e-5)
-    assert score_boxes(model, clips, boxes[:0]).shape == (0, 3)
+def test_backends_find_the_same(monkeypatch, tmp_path, setup):
+    csv = boxes_csv(tmp_path / "b.csv", "walk,1,0.1,0.2,0.5,0.9,1,0.8", "walk,1,0,0,1,1,1,1", "walk,2,0,0,.5,1,-1,0.7")
+    found = []
+    for backend in ("paddle", "paddle_inference"):
+        flags = (f"--boxes={csv}", "--infer_topk=3", f"--backend={backend}")
+        assert predict(monkeypatch, setup, tmp_path / backend, *flags) == 0
+        (record,) = json.loads((tmp_path / backend / "predictions.json").read_text())
+        found.append(read_detections(record["files"][1], FrameIndex()).rows)
+    assert len(found[0]) == 9
+    for name in ("frame", "box", "label"):
+        np.testing.assert_array_equal(found[1][name], found[0][name])
+    np.testing.assert_allclose(found[1]["score"], found[0]["score"], atol=2e-5)
 
 
 def test_boxes_that_overlap_keep_their_track():
@@ -218,7 +220,7 @@ def test_rows_of_classify_are_those_of_predict(monkeypatch, tmp_path, setup, cap
     path, _, _, weights, video = setup
     (tmp_path / "list.txt").write_text(f"{video} 0\n{tmp_path / 'none.mp4'} 0\n")
     csv = boxes_csv(tmp_path / "b.csv", "walk,1,0.1,0.2,0.5,0.9,1,0.8", "walk,2,0,0,1,1,,0.7", "walk,2,0,0,0.5,1,,0.7")
-    common = [f"--config={path}", f"--weights={weights}", f"--boxes={csv}"]
+    common = [f"--config={path}", f"--weights={weights}", f"--boxes={csv}", "--backend=paddle"]
     classify = [*common, f"--input={tmp_path / 'list.txt'}", f"--output={tmp_path / 'out'}", "--task=detect"]
     assert run_script(monkeypatch, "tools.classify_dataset", *classify, "--keep=topk:2") == 2  # one is missing
     (file,) = (tmp_path / "out").glob("parts/*/*.parquet")
@@ -254,12 +256,13 @@ def test_what_cannot_be_detected_is_refused_in_one_line(monkeypatch, tmp_path, s
     for path in (two, two.with_name("b.mp4")):
         path.write_bytes(setup[4].read_bytes())
     bad = boxes_csv(tmp_path / "bad.csv", "walk,1,nan,0,1,1,1,1")
+    good = boxes_csv(tmp_path / "good.csv", "walk,1,0,0,1,1,1,1")
     for flags, message in (
         ([], "--boxes=FILE.csv or --detector=FILE.onnx, or fetch the person detector"),
         ([f"--boxes={tmp_path / 'none.csv'}"], "none.csv"),
         ([f"--boxes={bad}"], "not finite"),
         ([f"--detector={tmp_path / 'bad.onnx'}"], "cannot be loaded"),
-        (["--backend=openvino"], "--backend=paddle"),
+        ([f"--boxes={good}", "--backend=openvino", "--precision=int8"], "no 8-bit form"),
         (["--views=1x1"], "without --segments"),
         (["-o", "READER.frame_rate=5"], "leave READER.modality and READER.frame_rate out"),
         ([f"--draw={tmp_path / 'one.mp4'}", f"--video_path={two.parent}"], "is one file for 2 videos"),
@@ -267,10 +270,11 @@ def test_what_cannot_be_detected_is_refused_in_one_line(monkeypatch, tmp_path, s
     ):
         assert predict(monkeypatch, setup, tmp_path / "out", *flags) == 2
         assert message in capsys.readouterr().err
-    for script in ("predict", "export"):
-        flags = (f"--config={setup[0]}", f"--weights={setup[3]}", f"--save_dir={tmp_path / 'out'}")
-        assert run_script(monkeypatch, script, *flags) == 2
-        assert "predict with --detect" in capsys.readouterr().err
+    flags = (f"--config={setup[0]}", f"--weights={setup[3]}", f"--save_dir={tmp_path / 'out'}")
+    assert run_script(monkeypatch, "predict", *flags) == 2
+    assert "predict with --detect" in capsys.readouterr().err
+    assert run_script(monkeypatch, "export", *flags, "--precision=int8", "--calibration=list.txt") == 2
+    assert "no 8-bit form" in capsys.readouterr().err
     config = load_config(setup[0])
     config.MODEL.task = "classification"
     with pytest.raises(UserError, match="MODEL.task: detection"):

@@ -79,7 +79,7 @@ def trained(folder):
 def evaluate(monkeypatch, trained, out, *flags):
     assert run_script(
         monkeypatch, "eval", f"--config={trained / 'config.yaml'}", f"--weights={trained / 'NONLOCAL.pdparams'}",
-        f"--save_dir={out}", *flags,
+        f"--save_dir={out}", "--backend=paddle", *flags,
     ) == 0  # fmt: skip
     return json.loads((out / "results.json").read_text())
 
@@ -144,7 +144,14 @@ def test_boxes_are_written_as_annotated_and_judged_by_the_protocol_that_is_asked
 
 def test_the_boxes_of_the_proposal_network_and_reversed_frames_are_judged(monkeypatch, trained, tmp_path):
     proposed = evaluate(monkeypatch, trained, tmp_path / "rpn")
-    assert proposed["proposals"] == "rpn" and proposed["num_detections"] > 0
+    assert proposed["proposals"] == "rpn" and proposed["num_detections"] > 0 and proposed["backend"] == "paddle"
+    exported = evaluate(monkeypatch, trained, tmp_path / "exported", "--backend=paddle_inference")
+    assert exported["backend"] == "paddle_inference"
+    rows, others = (
+        read_detections(str(tmp_path / name / "detections.csv"), FrameIndex()).rows for name in ("rpn", "exported")
+    )
+    np.testing.assert_allclose(others["box"], rows["box"], atol=1e-6)
+    np.testing.assert_allclose(others["score"], rows["score"], atol=2e-5)
     forwards = evaluate(monkeypatch, trained, tmp_path / "a", "-o", "DETECTION.proposals=truth")
     backwards = evaluate(monkeypatch, trained, tmp_path / "b", "-o", "DETECTION.proposals=truth", "--reverse_frames")
     assert backwards["reverse_frames"] and backwards["mAP"] != forwards["mAP"]

@@ -30,6 +30,19 @@ def clip_boxes(boxes: np.ndarray, height: float, width: float) -> np.ndarray:
     return np.concatenate([low, high], axis=1).astype(np.float32)
 
 
+def checked_boxes(boxes: np.ndarray, box_clip: np.ndarray, num_clips: int, height: float, width: float) -> np.ndarray:
+    """What a network takes of boxes of several clips: float32 [M, 5], (clip, x1, y1, x2, y2), as `clip_boxes` has them.
+
+    boxes: float [M, 4], pixels. box_clip: int [M], the index of each box's clip. Raises UserError for an index that is
+    none of 0..num_clips - 1 or smaller than the one before, too.
+    """
+    boxes, index = clip_boxes(boxes, height, width), np.asarray(box_clip)
+    bad = np.flatnonzero((index < 0) | (index >= num_clips) | (np.diff(index, prepend=0) < 0))
+    if len(bad):
+        raise UserError(f"box {bad[0]} is of clip {index[bad[0]]}: boxes are in order of clips 0 to {num_clips - 1}")
+    return np.concatenate([index[:, None], boxes], axis=1).astype(np.float32)
+
+
 def area(boxes: np.ndarray, margin: float = 0.0) -> np.ndarray:
     """(x2 - x1 + margin)(y2 - y1 + margin) of boxes float [..., 4]; 0 for an inverted box."""
     sides = np.maximum(boxes[..., 2:] - boxes[..., :2] + margin, 0.0)

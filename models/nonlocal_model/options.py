@@ -99,10 +99,12 @@ class NetworkOptions:
         """Whether an export must know the sizes of these clips.
 
         That is so where attention maps are too large to be kept whole, and where the features are smaller than the
-        pools of the head (which then shrink) and of the blocks (which a side of 1 passes by).
+        pools of the head (which then shrink; a detector has none) and of the blocks (which a side of 1 passes by).
         """
-        sides = [res5_side(side, self.stem.pool_padding) for side in (height, width)]
-        return num_frames * height * width > MAX_FREE_VALUES or min(sides) < max(2, self.head.pool_size)
+        halvings = 2 if self.detection else 3
+        sides = [res5_side(side, self.stem.pool_padding, halvings) for side in (height, width)]
+        smallest = 2 if self.detection else max(2, self.head.pool_size)
+        return num_frames * height * width > MAX_FREE_VALUES or min(sides) < smallest
 
 
 def network_options(
@@ -242,10 +244,10 @@ def block_options(section: Nonlocal) -> BlockOptions:
     )
 
 
-def res5_side(crop_px: int, pool_padding: int) -> int:
-    """Height of res5 for a square crop: conv1 halves rounding up, pool1 as max 3 stride 2, three more halvings up."""
+def res5_side(crop_px: int, pool_padding: int, halvings: int = 3) -> int:
+    """Height of res5 for a square crop: conv1 halves rounding up, pool1 as max 3 stride 2, `halvings` more up."""
     side = (-(-crop_px // 2) + 2 * pool_padding - 3) // 2 + 1
-    for _ in range(3):
+    for _ in range(halvings):
         side = -(-side // 2)
     return side
 
