@@ -6,6 +6,7 @@
 # bash run.sh demo_detection                                                 actions of several actors in each of such videos
 # bash run.sh study                                                          the S3D paper's findings, tried on such videos
 # bash run.sh predict [flags]                                                the example network on a clip of this repository
+# bash run.sh serve [NONLOCAL ./configs/nonlocal.yaml] [flags]               the network for browsers and programs, over HTTP
 # bash run.sh classify --input LIST --output DIR [flags]                     lists of any length, with many workers
 # bash run.sh test                                                           linter, types and tests, of the optional backends too
 # bash run.sh setup                                                          the environment in .venv only
@@ -118,15 +119,17 @@ modules_of_train="$core matplotlib visualdl"
 modules_of_eval="$core matplotlib tabulate"
 modules_of_predict="$core tabulate"
 modules_of_export="$core tabulate"
+modules_of_serve="$core tabulate fastapi uvicorn"
 modules_of_classify="$core tabulate pyarrow"
 everything="$core matplotlib tabulate visualdl safetensors"
 mode=${1:-}
 [ $# -gt 0 ] && shift
 case $mode in
-train | eval | predict | export | inference)
+train | eval | predict | export | inference | serve)
     [ "$mode" != inference ] || mode=export
     network=()
-    if [ "$mode" != predict ] || [[ $# -gt 0 && $1 != -* ]]; then # predict alone takes the example network
+    # predict and serve alone take the example network (serve: that of the demo, once there is one)
+    if [[ ! $mode =~ ^(predict|serve)$ ]] || [[ $# -gt 0 && $1 != -* ]]; then
         [ $# -ge 2 ] || fail "usage: bash run.sh $mode NONLOCAL ./configs/nonlocal.yaml [flags]"
         network=(--model_name="$1" --config="$2")
         shift 2
@@ -134,7 +137,9 @@ train | eval | predict | export | inference)
     modules=modules_of_$mode
     modules=${!modules}
     [[ "$mode $*" != "predict "*--draw* ]] || modules+=" matplotlib" # the font of labels
-    find_python "$modules"
+    extras=""
+    [ "$mode" != serve ] || extras=serve
+    find_python "$modules" "$extras"
     launcher=()
     if [[ $mode =~ ^(train|eval)$ ]] && [ -z "${PADDLE_TRAINERS_NUM:-}" ]; then
         if [ "${PADDLE_NNODES:-1}" != 1 ]; then # the launcher reads it and PADDLE_MASTER itself
@@ -167,7 +172,7 @@ study)
     exec "$python" tools/study.py "$@"
     ;;
 test)
-    find_python "$everything pytest pytest_timeout xdist pyarrow sklearn imageio_ffmpeg kubernetes_validate ruff mypy" test,fast,cluster,detect,quantize
+    find_python "$everything pytest pytest_timeout xdist pyarrow sklearn imageio_ffmpeg kubernetes_validate fastapi uvicorn httpx ruff mypy" test,fast,cluster,detect,quantize,serve
     "$python" -m ruff check .
     "$python" -m ruff format --check .
     "$python" -m mypy
@@ -178,6 +183,6 @@ setup)
     echo "the environment is in .venv: source .venv/bin/activate"
     ;;
 *)
-    fail "usage: bash run.sh train|eval|predict|export NONLOCAL CONFIG.yaml [flags] | classify | demo | demo_detection | study | test | setup"
+    fail "usage: bash run.sh train|eval|predict|export|serve NONLOCAL CONFIG.yaml [flags] | classify | demo | demo_detection | study | test | setup"
     ;;
 esac

@@ -20,7 +20,7 @@ from tests.script_runs import ROOT, run_script
 from utils import messages_zh
 from utils.i18n import Catalogue, catalogue, columns, language, tr, wrap
 
-SCRIPTS = ("train", "eval", "predict", "export")
+SCRIPTS = ("train", "eval", "predict", "export", "serve")
 CHINESE = re.compile("[\u4e00-\u9fff]")
 LOCALE = ("LC_ALL", "LC_MESSAGES", "LANGUAGE", "LANG")
 
@@ -170,7 +170,7 @@ def text_of(node: ast.AST) -> str | None:
 def texts_of_the_program() -> set[str]:
     found = set()
     folders = ("configs", "data", "datareader", "inference", "metrics", "models", "tasks", "tools", "training", "utils")
-    folders = ("clusters", *folders)
+    folders = ("clusters", "serving", *folders)
     files = [*ROOT.glob("*.py"), *(path for name in (*folders, "weights") for path in (ROOT / name).rglob("*.py"))]
     for path in files:
         if not path.name.startswith("messages_"):

@@ -13,8 +13,8 @@ FIXED_NAMES = [
     "data/dataset/nonlocal",
 ]  # fmt: skip
 PACKAGES = {
-    "clusters", "configs", "datareader", "inference", "metrics", "models", "tasks", "tools", "training", "utils",
-    "weights",
+    "clusters", "configs", "datareader", "inference", "metrics", "models", "serving", "tasks", "tools", "training",
+    "utils", "weights",
 }  # fmt: skip
 MAY_IMPORT = {
     "clusters": {"configs", "datareader", "inference", "utils"},
@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "models": {"configs", "utils"},
     "weights": {"configs", "models", "utils"},
     "inference": {"configs", "datareader", "models", "tasks", "weights", "utils"},
+    "serving": {"configs", "datareader", "inference", "models", "tasks", "weights", "utils"},
     "tasks": {"configs", "metrics", "utils"},
     "training": {"configs", "datareader", "models", "tasks", "weights", "utils"},
     "utils": set(),
@@ -48,6 +49,12 @@ def test_a_folder_imports_only_what_the_design_lets_it(package):
 def test_nothing_outside_tools_imports_tools():
     for path in [*ROOT.glob("*.py"), *ROOT.glob("data/**/*.py")]:
         assert "tools" not in imported_packages(path), path
+
+
+def test_only_the_script_imports_the_server():
+    paths = [*ROOT.glob("*.py"), *(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))]
+    users = {path.relative_to(ROOT).parts[0] for path in paths if "serving" in imported_packages(path)}
+    assert users <= {"serving", "serve.py", "tools"}
 
 
 def test_the_names_that_users_of_the_zoo_know_exist():

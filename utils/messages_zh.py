@@ -1929,4 +1929,50 @@ ERRORS.update(
     }
 )
 
+# serve.py
+HELP.update(
+    {
+        "Serve the network to browsers and programs: upload a video, watch what is found in it, fetch the results.": (
+            "向浏览器和程序提供网络：上传视频，查看识别过程，取回结果。"
+        ),
+        "file of weights (default: the one in INFER.checkpoint_dir, else the published one; with no --config either, the "
+        "network of `run.sh demo`, else the example network)": (
+            "权重文件（默认：INFER.checkpoint_dir 中的，否则为公开的；也没有 --config 时为 `run.sh demo` 的网络，否则为示例网络）"
+        ),
+        "offer the videos of this folder": "提供该文件夹中的视频",
+        "address to listen on; others than this machine need --token (%(default)s)": (
+            "监听地址；本机以外的地址需要 --token（%(default)s）"
+        ),
+        "the next free one from here; 0: any (%(default)s)": "端口，被占用时取其后的空闲端口；0：任意（%(default)s）",
+        "open the page in a browser": "在浏览器中打开页面",
+        "ask every client for this token; without a value, make one": "要求每个客户端给出该令牌；不给值时生成一个",
+        "a name the server is reached by; repeatable": "访问服务器所用的主机名；可重复",
+        "pages of this origin may use it; repeatable": "允许该来源的网页使用；可重复",
+        "of a video (default: 2.147)": "每段视频的大小（默认：2.147）",
+        "of a video (default: %(default)g)": "每段视频的时长（默认：%(default)g）",
+        "that may wait (default: %(default)s)": "可以等待的任务数（默认：%(default)s）",
+        "worked on in turns, with a reading process each (default: %(default)s)": (
+            "轮流处理的任务数，每个有一个读取进程（默认：%(default)s）"
+        ),
+        "for uploads and results (default: 10.737)": "用于上传文件和结果的空间（默认：10.737）",
+        "uploads and results (default: %(default)g)": "上传文件和结果的保留时间（默认：%(default)g）",
+        "of jobs that name none, as predict.py's": "未指定时任务采用的视图，同 predict.py",
+        "from one sliding window to the next": "滑动窗口的步长，秒",
+    }
+)
+ERRORS.update(
+    {
+        "--host={host} makes the server reachable from the network without a token; add --token": (
+            "--host={host} 会让网络上的人无需令牌即可访问服务器；请加上 --token"
+        ),
+        "--folder={folder}: no such folder": "--folder={folder}：没有该文件夹",
+        "--port={port}: write a number from 0 to 65535": "--port={port}：请写 0 到 65535 之间的数",
+        "--host={host} --port={port}: cannot listen there ({error})": "--host={host} --port={port}：无法监听（{error}）",
+        "the video lasts {minutes} minutes, the server takes {number} (--max_minutes)": (
+            "视频长 {minutes} 分钟，服务器只接受 {number} 分钟以内（--max_minutes）"
+        ),
+        'serve.py needs {names}: pip install ".[serve]"': 'serve.py 需要 {names}：pip install ".[serve]"',
+    }
+)
+
 MESSAGES = {**ARGPARSE, **HELP, **TOOLS, **ERRORS, **SYSTEM, **KEYS}
