@@ -20,12 +20,12 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
 from utils.errors import UserError
-from utils.files import write_text
+from utils.files import write_atomically, write_text
 
 BOX_ROW = np.dtype(
     [
@@ -38,6 +38,7 @@ BOX_ROW = np.dtype(
 )
 MARGIN = 0.01  # by which a relative box of truth may leave the picture
 MAX_LABEL = 1_000_000
+ROWS_AT_ONCE = 1 << 16  # written as Python objects
 MAX_COORDINATE = 1e9  # areas of such boxes are still finite
 
 
@@ -163,26 +164,37 @@ def read_detections(path: str, index: FrameIndex, needs_action: bool = True) -> 
 
 
 def write_boxes(
-    path: str | Path, rows: np.ndarray, index: FrameIndex, unit: str, last: str, empty: Iterable[int] = ()
-) -> None:
+    path: str | Path, rows: np.ndarray | Iterable[np.ndarray], index: FrameIndex, unit: str, last: str,
+    empty: Iterable[int] = (),
+) -> None:  # fmt: skip
     """Write BOX_ROWs [M] as a csv file in AVA's form, with a first line `# boxes: pixels` where `unit` says so.
 
-    last: "score" or "person", the field of the eighth column. empty: numbers of frames that are written as annotated
-    without boxes. Raises RunError when the file cannot be written.
+    rows: all of them, or parts of them one after the other, which need not be in memory together. last: "score" or
+    "person", the field of the eighth column. empty: numbers of frames that are written as annotated without boxes.
+    Raises RunError when the file cannot be written.
     """
+    parts = (rows,) if isinstance(rows, np.ndarray) else rows
     videos, video, time = index.videos, index.video, index.time
 
     def frame_fields(frame: int) -> tuple[str, str]:
         seconds = f"{time[frame]:.3f}".rstrip("0").rstrip(".")
         return videos[video[frame]], f"#{time[frame]:.0f}" if index.counts_frames else seconds
 
-    text = io.StringIO()
-    text.write("# boxes: pixels\n" if unit == "pixels" else "")
-    writer = csv.writer(text, lineterminator="\n")
-    for frame, box, label, value in zip(rows["frame"], rows["box"].tolist(), rows["label"], rows[last].tolist()):
-        writer.writerow([*frame_fields(frame), *(f"{corner:.9g}" for corner in box), label, f"{value:.9g}"])
-    writer.writerows(frame_fields(frame) for frame in empty)
-    write_text(path, text.getvalue())
+    def write(stream: BinaryIO) -> None:
+        text = io.TextIOWrapper(stream, "utf-8", "surrogateescape", newline="")
+        text.write("# boxes: pixels\n" if unit == "pixels" else "")
+        writer = csv.writer(text, lineterminator="\n")
+        for part in parts:
+            for first in range(0, len(part), ROWS_AT_ONCE):
+                own = part[first : first + ROWS_AT_ONCE]
+                columns = own["frame"], own["box"].tolist(), own["label"], own[last].tolist()
+                for frame, box, label, value in zip(*columns):
+                    writer.writerow([*frame_fields(frame), *(f"{corner:.9g}" for corner in box), label, f"{value:.9g}"])
+        writer.writerows(frame_fields(frame) for frame in empty)
+        text.flush()
+        text.detach()  # the stream stays open
+
+    write_atomically(path, write)
 
 
 def read_frame_list(path: str, index: FrameIndex) -> np.ndarray:

@@ -26,6 +26,7 @@ from utils.errors import UserError
 if TYPE_CHECKING:
     from configs.schema import Config
 
+MAX_PIXELS = 1.1  # of the video's size: where boxes in pixels end at most; some lists exceed it a little
 MIN_VISIBLE = 0.1  # a box of which less is inside of the crop is left out
 
 
@@ -245,9 +246,16 @@ def boxes_of_clip(sample: Sample, used) -> tuple[np.ndarray, np.ndarray, np.ndar
     them, float64 [M, 4].
 
     used: the `TransformParameters` of the clip. A box of which less than a tenth is inside of the crop is left out.
+    Raises UserError for annotated boxes in pixels of another size than the video's.
     """
     target = sample.target
     size = [used.source_width, used.source_height] * 2
+    annotated = target.boxes[target.labels.any(axis=1)]
+    if not target.relative and (annotated > np.multiply(size, MAX_PIXELS)).any():
+        raise UserError(
+            f"{sample.id}: a box ends at {annotated[:, 2:].max(axis=0).round(1).tolist()} (x, y), the video has "
+            f"{used.source_width}x{used.source_height} px; boxes in pixels are those of the video itself"
+        )
     boxes = used.map_boxes(target.boxes * size if target.relative else target.boxes)
     inside = np.clip(boxes, 0, [used.crop_width, used.crop_height] * 2)
     is_visible = area(inside) >= MIN_VISIBLE * area(boxes)

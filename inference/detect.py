@@ -27,6 +27,7 @@ from utils.files import write_json
 from utils.log import Progress
 
 STRIDE_SECONDS = 1.0
+BOXES_WRITTEN = 1024  # at once
 TRACK_IOU = 0.3
 DRAWN_SCORE, DRAWN_ACTIONS = 0.3, 3
 COLOURS = [tuple(int(255 * part) for part in colorsys.hsv_to_rgb(k * 0.618 % 1, 0.75, 1)) for k in range(12)]
@@ -213,13 +214,19 @@ def write_actions(
 
     The video's name in the csv file is its file's, without the extension.
     """
-    index, parts = FrameIndex(), [np.zeros(0, BOX_ROW)]
-    for moment in moments:
-        rows = np.zeros(moment.scores.shape, BOX_ROW)  # of each box, of each action
-        rows["frame"] = index.number(Path(windows.path).stem, f"{moment.seconds:.3f}")
-        rows["box"], rows["label"] = moment.boxes[:, None, :4], np.arange(1, len(names) + 1)
-        rows["score"], rows["person"] = moment.scores, -1
-        parts.append(rows.reshape(-1))
+    index = FrameIndex()
+    frames = [index.number(Path(windows.path).stem, f"{moment.seconds:.3f}") for moment in moments]
+
+    def rows_of_boxes() -> Iterator[np.ndarray]:
+        """Those of some boxes at a time: a million boxes have 80 million rows."""
+        for frame, moment in zip(frames, moments):
+            for first in range(0, len(moment.boxes), BOXES_WRITTEN):
+                part = slice(first, first + BOXES_WRITTEN)
+                rows = np.zeros(moment.scores[part].shape, BOX_ROW)  # of each box, of each action
+                rows["frame"], rows["box"] = frame, moment.boxes[part, None, :4]
+                rows["label"], rows["score"], rows["person"] = np.arange(1, len(names) + 1), moment.scores[part], -1
+                yield rows.reshape(-1)
+
     facts = {"path": windows.path, "num_frames": windows.timeline.num_frames, "warning": windows.warning}
     key_frames = [
         {
@@ -242,7 +249,7 @@ def write_actions(
     ]
     files = [prefix.with_name(prefix.name + suffix) for suffix in (".json", ".csv")]
     write_json(files[0], {**facts, "key_frames": key_frames})
-    write_boxes(files[1], np.concatenate(parts), index, "relative", "score")
+    write_boxes(files[1], rows_of_boxes(), index, "relative", "score")
     return files
 
 

@@ -164,7 +164,7 @@ def test_a_box_of_which_less_than_a_tenth_is_inside_is_left_out():
     from datareader.transforms import TransformParameters
 
     used = TransformParameters(HEIGHT, WIDTH, HEIGHT, WIDTH, 0, 20, 40, 40)
-    boxes = np.array([[0, 0, 22, 10], [0, 0, 23, 10], [30, 5, 90, 20], [62, 0, 64, 4]], float)
+    boxes = np.array([[0, 0, 22, 10], [0, 0, 23, 10], [30, 5, 70, 20], [62, 0, 64, 4]], float)
     target = KeyFrame(0, 1, True, False, boxes, np.eye(4, dtype=np.float32))
     found, labels, stored = boxes_of_clip(Sample({}, target), used)
     assert found.tolist() == [[0, 0, 3, 10], [10, 5, 40, 20]]
@@ -263,6 +263,16 @@ def test_a_frame_beyond_the_end_is_a_failure_and_the_other_clips_keep_their_boxe
 def test_keys_that_contradict_each_other_are_refused(folder, keys, message):
     with pytest.raises(UserError, match=message):
         detection_config(folder, folder / "boxes.csv", *keys)
+
+
+def test_boxes_in_pixels_of_another_size_are_refused(folder, tmp_path):
+    boxes = write(tmp_path / "boxes.csv", "# boxes: pixels\nfirst,#11,10,16,66,32,1,0\n")
+    config = detection_config(folder, boxes)
+    (batch,) = KeyFrameLoader(config, read_key_frames(config, "VALID").samples, num_workers=0)
+    assert batch.stored_boxes.tolist() == [[10, 16, 66, 32]]  # two pixels outside
+    write(boxes, "# boxes: pixels\nfirst,#11,20,32,128,64,1,0\n")
+    with pytest.raises(UserError, match=r"a box ends at \[128.0, 64.0\] \(x, y\), the video has 64x48 px"):
+        list(KeyFrameLoader(config, read_key_frames(config, "VALID").samples, num_workers=0))
 
 
 def test_a_missing_key_is_named(folder):

@@ -6,6 +6,7 @@ import pytest
 
 from datareader import transforms
 from datareader.views import Crop, ViewProtocol, find_crops
+from utils.boxes import iou
 
 
 def bilinear(frame, height, width):
@@ -42,6 +43,32 @@ def test_rows_with_padding_give_the_same_picture():
 def test_the_short_side_is_never_smaller_than_asked():
     for height, width in [(1, 1000), (255, 341), (997, 3), (2, 3)]:
         assert min(transforms.scaled_size(height, width, 256)) == 256
+
+
+def test_a_marked_square_is_where_its_box_says_after_any_transform():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        height, width = rng.integers(120, 200, 2)
+        side = int(rng.integers(60, 90))
+        top, left = int(rng.integers(0, height - side)), int(rng.integers(0, width - side))
+        frame = np.zeros((height, width, 3), np.uint8)
+        frame[top : top + side, left : left + side] = 255
+        crop_px = 256
+        transform = transforms.RandomTransform((256, 320), crop_px, True, bool(rng.integers(2)))
+        (cut,), used = transform(frame[None], rng)
+        (box,) = np.clip(used.map_boxes([[left, top, left + side, top + side]]), 0, crop_px)
+        ys, xs = np.nonzero(cut[..., 0] > 127)
+        if len(ys):
+            shown = np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1], float)
+            assert iou(box, shown) > 0.95 or min(shown[2:] - shown[:2]) < 40
+
+
+def test_a_mirrored_box_is_counted_from_the_other_side_and_mirrored_twice_is_itself():
+    used = transforms.TransformParameters(48, 64, 48, 64, 0, 0, 48, 64, mirrored=True)
+    boxes = np.array([[3.25, 4, 20.5, 30], [0, 0, 64, 48]])
+    mirrored = used.map_boxes(boxes)
+    assert mirrored.tolist() == [[64 - 20.5, 4, 64 - 3.25, 30], [0, 0, 64, 48]]
+    assert used.map_boxes(mirrored).tolist() == boxes.tolist()
 
 
 @pytest.mark.parametrize("height, width", [(60, 80), (80, 60), (31, 400), (48, 48)])

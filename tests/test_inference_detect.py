@@ -174,6 +174,19 @@ def test_a_video_without_boxes_has_files_without_rows(monkeypatch, tmp_path, set
     assert json.loads((tmp_path / "predictions.json").read_text())[0]["num_key_frames"] == 40
 
 
+@pytest.mark.timeout(60)
+def test_no_box_of_a_file_can_stop_a_prediction(monkeypatch, tmp_path, setup):
+    """NaN and infinity are left out; inverted, empty and huge boxes have scores."""
+    corners = ("nan,0,1,1", "0,0,inf,1", "1,1,0,0", "0.5,0.5,0.5,0.5", "-1e6,-1e6,1e6,1e6", "1e6,0,1e6,0", "0,0,1,1")
+    csv = boxes_csv(tmp_path / "b.csv", *(f"walk,1,{box},,1" for box in corners))
+    assert predict(monkeypatch, setup, tmp_path, f"--boxes={csv}") == 0
+    (record,) = json.loads((tmp_path / "predictions.json").read_text())
+    assert record["num_boxes"] == 5
+    rows = [line.split(",") for line in Path(record["files"][1]).read_text().splitlines()]
+    scores = np.array([float(row[7]) for row in rows])
+    assert len(rows) == 5 * 3 and ((scores > 0) & (scores < 1)).all()
+
+
 def test_a_detector_of_the_users_own(monkeypatch, tmp_path, setup):
     onnx = pytest.importorskip("onnx", reason="onnx is not installed")
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (the extra `fast`)")

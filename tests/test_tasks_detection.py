@@ -125,7 +125,7 @@ def test_boxes_are_written_as_annotated_and_judged_by_the_protocol_that_is_asked
 ):
     lines = (folder / "val_boxes.csv").read_text().splitlines()
     rows = [line.split(",") for line in lines if not line.startswith("#")]
-    pixels = [[*r[:2], *(f"{float(c) * 200:.3f}" for c in r[2:6]), *r[6:]] for r in rows]  # any unit but fractions
+    pixels = [[*r[:2], *(f"{float(c) * 120:.3f}" for c in r[2:6]), *r[6:]] for r in rows]  # any unit but fractions
     wider = tmp_path / "wider.csv"
     wider.write_text("# boxes: pixels\n" + "".join(",".join(row) + "\n" for row in pixels))
     excluded = tmp_path / "excluded.csv"
