@@ -20,6 +20,7 @@ import numpy as np
 
 from configs import config_from_args
 from inference import BackendSpec, add_backend_flags
+from inference.backends import PRECISIONS
 from inference.example import choose_network
 from models import FAMILIES
 from utils.cli import add_hidden_alias, build_parser, gigabytes, positive_int, positive_seconds, run
@@ -84,7 +85,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--stride_seconds", type=positive_seconds, help="from one sliding window to the next")
     add_hidden_alias(parser, "--hop", "--stride_seconds")
     parser.add_argument("--infer_topk", type=positive_int, default=20, help="classes listed (default: %(default)s)")
-    add_backend_flags(parser)
+    add_backend_flags(parser, precisions=PRECISIONS)
     args = parser.parse_args()
     if args.host not in LOCAL and not args.token:
         parser.error(f"--host={args.host} makes the server reachable from the network without a token; add --token")

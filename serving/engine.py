@@ -94,6 +94,7 @@ class JobBackend:
     def __init__(self, engine: Engine, stop: threading.Event, stopping: threading.Event):
         self.engine, self.stop, self.stopping = engine, stop, stopping
         self.name, self.precision = engine.backend.name, engine.backend.precision
+        self.precision_choice = engine.backend.precision_choice
 
     @property
     def config(self) -> Config:
