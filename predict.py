@@ -48,7 +48,11 @@ def parse_args() -> argparse.Namespace:
         "as many clips; adaptive[:CONFIDENCE][:VIEWS]: as many of them as the answer needs. With sliding windows the "
         "crops of each: 1x1, 1x3 or whole (default)",
     )
-    parser.add_argument("--segments", action="store_true", help="what happens when, in videos of any length, as files")
+    parser.add_argument(
+        "--segments", nargs="?", const="all", default="", choices=("all", "adaptive"),
+        help="what happens when, in videos of any length, as files; adaptive: windows between two that agree strongly "
+        "are not scored",
+    )  # fmt: skip
     parser.add_argument(
         "--detect",
         action="store_true",
@@ -99,7 +103,8 @@ def parse_args() -> argparse.Namespace:
         parser.error("--boxes and --detector go with --detect")
     if args.boxes and (args.detector != "auto" or args.stride_seconds):
         parser.error("--boxes has the key frames and their boxes; leave --detector and --stride_seconds out")
-    args.segments = args.segments or (bool(args.draw) and not args.detect)
+    if args.draw and not args.detect:
+        args.segments = args.segments or "all"
     if args.segments and args.features:
         parser.error("--features and --segments (or --draw) are two runs; leave one out")
     if args.temperature and (args.segments or args.features):
@@ -143,6 +148,7 @@ def main() -> None:
         log_interval=args.log_interval,
         boxes=args.boxes,
         detector=args.detector,
+        segments=args.segments or "all",
         calibrate=partial(apply_temperature, temperature=args.temperature) if args.temperature else None,
     )
     predict_videos(

@@ -135,7 +135,7 @@ class VideoScorer:
             if isinstance(windows, Failure):
                 yield error_columns(windows.reason)
                 continue
-            segments, error = score_windows(spec.config, windows, self.backend, options)
+            segments, error, _ = score_windows(spec.config, windows, self.backend, options)
             yield {
                 "num_frames": windows.timeline.num_frames,
                 "warning": windows.warning or None,

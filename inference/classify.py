@@ -37,7 +37,7 @@ class PredictOptions:
     (clips that slide over the video). log_interval: steps between two progress lines, 0 disables them. calibrate:
     called with the probabilities [K] of a video, returns calibrated ones; None: they stay as they are. boxes: a csv
     file with the persons whose actions are detected, "": none. detector: an ONNX file that finds them, "persons" or
-    "auto".
+    "auto". segments: which sliding windows are scored, "all" or "adaptive": as many as are needed.
     """
 
     folder: Path
@@ -51,6 +51,7 @@ class PredictOptions:
     calibrate: Callable[[np.ndarray], np.ndarray] | None = None
     boxes: str = ""
     detector: str = "auto"
+    segments: str = "all"
 
 
 # ------------------------------------------------------------------------------------------- videos and results

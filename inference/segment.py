@@ -18,6 +18,7 @@ import numpy as np
 from configs.schema import Config
 from datareader import Failure, VideoItem, VideoWindows, build_window_loader
 from datareader.video import VideoError, printable
+from inference.adaptive_segments import AdaptiveWindows
 from inference.backends import Backend, BackendSpec, backend_facts, score_views
 from inference.classify import PredictOptions, check_overlay, failure_record, output_names, progress_in_video
 from utils.files import write_together
@@ -61,10 +62,10 @@ def _segment_video(
     output: Path,
     progress: Progress,
 ) -> dict:
-    segments, error = score_windows(config, windows, backend, options)
+    segments, error, num_scored = score_windows(config, windows, backend, options)
     if error and not segments:
         return failure_record(Failure(windows.path, windows.video_id, error), progress)
-    facts = video_facts(config, windows, options, error)
+    facts = video_facts(config, windows, options, error, num_scored)
     files = write_segments(options.folder / "segments" / output, facts, segments, names)
     record = {"path": windows.path, "num_segments": len(segments), "files": [str(file) for file in files]}
     if windows.warning:
@@ -73,6 +74,8 @@ def _segment_video(
         progress.say(f"error: {printable(windows.path)}: {error}; its segments end there")
         record["error"] = error
     held = f"{printable(files[0])}, .csv, .srt and .vtt hold all {len(segments)}"
+    if options.segments == "adaptive":
+        held += f"; {num_scored} of {len(windows)} windows were scored"
     progress.say(f"\n{printable(windows.path)}\n{_table(segments, names)}\n{held}\n")
     if options.overlay_video and not error:
         from inference.overlay import draw_overlay, write_overlay
@@ -86,19 +89,24 @@ def _segment_video(
 
 def score_windows(
     config: Config, windows: VideoWindows, backend: Backend, options: PredictOptions
-) -> tuple[list[Segment], str]:
-    """The segments of a video, and the reason why they end before it does ("" where they do not)."""
+) -> tuple[list[Segment], str, int]:
+    """The segments of a video, the reason why they end before it does ("" where they do not), and how many windows were
+    scored."""
     merger, error = SegmentMerger(options.topk), ""
+    batch_size = config.INFER.batch_size
+    adaptive = AdaptiveWindows(windows, backend, batch_size) if options.segments == "adaptive" else None
     counter = progress_in_video(len(windows), options.log_interval, "window")
+    num_merged = 0
     try:
-        for part, scores in window_scores(windows, backend, config.INFER.batch_size):
+        for part, scores in adaptive or window_scores(windows, backend, batch_size):
             for window, row in zip(range(part.start, part.stop), scores):
                 merger.add(windows.start_seconds[window], windows.end_seconds[window], row)
                 counter.advance(f"windows, {windows.end_seconds[window]:.1f} s")
+            num_merged = part.stop
     except VideoError as failure:
         error = failure.reason
     counter.close()
-    return merger.finish(), error
+    return merger.finish(), error, adaptive.num_scored if adaptive else num_merged
 
 
 def window_scores(
@@ -120,16 +128,17 @@ def windows_per_group(windows: VideoWindows, batch_size: int) -> int:
     return max(1, batch_size // windows.protocol.views_per_clip)
 
 
-def video_facts(config: Config, windows: VideoWindows, options: PredictOptions, error: str) -> dict:
+def video_facts(config: Config, windows: VideoWindows, options: PredictOptions, error: str, num_scored: int) -> dict:
     """The fields of a segments file beside the segments: the video, its windows and views."""
     timeline, infer = windows.timeline, config.INFER
+    counts = {"count": len(windows), **({"scored": num_scored} if options.segments == "adaptive" else {})}
     facts = {
         "path": windows.path,
         "fps": round(timeline.fps, 6),
         "num_frames": timeline.num_frames,
         "duration_seconds": round(timeline.end_seconds, 6),
         "container_start_seconds": round(timeline.start_seconds, 6),
-        "window": {"num_frames": infer.video_length, "frame_stride": infer.sample_rate, "count": len(windows)},
+        "window": {"num_frames": infer.video_length, "frame_stride": infer.sample_rate, **counts},
         "stride_seconds": round(float(np.median(np.diff(windows.start_seconds))), 6) if len(windows) > 1 else None,
         "views": options.views or "whole",
         "warning": windows.warning,

@@ -49,7 +49,7 @@ NAMES = ["red, or \"rouge\"", "green 绿", "blue"]  # fmt: skip
 class ColourBackend:
     """Scores the fraction of each primary colour in the brightness above the darkest one."""
 
-    name, precision = "stub", "float32"
+    name, precision, precision_choice = "stub", "float32", None
 
     def build(self):
         return self

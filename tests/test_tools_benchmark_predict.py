@@ -18,11 +18,12 @@ from tools.benchmark import JOBS
 from utils.errors import RunError
 from weights import save_weights
 
-# Stands for a Python that has PyTorch and runs torch_networks.py.
+# Stands for a Python that has PyTorch and runs torch_networks.py and zoo_prediction.py.
 TORCH_PYTHON = """#!/bin/sh
 case "$*" in
   *"torch_networks.py infer"*--agree*) echo '{"difference": 1e-6}' ;;
   *"torch_networks.py infer"*--size*) echo '{"seconds_per_clip": 0.25}' ;;
+  *"zoo_prediction.py"*--arc*) echo '{"seconds": 9.0, "reading_seconds": 4.0, "network_seconds": 5.0}' ;;
   *) exit 9 ;;
 esac
 """
@@ -31,7 +32,7 @@ esac
 @pytest.fixture
 def tools(monkeypatch, tmp_path):
     """The two tools on a tiny network."""
-    from tools.benchmarks import infer, predict
+    from tools.benchmarks import infer, matrix, predict
 
     config = load_config(tiny_config(tmp_path, tmp_path / "list.txt"))
     model = randomized(build_model(config))
@@ -42,7 +43,7 @@ def tools(monkeypatch, tmp_path):
         return config, model, f"{folder}/w.pdparams"
 
     monkeypatch.setattr(infer, "random_network", network)
-    monkeypatch.setattr(infer, "MATRIX_SIDE", 64)
+    monkeypatch.setattr(matrix, "MATRIX_SIDE", 64)
     (tmp_path / "python").write_text(TORCH_PYTHON)
     (tmp_path / "python").chmod(0o755)
     return infer, predict
@@ -58,7 +59,8 @@ def test_every_backend_is_timed_or_named_with_a_reason(tools, monkeypatch, tmp_p
     result = json.loads((tmp_path / "r.json").read_text())
     sides = result["cases"]["c2d 64 px"]
     assert set(sides) == {
-        "PyTorch, float32", "PyTorch, bfloat16", "paddle, float32", "paddle_inference, float32", "matrix product"
+        "PyTorch, float32", "PyTorch, bfloat16", "paddle, float32", "paddle_inference, float32",
+        "matrix product, float32", "matrix product, bfloat16",
     }  # fmt: skip
     assert sides["PyTorch, float32"]["seconds"] == [0.25] and set(result["rates"]["c2d 64 px"]) == set(sides)
     assert set(result["not_measured"]) == {"paddle, bfloat16", "paddle_inference, bfloat16"}
@@ -66,18 +68,50 @@ def test_every_backend_is_timed_or_named_with_a_reason(tools, monkeypatch, tmp_p
     assert (tmp_path / "r.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_video_is_timed_against_reading_plus_thirty_views(tools, tmp_path):
+def test_a_video_is_timed_against_the_zoo_s_way_as_a_whole(tools, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("inference.backends.processor_has_bfloat16", lambda: False)
     video = make_videos(tmp_path / "videos", 1, 1)[0][0]
     tools[1].main(
-        ["--views", "2x1", "2xwhole", "--repeats=1", "--engine=paddle", f"--video={video}",
-         f"--json={tmp_path / 'r.json'}", f"--torch_python={tmp_path / 'python'}"]
+        ["--views", "2x1", "2xwhole", "adaptive:5x1", "--adaptive_views=3.31", "--precisions", "float32", "bfloat16",
+         "--repeats=1", "--engine=paddle", f"--video={video}", f"--json={tmp_path / 'r.json'}",
+         f"--png={tmp_path / 'r.png'}", f"--torch_python={tmp_path / 'python'}"]
     )  # fmt: skip
     result = json.loads((tmp_path / "r.json").read_text())
-    sides = result["cases"]["c2d, 30 views"]
-    assert list(sides) == ["the zoo's way", "ours, paddle, 2x1", "ours, paddle, 2xwhole"]
-    assert result["parts"]["c2d"]["zoo, network"] == 30 * 0.25
-    assert sides["the zoo's way"]["seconds"][0] > 30 * 0.25  # the reading is run and counted
+    sides = result["cases"]["c2d"]
+    assert [side for side in sides if "matrix" not in side] == [
+        "the zoo's way, float32", "2x1, float32", "2xwhole, float32", "adaptive:5x1, float32"
+    ]  # fmt: skip
+    assert sides["the zoo's way, float32"]["seconds"] == [9.0]  # as the process says, not put together from parts
+    assert result["zoo_parts"]["c2d"] == {"reading_seconds": 4.0, "network_seconds": 5.0}
+    assert "c2d, bfloat16" in result["not_measured"] and result["adaptive_views"] == 3.31
+    assert all(rate["percent"] > 0 for rate in result["rates"]["c2d"].values())
     assert result["machine"]["cores"] and result["command"]
+    assert "times as fast as the zoo's way" in capsys.readouterr().out
+    assert (tmp_path / "r.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(("mean", "numbers"), [(3.0, [3]), (3.25, [3, 4]), (6.0, [5, 7]), (99.0, [30])])
+def test_adaptive_views_are_the_nearest_looks_by_their_distance(tools, monkeypatch, mean, numbers):
+    side = tools[1].AdaptivePrediction([], None, 1, mean)
+    side.loader = type("Loader", (), {"protocol": range(30)})()
+    asked = []
+    monkeypatch.setattr(tools[1].AdaptivePrediction, "seconds", lambda self, number: asked.append(number) or number)
+    assert side() == pytest.approx(min(mean, 30)) and asked == numbers
+
+
+def test_a_share_is_that_of_the_product_in_the_same_precision():
+    from tools.benchmarks.matrix import MATRIX_SIDE, rates_of
+
+    product = 2 * MATRIX_SIDE**3
+    sides = {
+        "x, float32": [2.0, 9.0, 1.0], "x, bfloat16": [1.0], "x, int8": [1.0],
+        "matrix product, float32": [1.0], "matrix product, bfloat16": [0.25],
+    }  # fmt: skip
+    rates = rates_of(sides, {"x, float32": product, "x, bfloat16": product, "x, int8": product})
+    assert rates["x, float32"] == {"rate": product / 2e9, "percent": 50.0}
+    assert rates["x, bfloat16"] == {"rate": product / 1e9, "percent": 25.0}
+    assert rates["x, int8"] == {"rate": product / 1e9}  # nothing to compare with
+    assert rates["matrix product, bfloat16"] == {"rate": product / 0.25e9, "percent": 100.0}
 
 
 def test_a_peer_that_fails_is_named(tools, tmp_path):

@@ -19,6 +19,7 @@ JOBS = {
     "infer": "tools.benchmarks.infer",
     "backends": "tools.benchmarks.backends",
     "predict": "tools.benchmarks.predict",
+    "segments": "tools.benchmarks.segments",
     "memory": "tools.benchmarks.memory",
     "reader": "tools.benchmarks.reader",
     "flow": "tools.benchmarks.flow",

@@ -140,7 +140,8 @@ HELP = {
         "adaptive[:置信度][:视图]：其中得出答案所需的那些。"
         "使用滑动窗口时指每个窗口的裁剪方式：1x1、1x3 或 whole（默认）"
     ),
-    "what happens when, in videos of any length, as files": "任意长度的视频：输出何时发生何事，写成文件",
+    "what happens when, in videos of any length, as files; adaptive: windows between two that agree strongly are not "
+    "scored": "任意长度的视频：输出何时发生何事，写成文件；adaptive：两个强烈一致的窗口之间的窗口不计算",
     "calibrate the probabilities: below 1 sharpens, above 1 flattens, the order stays; a number, or a temperature.json of "
     "tools/report.py": "校准概率：小于 1 使分布更尖锐，大于 1 使其更平缓，名次不变；可给一个数，或 tools/report.py 写出的 temperature.json",
     "mean output of a stage, as res5, as npz files": "输出某一阶段（如 res5）的平均特征，存为 npz",

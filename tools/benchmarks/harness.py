@@ -24,10 +24,11 @@ from utils.files import write_json
 from utils.runtime import available_cores
 
 TORCH_NETWORKS = str(Path(__file__).with_name("torch_networks.py"))
-ZOO_READER = str(Path(__file__).with_name("zoo_reader.py"))
+ZOO_PREDICTION = str(Path(__file__).with_name("zoo_prediction.py"))
+VECTOR_UNITS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")
 PACKAGES = (
     "paddlepaddle", "paddlepaddle-gpu", "numpy", "opencv-python-headless", "opencv-python", "av", "decord",
-    "onnxruntime", "openvino", "paddle2onnx", "pyarrow", "torch",
+    "onnxruntime", "openvino", "nncf", "paddle2onnx", "pyarrow", "torch",
 )  # fmt: skip
 
 
@@ -155,7 +156,7 @@ def machine() -> dict:
     return {
         "processor": model,
         "cores": available_cores(),
-        "vector_units": [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in flags],
+        "vector_units": [flag for flag in VECTOR_UNITS if flag in flags],
         "system": platform.platform(),
         "python": platform.python_version(),
         "packages": versions,

@@ -1,10 +1,10 @@
 """Time one view with every backend and precision, against PyTorch: python tools/benchmark.py infer
 
 C2D-R50 and I3D-R50 with five blocks, 8 frames, or networks of the S3D family (--arcs s3d s3d_g), 16 and 64 frames;
-random weights, all sides in turn. The rate of multiplications and
-additions stands beside that of a bare matrix product in the same rounds; backends that cannot run here are named
-with the reason. On a machine that others use, --processor_time counts the processor seconds of both sides in place of
-the clock's; use it with OMP_NUM_THREADS=1.
+random weights, all sides in turn. The rate of multiplications and additions stands beside that of a bare matrix product
+in the same precision and rounds (matrix.py); backends that cannot run here are named with the reason. On a machine that
+others use, --processor_time counts the processor seconds of both sides in place of the clock's; use it with
+OMP_NUM_THREADS=1.
 
 The same networks in eager PyTorch (torch_networks.py) are the first side where PyTorch is installed, here or in
 --torch_python; before the clock runs, its logits for our weights are compared with ours.
@@ -26,6 +26,7 @@ import numpy as np
 from configs import load_config
 from tools.benchmarks.backends import add_backends_flag
 from tools.benchmarks.harness import TorchNetwork, add_torch_flag, alternate, report
+from tools.benchmarks.matrix import MATRIX, matrix_name, matrix_product, median_seconds, print_rates, rates_of
 from utils.cli import positive_int
 from utils.errors import RunError, UserError
 from utils.runtime import prepare_environment
@@ -44,9 +45,6 @@ TRUNKS = {
 ARCS = {**RESNETS, **TRUNKS}
 AGREEMENT = 1e-3  # largest difference of a logit from PyTorch's, by the largest
 AGREEMENT_PX = 96  # clips of so many pixels are compared
-RUNS = 3  # of each side in a round; the median counts
-MATRIX_SIDE = 2048
-MATRIX = "matrix product"
 PRECISIONS = ("float32", "bfloat16")
 
 
@@ -56,7 +54,7 @@ def main(argv: list[str]) -> None:
     from models.counts import multiply_adds
 
     results: dict[str, dict[str, list[float]]] = {}
-    rates: dict[str, dict[str, float]] = {}
+    rates: dict[str, dict[str, dict[str, float]]] = {}
     refused: dict[str, str] = {}
     differences: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -69,7 +67,8 @@ def main(argv: list[str]) -> None:
                 sides, reasons = sides_of(args, arc, num_frames, size, network)
                 refused.update(reasons)
                 results[case] = alternate(sides, args.repeats)
-                rates[case] = rates_of(results[case], 2 * multiply_adds(network[1], num_frames, size, size))
+                operations = 2.0 * multiply_adds(network[1], num_frames, size, size)
+                rates[case] = rates_of(results[case], dict.fromkeys(results[case], operations))
     for name, reason in refused.items():
         print(f"not measured: {name}: {reason}")
     print_rates(rates)
@@ -117,7 +116,7 @@ def sides_of(
     args: argparse.Namespace, arc: str, num_frames: int, size: int, network: tuple
 ) -> tuple[dict, dict[str, str]]:
     """The timed sides: name -> seconds of a view; and the backends that cannot run here: name -> reason."""
-    from inference.backends import EagerBackend, ExportedBackend, check_backend
+    from inference.backends import EagerBackend, ExportedBackend, check_backend, num_threads
     from inference.export import NetworkSource
 
     config, model, weights = network
@@ -141,7 +140,12 @@ def sides_of(
             sides[f"{name}, {precision}"] = lambda backend=backend: median_seconds(lambda: backend.scores(clips), clock)
         except (UserError, RunError) as error:
             refused[f"{name}, {precision}"] = str(error)
-    sides[MATRIX] = matrix_product(clock)
+    for precision in args.precisions:
+        if any(side.endswith(precision) for side in sides):
+            try:
+                sides[matrix_name(precision)] = matrix_product(precision, num_threads(), clock)
+            except UserError as error:
+                refused[matrix_name(precision)] = str(error)
     return sides, refused
 
 
@@ -166,46 +170,11 @@ def random_network(arc: str, folder: str) -> tuple:
     return config, model, str(weights)
 
 
-def median_seconds(call: Callable[[], object], clock: Callable[[], float]) -> float:
-    """Seconds of a call, the median of RUNS."""
-    seconds = []
-    for _ in range(RUNS):
-        started = clock()
-        call()
-        seconds.append(clock() - started)
-    return statistics.median(seconds)
-
-
-def matrix_product(clock: Callable[[], float]) -> Callable[[], float]:
-    """Seconds of a float32 product of two square matrices by Paddle's maths library."""
-    import paddle
-
-    left, right = paddle.randn([2, MATRIX_SIDE, MATRIX_SIDE])
-    return lambda: median_seconds(lambda: paddle.matmul(left, right).numpy(), clock)
-
-
-def rates_of(sides: dict[str, list[float]], num_operations: float) -> dict[str, float]:
-    """Side -> 1e9 operations a second; the matrix product's own."""
-    rates = {name: num_operations / statistics.median(seconds) / 1e9 for name, seconds in sides.items()}
-    rates[MATRIX] = 2 * MATRIX_SIDE**3 / statistics.median(sides[MATRIX]) / 1e9
-    return rates
-
-
-def print_rates(rates: dict[str, dict[str, float]]) -> None:
-    """The rates, and their fractions of the matrix product's rate."""
-    from tabulate import tabulate
-
-    rows = [
-        (case, side, rate, 100 * rate / sides[MATRIX]) for case, sides in rates.items() for side, rate in sides.items()
-    ]
-    print(tabulate(rows, ("case", "side", "1e9 operations / s", "% of the matrix product"), floatfmt=".0f"))
-
-
 def draw(results: dict[str, dict[str, list[float]]], path: str) -> None:
     """Bars of seconds a view: a group a case, a colour a side."""
     from utils.plots import draw_bars
 
-    sides = [side for side in next(iter(results.values())) if side != MATRIX]
+    sides = [side for side in next(iter(results.values())) if not side.startswith(MATRIX)]
     series = {side: [statistics.median(case[side]) for case in results.values()] for side in sides}
     draw_bars(list(results), series, path, "One view", "seconds a view (less is better)")
     print(f"drawn in {path}")
