@@ -17,15 +17,16 @@ class Look:
     """The attention of a point of the clip.
 
     position: (t, h, w) of the block's grid; point_px: its centre (x, y). weights: float32 [T, H', W'] of the positions
-    that the block sees; centres_px: their x [W'] and y [H'], float64, in pixels of the clip. heat: [T, S, S], the
-    weights over the pixels. targets: (t, x, y, weight), the strongest first. frames_per_step: frames of the clip that
-    one t covers; is_signed: the weights do not sum to 1.
+    that the block sees; centres_px: their x [W'] and y [H'], float64, in pixels of the clip, cell_px apart. heat:
+    [T, S, S], the weights over the pixels. targets: (t, x, y, weight), the strongest first. frames_per_step: frames of
+    the clip that one t covers; is_signed: the weights do not sum to 1.
     """
 
     position: tuple[int, int, int]
     point_px: tuple[float, float]
     weights: np.ndarray
     centres_px: tuple[np.ndarray, np.ndarray]
+    cell_px: int
     heat: np.ndarray
     targets: list[tuple[int, float, float, float]]
     frames_per_step: int
@@ -122,4 +123,6 @@ def _look(position, weights: np.ndarray, grid, keys, side: int, is_softmax: bool
             targets.append((int(t), keys.centre(w), keys.centre(h), float(weights[t, h, w])))
     point = (grid.centre(position[2]), grid.centre(position[1]))
     rows, columns = (keys.centre(np.arange(count)) for count in weights.shape[1:])
-    return Look(position, point, weights, (columns, rows), heat, targets, grid.frames_per_step, not is_softmax)
+    return Look(
+        position, point, weights, (columns, rows), keys.stride_px, heat, targets, grid.frames_per_step, not is_softmax
+    )

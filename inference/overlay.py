@@ -94,7 +94,8 @@ def write_overlay(
 def write_annotated(target: Path, windows: VideoWindows, annotate: Annotate, log_interval: int = 0) -> str:
     """Write the video of `windows` with each frame passed through `annotate`; returns and raises as `write_overlay`.
 
-    annotate: called with a frame of square pixels, uint8 RGB [H, W, 3], which it may change, and its time in seconds.
+    annotate: called with a frame of square pixels, uint8 RGB [H, W, 3], which it may change, and its time in seconds;
+    returns the frame to write, of the same size for all.
     """
     if target.exists() and target.samefile(windows.path):
         raise UserError(f"--draw={target} is the video itself; choose another file")
@@ -123,12 +124,12 @@ def _encode(output, audio: AudioTrack, windows: VideoWindows, annotate: Annotate
     everything = np.arange(timeline.num_frames)
     for numbers, frames, _ in stream_frames(loader.pool, windows.path, loader.reader, timeline, everything):
         for number, stored in zip(numbers.tolist(), frames):
-            frame = _with_square_pixels(stored, aspect)
+            time = timeline.times[number]
+            frame = annotate(_with_square_pixels(stored, aspect), time)
             if stream is None:
                 stream = _add_video(output, frame.shape, timeline.fps)
                 audio.begin()
-            time = timeline.times[number]
-            picture = _picture(annotate(frame, time))
+            picture = _picture(frame)
             picture.pts, picture.time_base = int(ticks[number]), Fraction(1, TICKS)
             lasting[picture.pts] = int(lengths[number])
             audio.copy_until(time)

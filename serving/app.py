@@ -19,9 +19,12 @@ from datareader.video import VideoError
 from datareader.views import ViewProtocol
 from inference.adaptive import AdaptiveViews
 from serving import schema
+from serving.attention import attention_router
 from serving.events import as_score, as_segment, job_events
 from serving.jobs import TASKS, Job, JobOptions, new_id
 from serving.metrics import metrics_text
+from serving.pages import page_router
+from serving.preview import preview_router
 from serving.problems import PROBLEM_JSON, Problem
 from serving.security import Guard
 from serving.server import Server
@@ -63,7 +66,8 @@ def build_app(server: Server) -> FastAPI:
     app.state.server = server
     app.include_router(router)
     app.add_api_route("/metrics", metrics, response_class=PlainTextResponse, responses=PROBLEM)
-    # the page's routers: include_router(...)
+    for part in (page_router(), attention_router(server), preview_router(server)):
+        app.include_router(part, responses=PROBLEM)
     app.add_exception_handler(Problem, lambda _, error: error.response())  # type: ignore[attr-defined]
     app.add_exception_handler(HTTPException, _http_error)  # type: ignore[arg-type]
     app.add_exception_handler(RequestValidationError, _invalid)  # type: ignore[arg-type]
