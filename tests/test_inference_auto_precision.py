@@ -106,6 +106,15 @@ def test_the_check_is_made_once_a_network(choose, has_bfloat16, monkeypatch, off
     assert first.reason == again.reason and first.precision == expected and FakeBackend.built == ["float32", "bfloat16"]
 
 
+def test_weights_trained_anew_are_checked_anew(choose, has_bfloat16, tiny, monkeypatch):
+    assert choose().precision == "bfloat16"
+    monkeypatch.setattr(FakeBackend, "off", 0.5)
+    before = tiny[1].read_bytes()
+    save_weights(tiny[1], {"head.bias": np.ones(3, np.float32)})
+    assert choose().precision == "float32"
+    tiny[1].write_bytes(before)
+
+
 def test_what_cannot_be_checked_is_float32_and_is_not_kept(choose, has_bfloat16):
     assert choose([VideoItem("missing.mp4", 0, 1)]).precision == choose([]).precision == "float32"
     assert choose().precision == "bfloat16"

@@ -9,7 +9,7 @@ import paddle
 import pytest
 
 from configs import load_config
-from inference import add_backend_flags, backends, build_backend, score_views
+from inference import add_backend_flags, backends, build_backend, cache, score_views
 from inference import export as exporting
 from inference.backends import BACKENDS, PACKAGES, candidates, missing_packages
 from models import build_model
@@ -163,6 +163,28 @@ def test_an_export_of_volumes_does_not_serve_a_backend_of_frames(network, monkey
         found = backend_of(network, "paddle_inference").scores(clips)
         np.testing.assert_allclose(found, backend_of(network, "paddle").scores(clips), atol=2e-6)
     assert made == [False, True]  # each once
+
+
+@pytest.mark.skipif(bool(missing_packages("openvino")), reason="openvino or paddle2onnx is not installed")
+def test_a_compiled_network_is_kept_alone_and_made_again_when_damaged(network, monkeypatch, empty_cache):
+    clips = random_clips(2)
+    expected = backend_of(network, "openvino").scores(clips)
+    (compiled,) = cache.cache_folder().glob(f"*/{backends.COMPILED_FILE}")
+    others = [folder for folder in cache.cache_folder().iterdir() if folder != compiled.parent]
+    for folder in others:
+        folder.rename(folder.with_name(f".{folder.name}"))
+    assert (backend_of(network, "openvino").scores(clips) == expected).all()  # neither exported nor converted again
+    assert [path.name for path in cache.cache_folder().iterdir() if path.name[0] != "."] == [compiled.parent.name]
+    for folder in others:
+        folder.with_name(f".{folder.name}").rename(folder)
+    whole = compiled.read_bytes()
+    for damaged in (whole[: len(whole) // 2], whole[:-2000] + b"\1" * 2000, b""):
+        compiled.write_bytes(damaged)
+        assert (backend_of(network, "openvino").scores(clips) == expected).all()
+        assert compiled.read_bytes() != damaged
+    monkeypatch.setattr(backends, "processor_flags", lambda: ["another processor"])
+    backend_of(network, "openvino")
+    assert len(list(cache.cache_folder().glob(f"*/{backends.COMPILED_FILE}"))) == 2
 
 
 def wrong_session(session, output):

@@ -20,6 +20,7 @@ JOBS = {
     "backends": "tools.benchmarks.backends",
     "predict": "tools.benchmarks.predict",
     "segments": "tools.benchmarks.segments",
+    "latency": "tools.benchmarks.latency",
     "memory": "tools.benchmarks.memory",
     "reader": "tools.benchmarks.reader",
     "flow": "tools.benchmarks.flow",
