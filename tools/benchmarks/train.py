@@ -3,6 +3,7 @@
 steps   seconds a clip of forward, backward and optimiser, float32, of C2D-R50 and I3D-R50 with five blocks, 8 frames,
         or of networks of the S3D family (--arcs s3d s3d_g), 16 frames
 parts   the same step taken apart
+kernels its time by Paddle's kernels, and the rates of the convolutions beside a bare matrix product's
 wait    fraction of an epoch that a step waits for its clips, with 1, 2 and 4 reading processes (--filelist); of flow
         with -o READER.modality=flow -o READER.flow_method=dis, say
 
@@ -14,16 +15,20 @@ of the clock's; use it with OMP_NUM_THREADS=1.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import statistics
+import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from configs import load_config
 from tools.benchmarks.harness import TorchNetwork, add_torch_flag, alternate, report
-from tools.benchmarks.infer import ARCS, RESNETS
+from tools.benchmarks.infer import ARCS, MATRIX_SIDE, RESNETS, matrix_product
 from utils.cli import positive_int
 from utils.errors import RunError
 from utils.runtime import prepare_environment
@@ -35,6 +40,7 @@ def main(argv: list[str]) -> None:
     args = _parse(argv)
     prepare_environment()
     results: dict[str, dict[str, list[float]]] = {}
+    kernels: dict[str, dict[str, float]] = {}
     for arc in args.arcs:
         for size in args.sizes:
             num_frames = args.frames or ARCS[arc][2][0]
@@ -53,7 +59,10 @@ def main(argv: list[str]) -> None:
             if "parts" in args.cases:
                 step = Step(arc, size, args.batch, num_frames, "dynamic", args.override)
                 results[f"parts {name}, s a clip"] = step.parts(args.processor_time)
+            if "kernels" in args.cases:
+                kernels[name] = print_kernels(name, Step(arc, size, args.batch, num_frames, "dynamic", args.override))
     facts: dict[str, object] = {"threads": os.environ["OMP_NUM_THREADS"], "processor_time": args.processor_time}
+    facts["kernels"] = kernels
     if "wait" in args.cases:
         facts["waiting_fraction"] = {n: waiting_fraction(args, n) for n in (1, 2, 4)}
         for workers, fraction in facts["waiting_fraction"].items():
@@ -65,7 +74,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="benchmark.py train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--cases", nargs="+", choices=("steps", "parts", "wait"), default=["steps", "parts"])
+    parser.add_argument("--cases", nargs="+", choices=("steps", "parts", "kernels", "wait"), default=["steps", "parts"])
     parser.add_argument("--arcs", nargs="+", choices=tuple(ARCS), default=list(RESNETS))
     parser.add_argument("--sizes", nargs="+", type=positive_int, default=[112, 224])
     parser.add_argument("--frames", type=positive_int, help="of a clip (default: see above)")
@@ -145,6 +154,44 @@ class Step:
             for name, seconds in zip(parts, np.diff(times) / len(self.clips)):
                 parts[name].append(float(seconds))
         return parts
+
+    def kernels(self) -> dict[str, float]:
+        """Seconds of a step by Paddle's kernels; the rest of the step is "between kernels"."""
+        from paddle import profiler
+
+        self()
+        with tempfile.TemporaryDirectory() as folder:
+            started = time.perf_counter()
+            with profiler.Profiler(
+                targets=[profiler.ProfilerTarget.CPU], on_trace_ready=profiler.export_chrome_tracing(folder)
+            ):
+                self()
+                whole = time.perf_counter() - started
+            (file,) = Path(folder).iterdir()
+            events = json.loads(file.read_text(encoding="utf-8"))["traceEvents"]
+        found: Counter[str] = Counter()
+        for event in events:
+            if event.get("cat") == "DygraphKernelLaunch" and event["ph"] == "X":
+                found[event["name"].partition(" ")[0]] += event["dur"] / 1e6
+        return {**dict(found.most_common()), "between kernels": whole - sum(found.values())}
+
+
+def print_kernels(name: str, step: Step) -> dict[str, float]:
+    """Print and return a step's kernels of 1 % and more; and the convolutions' rates, G operations a second."""
+    from tabulate import tabulate
+
+    from models.counts import multiply_adds
+
+    seconds = step.kernels()
+    whole = sum(seconds.values())
+    rows = [(kernel, each, 100 * each / whole) for kernel, each in seconds.items() if each >= 0.01 * whole]
+    print(tabulate(rows, (name, "seconds", "% of the step"), floatfmt=".3f"))
+    step.model.eval()
+    operations = 2 * multiply_adds(step.model, *step.clips.shape[2:]) * len(step.clips) / 1e9
+    product = 2 * MATRIX_SIDE**3 / statistics.median(matrix_product(time.perf_counter)() for _ in range(RUNS)) / 1e9
+    rates = [f"{kernel} {n * operations / seconds[kernel]:.0f}" for kernel, n in (("conv2d", 1), ("conv2d_grad", 2))]
+    print(f"1e9 operations a second: {', '.join(rates)}, a matrix product {product:.0f}")
+    return seconds
 
 
 def waiting_fraction(args: argparse.Namespace, num_workers: int) -> float:
