@@ -28,7 +28,8 @@ import numpy as np
 
 from configs import load_config
 from tools.benchmarks.harness import TorchNetwork, add_torch_flag, alternate, report
-from tools.benchmarks.infer import ARCS, MATRIX_SIDE, RESNETS, matrix_product
+from tools.benchmarks.infer import ARCS, RESNETS
+from tools.benchmarks.matrix import matrix_product, matrix_rate
 from utils.cli import positive_int
 from utils.errors import RunError
 from utils.runtime import prepare_environment
@@ -188,7 +189,7 @@ def print_kernels(name: str, step: Step) -> dict[str, float]:
     print(tabulate(rows, (name, "seconds", "% of the step"), floatfmt=".3f"))
     step.model.eval()
     operations = 2 * multiply_adds(step.model, *step.clips.shape[2:]) * len(step.clips) / 1e9
-    product = 2 * MATRIX_SIDE**3 / statistics.median(matrix_product(time.perf_counter)() for _ in range(RUNS)) / 1e9
+    product = matrix_rate(matrix_product("float32")())
     rates = [f"{kernel} {n * operations / seconds[kernel]:.0f}" for kernel, n in (("conv2d", 1), ("conv2d_grad", 2))]
     print(f"1e9 operations a second: {', '.join(rates)}, a matrix product {product:.0f}")
     return seconds
