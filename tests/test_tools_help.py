@@ -11,7 +11,7 @@ from tests.script_runs import ROOT
 
 TOOLS = sorted(path.stem for path in ROOT.glob("tools/*.py") if '__name__ == "__main__"' in path.read_text())
 JOBS = {
-    "benchmark": "infer backends predict reader flow nonlocal train demo report dataset",
+    "benchmark": "infer backends predict reader flow nonlocal train demo report dataset serve",
     "visualize": "answer attention clips",
     "analyse": "offsets tsne reversed cost tables",
 }

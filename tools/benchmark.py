@@ -30,6 +30,7 @@ JOBS = {
     "report": "tools.benchmarks.report",
     "dataset": "tools.benchmarks.dataset",
     "workers": "tools.benchmarks.workers",
+    "serve": "tools.benchmarks.serve",
 }
 
 if __name__ == "__main__":

@@ -1,0 +1,255 @@
+"""The server under load, on this machine: python tools/benchmark.py serve --clients 1 2 4 8 16 --seconds 60
+
+closed   N clients, each with one video at a time: upload, job, events to the end, at once the next
+open     videos arrive at a fixed rate, whatever the server does; a latency counts from the moment of arrival, so that
+         a slow answer delays none of the others' clocks (no coordinated omission)
+predict  predict.py --segments on a folder of as many videos: the ceiling of what the server can do
+
+A serve.py of its own runs the example network, or --config and --weights; every upload is another file (a few unused
+bytes at its end), so that nothing is answered from what is known. Waiting is from the upload's first byte.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import http.client
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from tools.benchmarks.harness import machine, machine_line
+from utils.cli import positive_int, positive_seconds
+from utils.errors import RunError
+from utils.files import write_json
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLE = ROOT / "examples/demo_network"
+OCTETS = {"Content-Type": "application/octet-stream"}
+QUANTILES = (50, 95, 99)
+
+
+def main(argv: list[str]) -> None:
+    args = _parse(argv)
+    from tabulate import tabulate
+
+    video = Path(args.video).read_bytes()
+    network = [f"--config={args.config}", f"--weights={args.weights}", f"--backend={args.backend}"]
+    rows = []
+    with tempfile.TemporaryDirectory() as folder, running_server(folder, network, max(args.clients)) as server:
+        Visit(server.port, video).make()  # the first one warms up
+        for number in args.clients:
+            rows.append({"load": f"closed, {number}", **closed_loop(server, video, number, args.seconds)})
+        ceiling = max(row["videos/s"] for row in rows)
+        for ratio in args.rates:
+            load = open_loop(server, video, ratio * ceiling, args.seconds)
+            rows.append({"load": f"open, {ratio * ceiling:.2f}/s", **load})
+        memory = server.slope()
+    predicted = predict_rate(network, video, args.predict_videos)
+    print(tabulate(rows, headers="keys", floatfmt=".2f"))
+    print(f"predict.py: {predicted:.2f} videos/s; the server's best is {ceiling / predicted:.2f} of it")
+    print(f"memory of the server's tree: {memory:+.2f} MB a minute over the whole run")
+    found = machine()
+    print(f"machine: {machine_line(found)}")
+    if args.json:
+        facts = {"predict_videos_per_second": predicted, "ratio": ceiling / predicted, "mb_per_minute": memory}
+        write_json(
+            Path(args.json), {"benchmark": "serve", "rows": rows, **facts, "command": sys.argv, "machine": found}
+        )
+        print(f"written to {args.json}")
+
+
+def _parse(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="benchmark.py serve", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--clients", nargs="+", type=positive_int, default=[1, 2, 4, 8, 16], help="of closed loops")
+    parser.add_argument(
+        "--rates", nargs="*", type=positive_seconds, default=[0.5, 0.9],
+        help="of open loops, as parts of the best closed one (default: 0.5 0.9)",
+    )  # fmt: skip
+    parser.add_argument("--seconds", type=positive_seconds, default=60.0, help="of each load (default: %(default)g)")
+    parser.add_argument("--predict_videos", type=positive_int, default=40, help="for predict.py (default: %(default)s)")
+    parser.add_argument("--video", default=str(ROOT / "examples/clip.mp4"), help="an mp4 file (default: the example)")
+    parser.add_argument("--config", default=str(EXAMPLE / "config.yaml"), help="of the network (default: the example)")
+    parser.add_argument("--weights", default=str(EXAMPLE / "NONLOCAL.pdparams"), help="of the network")
+    parser.add_argument("--backend", default="auto", help="as for predict.py (default: %(default)s)")
+    parser.add_argument("--json", help="write the results here")
+    return parser.parse_args(argv)
+
+
+def unlike(video: bytes) -> bytes:
+    """The same mp4 with another content: a box of random bytes at its end, which readers skip."""
+    return video + (24).to_bytes(4, "big") + b"free" + os.urandom(16)
+
+
+# ------------------------------------------------------------------------------------------- the server
+
+
+@dataclass
+class Running:
+    """A server. memory: (seconds, MB) of the proportional set size of its tree, sampled while it runs."""
+
+    process: subprocess.Popen
+    port: int
+    memory: list[tuple[float, float]] = field(default_factory=list)
+
+    def sample(self) -> None:
+        while self.process.poll() is None:
+            self.memory.append((time.monotonic(), tree_mb(self.process.pid)))
+            time.sleep(1)
+
+    def peak(self, since: float) -> float:
+        return max((mb for at, mb in self.memory if at >= since), default=float("nan"))
+
+    def slope(self) -> float:
+        """MB a minute, of the second half of the samples."""
+        half = np.array(self.memory[len(self.memory) // 2 :])
+        return float(np.polyfit(half[:, 0] / 60, half[:, 1], 1)[0]) if len(half) > 2 else float("nan")
+
+
+@contextlib.contextmanager
+def running_server(folder: str, network: list[str], num_clients: int):
+    flags = [f"--save_dir={folder}", "--port=0", f"--active_jobs={min(16, num_clients)}"]
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "serve.py"), *network, *flags], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        found = next(filter(None, (re.match(r"open http://[^:]*:(\d+)/", line) for line in process.stdout)), None)
+        if found is None:
+            raise RunError("serve.py did not start; its message stands above")
+        server = Running(process, int(found[1]))
+        threading.Thread(target=server.sample, daemon=True).start()
+        yield server
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+
+
+def tree_mb(pid: int) -> float:
+    """Proportional set size of a process and its descendants; 0 for those that have ended."""
+    total, waiting = 0, [pid]
+    while waiting:
+        pid = waiting.pop()
+        with contextlib.suppress(OSError, StopIteration, ValueError):
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+            total += int(next(line.split()[1] for line in lines if line.startswith("Pss:")))
+            for task in Path(f"/proc/{pid}/task").iterdir():
+                waiting += map(int, (task / "children").read_text().split())
+    return total / 1024
+
+
+# ------------------------------------------------------------------------------------------- the clients
+
+
+@dataclass
+class Visit:
+    """One video from its upload to the end of its job. arrival: when it was due. first, last: seconds until the first
+    window and the end; rejected: the server was full."""
+
+    port: int
+    video: bytes
+    arrival: float | None = None
+    first: float = float("nan")
+    last: float = float("nan")
+    windows: int = 0
+    rejected: bool = False
+
+    def make(self) -> Visit:
+        begin = self.arrival if self.arrival is not None else time.monotonic()
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=600)
+        with contextlib.closing(connection):
+            connection.request("PUT", "/api/v1/uploads/clip.mp4", unlike(self.video), OCTETS)
+            answer = connection.getresponse()
+            found = json.loads(answer.read())
+            if answer.status != 201:
+                self.rejected = True
+                return self
+            body = json.dumps({"video_id": found["video_id"], "task": "segments"})
+            connection.request("POST", "/api/v1/jobs", body, {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            job = json.loads(answer.read())
+            if answer.status != 202:
+                self.rejected = True
+                return self
+            connection.request("GET", f"/api/v1/jobs/{job['id']}/events")
+            kind = ""
+            for line in connection.getresponse():
+                if line.startswith(b"event: "):
+                    kind = line[7:].strip().decode()
+                    if kind == "window":
+                        self.windows += 1
+                        if self.windows == 1:
+                            self.first = time.monotonic() - begin
+            if kind != "done":
+                raise RunError(f"a job ended with {kind!r}")
+            self.last = time.monotonic() - begin
+        return self
+
+
+def closed_loop(server: Running, video: bytes, number: int, seconds: float) -> dict[str, float]:
+    """`number` clients, each with one video at a time."""
+    begin = time.monotonic()
+
+    def client(_: int) -> list[Visit]:
+        visits = []
+        while time.monotonic() - begin < seconds:
+            visits.append(Visit(server.port, video).make())
+        return visits
+
+    with ThreadPoolExecutor(number) as pool:
+        visits = [visit for visits in pool.map(client, range(number)) for visit in visits]
+    return summary(server, visits, begin)
+
+
+def open_loop(server: Running, video: bytes, rate: float, seconds: float) -> dict[str, float]:
+    """`rate` videos arrive a second, evenly."""
+    begin = time.monotonic()
+    with ThreadPoolExecutor(48) as pool:
+        waiting = []
+        for number in range(max(1, int(rate * seconds))):
+            arrival = begin + number / rate
+            time.sleep(max(0.0, arrival - time.monotonic()))
+            waiting.append(pool.submit(Visit(server.port, video, arrival).make))
+        visits = [future.result() for future in waiting]
+    return summary(server, visits, begin)
+
+
+def summary(server: Running, visits: list[Visit], begin: float) -> dict[str, float]:
+    taken = time.monotonic() - begin
+    good = [visit for visit in visits if not visit.rejected]
+    row: dict[str, float] = {"videos/s": len(good) / taken, "windows/s": sum(v.windows for v in good) / taken}
+    for name, values in (("first", [v.first for v in good]), ("done", [v.last for v in good])):
+        for quantile in QUANTILES:
+            row[f"{name} p{quantile} s"] = float(np.percentile(values, quantile)) if values else float("nan")
+    return {**row, "rejected": len(visits) - len(good), "peak MB": server.peak(begin)}
+
+
+def predict_rate(network: list[str], video: bytes, number: int) -> float:
+    """Videos a second of predict.py, without its start: of `number` videos against one."""
+    seconds = []
+    for count in (1, 1 + number):
+        with tempfile.TemporaryDirectory() as folder:
+            for i in range(count):
+                (Path(folder) / f"{i}.mp4").write_bytes(unlike(video))
+            flags = [f"--video_path={folder}", "--segments", f"--save_dir={folder}/out", "--precision=float32"]
+            begin = time.monotonic()
+            done = subprocess.run(
+                [sys.executable, str(ROOT / "predict.py"), *network, *flags], cwd=ROOT, stdout=subprocess.DEVNULL
+            )
+            if done.returncode:
+                raise RunError("predict.py failed; its message stands above")
+            seconds.append(time.monotonic() - begin)
+    return number / (seconds[1] - seconds[0])
