@@ -113,7 +113,7 @@ class Work:
             error = failure.reason
         backend.check()
         segments = merger.finish()
-        facts = {**video_facts(self.config, windows, options, error), "path": job.video_name}
+        facts = {**video_facts(self.config, windows, options, error, job.num_windows), "path": job.video_name}
         write_segments(job.folder / "segments", facts, segments, self.names)
         self._publish(job, segments, total)
         job.warning = "; ".join(filter(None, (windows.warning, error and f"{error}; the segments end there")))
