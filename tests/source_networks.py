@@ -44,6 +44,7 @@ class SourceNetwork:
     pool_after: bool = False
     head_factor: float = 1.0
     group_frames: dict = field(default_factory=dict)
+    is_detector: bool = False  # res5 has stride 1 and 3 x 3 kernels dilated by 2
 
     def tensors(self, inflated: bool, depth: int = 50, places=None, width: int = 8, classes: int = 5, seed: int = 0):
         """{name: array} of a network whose conv1 has `width` channels (64 in the published ones)."""
@@ -115,12 +116,21 @@ class SourceNetwork:
                 return F.log_softmax(logits.mean(1)).numpy()
             return paddle.log(F.softmax(logits).mean(1)).numpy()
 
+    def box_scores(self, arrays: dict, clip: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+        """Sigmoids [M, K] of boxes [M, 4], pixels of a clip [1, 3, T, H, W]: RoIAlign on 7 x 7 cells of the mean over
+        time, with as many samples as a cell is long and without an offset of half a pixel, and its maximum."""
+        with paddle.no_grad():
+            state = {name: paddle.to_tensor(array) for name, array in arrays.items()}
+            features = self._features(state, paddle.to_tensor(clip)).mean(2)[0].numpy()
+        pooled = np.stack([legacy_roi_align(features, box / 16, 7).max((1, 2)) for box in boxes])
+        return 1 / (1 + np.exp(-(pooled @ arrays[self.head[0]].T + arrays[self.head[1]])))
+
     def _features(self, state, x):
-        def conv(name, x, stride=(1, 1, 1), bias=None):
+        def conv(name, x, stride=(1, 1, 1), bias=None, dilation=1):
             weight = state[name]
             weight = weight.unsqueeze(2) if weight.ndim == 4 else weight
-            padding = [side // 2 for side in weight.shape[2:]]
-            return F.conv3d(x, weight, state.get(bias), stride=list(stride), padding=padding)
+            padding = [side // 2 * step for side, step in zip(weight.shape[2:], (1, dilation, dilation))]
+            return F.conv3d(x, weight, state.get(bias), list(stride), padding, [1, dilation, dilation])
 
         def norm(start, x):
             scale, shift, *statistics = (state[start + end].reshape([1, -1, 1, 1, 1]) for end in self.norm_tensors)
@@ -152,9 +162,11 @@ class SourceNetwork:
         for k in range(2, 6):
             i = 0
             while self.conv(k, i, "a") in state:
-                stride = (1, 2, 2) if i == 0 and k > 2 else (1, 1, 1)
+                is_dilated = self.is_detector and k == 5
+                stride = (1, 2, 2) if i == 0 and k > 2 and not is_dilated else (1, 1, 1)
                 y = F.relu(norm(self.norm(k, i, "a"), conv(self.conv(k, i, "a"), x)))
-                y = F.relu(norm(self.norm(k, i, "b"), conv(self.conv(k, i, "b"), y, stride)))
+                y = conv(self.conv(k, i, "b"), y, stride, dilation=1 + is_dilated)
+                y = F.relu(norm(self.norm(k, i, "b"), y))
                 y = norm(self.norm(k, i, "c"), conv(self.conv(k, i, "c"), y))
                 if i == 0:
                     x = norm(self.norm(k, 0, "shortcut"), conv(self.conv(k, 0, "shortcut"), x, stride))
@@ -165,6 +177,35 @@ class SourceNetwork:
             if k == 2 and self.has_pool2:
                 x = F.max_pool3d(x, [2, 1, 1], [2, 1, 1])
         return x
+
+
+def legacy_roi_align(features: np.ndarray, box: np.ndarray, num_cells: int) -> np.ndarray:
+    """The means of a box's cells, [C, num_cells, num_cells], as Caffe2's RoIAlign with sampling_ratio 0, sample by
+    sample. features: [C, h, w]. box: x1, y1, x2, y2, positions."""
+    height, width = features.shape[1:]
+    sides = np.maximum(box[2:] - box[:2], 1)
+    counts = np.ceil(sides / num_cells).astype(int)
+
+    def at(y, x):
+        if not (-1 <= y <= height and -1 <= x <= width):
+            return np.zeros(len(features))
+        y, x = min(max(y, 0), height - 1), min(max(x, 0), width - 1)
+        i, j = min(int(y), max(height - 2, 0)), min(int(x), max(width - 2, 0))
+        above = features[:, i, j] * (1 - (x - j)) + features[:, i, min(j + 1, width - 1)] * (x - j)
+        k = min(i + 1, height - 1)
+        below = features[:, k, j] * (1 - (x - j)) + features[:, k, min(j + 1, width - 1)] * (x - j)
+        return above * (1 - (y - i)) + below * (y - i)
+
+    found = np.zeros((len(features), num_cells, num_cells))
+    for p in range(num_cells):
+        for q in range(num_cells):
+            samples = [
+                at(box[1] + sides[1] / num_cells * (p + (r + 0.5) / counts[1]),
+                   box[0] + sides[0] / num_cells * (q + (s + 0.5) / counts[0]))
+                for r in range(counts[1]) for s in range(counts[0])
+            ]  # fmt: skip
+            found[:, p, q] = np.mean(samples, axis=0)
+    return found
 
 
 def _branch(conv, shortcut="branch1", other="branch2{}"):

@@ -102,7 +102,6 @@ def test_places_of_blocks_are_written_where_they_are_not_the_usual_ones(monkeypa
 @pytest.mark.parametrize(
     "flags, words",
     [
-        (["--variant=long_term_feature_bank"], ["cannot be carried over", "stride 1"]),
         (["--variant=detectron"], ["cannot be carried over", "1x1"]),
         (["--variant=unknown"], ["--variant unknown", "slowfast"]),
         (["--video_arc_choice=2"], ["another network", "conv1_w"]),

@@ -140,6 +140,20 @@ def test_converted_network_computes_what_the_sources_network_does(monkeypatch, t
         np.testing.assert_allclose(log_scores(model, clips), source.log_probabilities(arrays, clips), atol=1e-3)
 
 
+def test_a_detector_of_the_long_term_feature_bank(monkeypatch, tmp_path):
+    """Frozen norms, in its blocks too; pool2 leaves 8 of 16 frames, which res3's blocks see in groups of 4."""
+    source = networks.caffe2(norm_tensors=("_s", "_b"), group_frames={3: 4}, padding=1, is_detector=True)
+    arrays, target = source.tensors(True), tmp_path / "lfb.pdparams"
+    convert(monkeypatch, write_caffe2(tmp_path / "file.pkl", arrays), target, "--variant=long_term_feature_bank")
+    config = load_config(target.with_suffix(".yaml"))
+    assert (config.MODEL.task, config.INPUT.num_frames, config.INPUT.frame_stride) == ("detection", 32, 2)
+    clip = random_clips(128, 16)
+    boxes = np.array([[0, 0, 128, 128], [10, 20, 90, 126], [40.5, 3, 45, 20], [0, 60, 128, 64]], np.float32)
+    found = network(target).box_scores(clip, boxes, np.zeros(4, np.int64))
+    np.testing.assert_allclose(found, source.box_scores(arrays, clip, boxes), atol=1e-3)
+    assert np.ptp(found, axis=0).max() > 0.05
+
+
 def test_frozen_norms_in_a_network_of_batch_norms(tmp_path):
     """The groups of four frames stay; statistics that change nothing take the place of the missing ones."""
     source, inflated, _, num_frames, write, _ = SOURCES["caffe2 with frozen norms"]

@@ -336,6 +336,7 @@ BLOCK = re.compile(r"stage(\d)\.(block|nl)(\d+)\.")
 class NetworkKind:
     """kernel_frames: of conv1; 0 for image networks. blocks: residual blocks of res2..res5. positions: stage -> the
     residual blocks that non-local blocks follow. has_statistics: batch norms, not frozen scales and shifts.
+    has_block_norms: non-local blocks have a norm; files with and without serve the same networks.
     """
 
     kernel_frames: int
@@ -343,6 +344,7 @@ class NetworkKind:
     positions: dict[int, tuple[int, ...]]
     num_classes: int | None
     has_statistics: bool
+    has_block_norms: bool = field(default=True, compare=False)
 
     @property
     def arch(self) -> str | None:
@@ -378,6 +380,7 @@ def network_kind(shapes: Mapping[str, Sequence[int]]) -> NetworkKind:
         positions={k: tuple(sorted(found["nl", k])) for k in range(2, 6) if ("nl", k) in found},
         num_classes=head[0] if head else None,
         has_statistics=any(name.endswith("_variance") for name in shapes),
+        has_block_norms=any(re.fullmatch(r"stage\d\.nl\d+\.bn\.weight", name) for name in shapes),
     )
 
 
@@ -451,6 +454,12 @@ VARIANTS: dict[str, Sections] = {
         "MODEL": {"stem_pool_padding": 1, "head_pool_size": 7, "head_average": "logits", "temporal_pool": False}
     },
     "torchvision": {"MODEL": {"stem_pool_padding": 1}},
+    # detectors of actions on AVA, without a feature bank: "baseline" in its authors' program
+    "long_term_feature_bank": {
+        "MODEL": {"task": "detection", "multi_label": True, "stem_pool_padding": 1, "dropout_rate": 0.3},
+        "DETECTION": {"roi_aligned": False, "roi_sampling_ratio": 0},
+        "clips": LONG_CLIPS,
+    },
 }
 TELLING_SOURCES = {"slowfast", "mmaction2", "pytorchvideo", "pytorchvideo_nopool"}
 DEFAULT_VARIANT = {
@@ -461,7 +470,6 @@ DEFAULT_VARIANT = {
     "paddle": "torchvision",
 }
 REFUSED = {
-    "long_term_feature_bank": "its res5 has stride 1 and dilated kernels, which these networks do not have",
     "detectron": "its stride lies in the first 1x1 convolution of a block (conv a), here in the 3x3 one (conv b)",
 }
 # programs whose clips are normalised otherwise than the family's: mean and deviation of values 0..255
@@ -509,13 +517,15 @@ def configuration(
     blocks: dict[str, Any] = dict(template.get("NONLOCAL", {})) if kind.positions else {}
     if not kind.has_statistics:
         model["use_affine"] = True
-        if kind.positions:
+        if kind.positions and kind.has_block_norms:
+            blocks["use_affine"] = True
+        elif kind.positions:
             blocks.update(use_bn=False, use_zero_init_conv=True)
     if not kind.positions:
         blocks["num_blocks"] = 0
     elif kind.positions != block_positions(ARCHS[arch].depth):
         blocks["positions"] = {f"res{stage}": list(indices) for stage, indices in kind.positions.items()}
-    sections = {"MODEL": model, "NONLOCAL": blocks}
+    sections = {"MODEL": model, "NONLOCAL": blocks, "DETECTION": dict(template.get("DETECTION", {}))}
     for name in ("TRAIN", "VALID", "TEST", "INFER") if "clips" in template else ():
         sections[name] = dict(template["clips"])
     program = variant.split("_")[0]

@@ -87,6 +87,9 @@ def foreign_files(folder: Path) -> dict[str, dict]:
     frozen = tensors(networks.caffe2(norm_tensors=("_s", "_b"), block_norm=None))
     keys = ["MODEL.use_affine=True", "NONLOCAL.use_bn=False", "NONLOCAL.use_zero_init_conv=True"]
     add("caffe2_frozen.pkl", [*blocks, *keys]).write_bytes(python2_pickle(frozen, wrapper=""))
+    detector = tensors(networks.caffe2(norm_tensors=("_s", "_b"), padding=1, is_detector=True), inflated=True)
+    keys = ["MODEL.use_affine=True", "NONLOCAL.use_affine=True", "MODEL.task=detection", "MODEL.multi_label=True"]
+    add("caffe2_detector.pkl", [*blocks, *i3d, *keys]).write_bytes(python2_pickle(detector))
     fluid = tensors(networks.paddle_fluid())
     write_tar(add("paddle_fluid.tar.gz", blocks), {f"zoo/{name}": fluid_record(a) for name, a in fluid.items()})
     slowfast = tensors(networks.slowfast(), inflated=True)
