@@ -9,6 +9,7 @@ from configs import save_config
 from configs.schema import Config
 from inference.backends import BackendSpec, backend_facts
 from tasks import build_task
+from tasks.box_evaluation import NUM_DRAWS
 from tasks.detection import DetectionMeter
 from tasks.score_boxes import score_key_frames
 from utils.errors import UserError
@@ -46,7 +47,7 @@ def evaluate_boxes(config: Config, backend: BackendSpec, options: EvalOptions, r
         return
     notes = [f"broken video, its boxes are counted as missed: {each.path}: {each.reason}" for each in failures]
     result = {
-        **meter.result((*frames.notes, *notes)),
+        **meter.result((*frames.notes, *notes), NUM_DRAWS),
         "weights": backend.weights_file(),
         "proposals": config.DETECTION.proposals,
         "reverse_frames": options.reverse_frames,

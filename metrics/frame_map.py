@@ -20,6 +20,7 @@ import numpy as np
 
 from utils.boxes import nms, overlapping_pairs
 
+NUMBERS_AT_ONCE = 2_000_000  # of bootstrap samples: bounds the memory
 PIXELS = 1.0  # the margin of the ACT rules
 ACT_MAX_IOU = 0.3
 
@@ -36,12 +37,57 @@ def ava_average_precisions(
     truth, detections: rows of the frames that are judged. max_per_frame: 0 keeps all rows.
     Equal scores, whose order AVA's program leaves open, are ranked by frame, then by row.
     """
+    detections = ava_judged(detections, classes, max_per_frame)
+    return _average_precisions(truth, detections, classes, min_iou, margin=0.0, best_only=True, area=envelope_precision)
+
+
+def ava_judged(detections: np.ndarray, classes: Sequence[int], max_per_frame: int) -> np.ndarray:
+    """The rows that AVA's program judges."""
     detections = detections[np.isin(detections["label"], classes)]
     if max_per_frame:
         detections = highest_of_each_frame(detections, max_per_frame)
     box = detections["box"]
-    detections = detections[(box[:, 0] < box[:, 2]) & (box[:, 1] < box[:, 3])]
-    return _average_precisions(truth, detections, classes, min_iou, margin=0.0, best_only=True, area=envelope_precision)
+    return detections[(box[:, 0] < box[:, 2]) & (box[:, 1] < box[:, 3])]
+
+
+def ava_bootstrap(
+    truth: np.ndarray,
+    detections: np.ndarray,
+    classes: Sequence[int],
+    video: np.ndarray,
+    counts: np.ndarray,
+    min_iou: float = 0.5,
+    max_per_frame: int = 50,
+) -> np.ndarray:
+    """Mean AP, 0 .. 1, of samples of whole videos, float64 [D], as `ava_average_precisions` has it of their frames.
+
+    truth, detections: rows of the frames that are judged. video: int64 [F], the place in `counts` of each frame's
+    video. counts: int [D, V], how often each video is in a sample. A sample without truth of a class leaves it out.
+    """
+    ranked = ava_judged(detections, classes, max_per_frame)
+    ranked = ranked[np.lexsort((ranked["frame"], -ranked["score"]))]
+    hits = match(truth, ranked, min_iou, 0.0, best_only=True)
+    precisions = np.full((len(classes), len(counts)), np.nan)
+    for place, label in enumerate(classes):
+        own = ranked["label"] == label
+        videos_of_truth = video[truth["frame"][truth["label"] == label]]
+        of_video = np.bincount(videos_of_truth, minlength=counts.shape[1])
+        step = max(1, NUMBERS_AT_ONCE // max(1, int(own.sum())))
+        for first in range(0, len(counts), step):
+            part = counts[first : first + step]
+            num_truth = part @ of_video
+            seen = part[:, video[ranked["frame"][own]]]  # [d, M]: how often each detection is there
+            found = np.cumsum(seen * hits[own], axis=1)
+            precision = found / np.maximum(np.cumsum(seen, axis=1), 1)
+            envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+            steps = np.diff(found, axis=1, prepend=0)
+            has_truth = num_truth > 0
+            area = (steps * envelope).sum(axis=1)[has_truth] / num_truth[has_truth]
+            precisions[place, first : first + step][has_truth] = area
+    num_classes = np.isfinite(precisions).sum(axis=0)
+    return np.divide(
+        np.nansum(precisions, axis=0), num_classes, out=np.full(len(counts), np.nan), where=num_classes > 0
+    )
 
 
 def act_average_precisions(

@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from metrics.frame_map import PIXELS, act_average_precisions, ava_average_precisions, box_recall
+from metrics.frame_map import PIXELS, act_average_precisions, ava_average_precisions, ava_bootstrap, box_recall
+from metrics.intervals import percentile_interval, resample_counts
 from metrics.tubes import VIDEO_MAP_IOUS, Tube, annotated_tubes, link, video_average_precision
 from utils.boxes import groups_of
 from utils.errors import UserError
 
 PROTOCOLS = ("ava", "act")
 MIN_IOU = 0.5
+NUM_DRAWS = 1000
 MAX_PER_FRAME = 50  # as AVA's program
 
 
@@ -26,6 +28,7 @@ def judge_boxes(
     protocol: str,
     excluded: Collection[int] = (),
     max_per_frame: int = MAX_PER_FRAME,
+    num_draws: int = 0,
 ) -> dict:
     """Evaluate detections by the rules of `protocol` (metrics/frame_map.py, metrics/tubes.py).
 
@@ -39,11 +42,13 @@ def judge_boxes(
         protocol: one of PROTOCOLS.
         excluded: numbers of frames that are not judged.
         max_per_frame: rows of a frame that are judged, for ava; 0: all.
+        num_draws: bootstrap samples of videos for the interval of mAP, for ava; 0: none.
 
     Returns:
         protocol; min_iou; mAP; per_class: id, name, average_precision (None without truth), num_truth (rows);
         classes_without_truth: ids; box_recall: of truth boxes, by detected boxes of any class; num_frames that are
-        judged; num_truth and num_detections: rows; for ava max_per_frame; for act video_mAP: {minimal tube IoU: value},
+        judged; num_truth and num_detections: rows; for ava max_per_frame and, with num_draws and at least two videos,
+        intervals: {mAP: [low, high]}, 95 %; for act video_mAP: {minimal tube IoU: value},
         None where truth has no tubes, and in per_class video_average_precision; notes. Values are in percent.
 
     Raises:
@@ -90,6 +95,8 @@ def judge_boxes(
     }
     if protocol == "ava":
         result["max_per_frame"] = max_per_frame
+        if num_draws:
+            result["intervals"] = _intervals(wanted, found, index, named, ids, max_per_frame, num_draws)
     else:
         result["video_mAP"] = _video_map(wanted, found, index, per_class, notes)
     return result
@@ -110,6 +117,20 @@ def _judged(
             notes.append(f"{boxes.path}: {np.count_nonzero(~kept)} rows of {others} are left out")
         rows = rows[kept]
     return rows
+
+
+def _intervals(
+    wanted: np.ndarray, found: np.ndarray, index: Any, named: np.ndarray, ids: list[int], max_per_frame: int, draws: int
+) -> dict:
+    """The 95 % interval of mAP over resampled videos; none for a single video."""
+    numbers, own = np.unique(index.video[named], return_inverse=True)
+    if len(numbers) < 2:
+        return {}
+    place = np.zeros(len(index.video), np.int64)
+    place[named] = own.reshape(-1)
+    counts = np.stack([*resample_counts(len(numbers), draws, np.random.default_rng(0))])
+    samples = ava_bootstrap(wanted, found, ids, place, counts, MIN_IOU, max_per_frame)
+    return {"mAP": [100.0 * bound for bound in percentile_interval(samples)]}
 
 
 def _note_odd_boxes(path: str, rows: np.ndarray, unit: str, notes: list[str]) -> None:
@@ -179,6 +200,10 @@ def report(result: dict) -> str:
             "",
             tabulate(metrics, ("metric", "%"), floatfmt=".2f", missingval="-"),
             "",
+            *(
+                f"95 % interval of {name} over videos: {low:.2f} to {high:.2f}"
+                for name, (low, high) in result.get("intervals", {}).items()
+            ),
             "{num_frames} frames, {num_truth} boxes with a class in truth, {num_detections} detected".format(**result),
             *result["notes"],
         ]

@@ -104,7 +104,9 @@ class DetectionMeter:
         rows = np.concatenate([self.truth.rows[:0], *self.parts])
         return rows[np.argsort(rows["frame"], kind="stable")]
 
-    def result(self, notes: tuple[str, ...] = ()) -> dict:
+    def result(self, notes: tuple[str, ...] = (), num_draws: int = 0) -> dict:
         """The metrics by the rules of the protocol; see `judge_boxes`. notes: what is to stand in the result, too."""
         detections = type(self.truth)("the detections", self.rows(), self.truth.frames, self.truth.unit, notes)
-        return judge_boxes(self.truth, detections, self.index, self.classes, self.protocol, self.excluded)
+        return judge_boxes(
+            self.truth, detections, self.index, self.classes, self.protocol, self.excluded, num_draws=num_draws
+        )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from datareader.box_lists import BOX_ROW
-from metrics.frame_map import act_average_precisions, ava_average_precisions, box_recall
+from metrics.frame_map import act_average_precisions, ava_average_precisions, ava_bootstrap, box_recall
 from tests.plain_detection_metrics import plain_act_ap, plain_ava_ap, plain_iou, plain_suppress
 from tests.script_runs import ROOT
 from utils.boxes import iou, nms, overlapping_pairs
@@ -156,3 +156,29 @@ def test_no_detections_and_no_truth():
     assert ava_average_precisions(none, one, (1,)) == [None] and act_average_precisions(none, one, (1,)) == [0.0]
     assert ava_average_precisions(one, none, (1,)) == [0.0] and act_average_precisions(one, none, (1,)) == [0.0]
     assert box_recall(none, one) is None and box_recall(one, none) == 0
+
+
+@pytest.mark.parametrize("limit", [2_000_000, 10])
+def test_a_sample_of_videos_has_the_map_of_the_videos_repeated(monkeypatch, limit):
+    monkeypatch.setattr("metrics.frame_map.NUMBERS_AT_ONCE", limit)
+    rng = np.random.default_rng(0)
+    num_frames, video = 12, np.arange(12) // 3  # four videos of three frames
+    truth, detections = (np.zeros(number, BOX_ROW) for number in (30, 80))
+    for part in (truth, detections):
+        corner = rng.integers(0, 3, (len(part), 2)) * 0.3 + 0.05 * rng.random((len(part), 2))
+        part["frame"], part["label"] = rng.integers(0, num_frames, len(part)), rng.integers(1, 4, len(part))
+        part["box"] = np.concatenate([corner, corner + 0.3], axis=1)
+    truth["label"][video[truth["frame"]] != 0] %= 3  # class 3 is in the first video only
+    truth["label"] += truth["label"] == 0
+    detections["score"] = rng.random(len(detections))
+    counts = np.array([[1, 1, 1, 1], [0, 2, 1, 1], [3, 0, 0, 1], [0, 0, 4, 0]])
+    found = ava_bootstrap(truth, detections, [1, 2, 3], video, counts, max_per_frame=5)
+    for row, value in zip(counts, found):
+        parts = [[], []]
+        for copy, number in enumerate(np.repeat(np.arange(4), row)):
+            for k, rows_of_all in enumerate((truth, detections)):
+                own = rows_of_all[video[rows_of_all["frame"]] == number].copy()
+                own["frame"] += 100 * copy
+                parts[k].append(own)
+        aps = ava_average_precisions(*(np.concatenate(each) for each in parts), [1, 2, 3], max_per_frame=5)
+        assert value == pytest.approx(np.mean([ap for ap in aps if ap is not None]), abs=1e-12)

@@ -20,7 +20,7 @@ from datareader.box_lists import (  # noqa: E402 - the tool is started as a file
     read_label_map,
     read_truth,
 )
-from tasks.box_evaluation import MAX_PER_FRAME, PROTOCOLS, judge_boxes, report  # noqa: E402
+from tasks.box_evaluation import MAX_PER_FRAME, NUM_DRAWS, PROTOCOLS, judge_boxes, report  # noqa: E402
 from utils.cli import Parser, run  # noqa: E402
 from utils.files import write_json  # noqa: E402
 
@@ -50,6 +50,7 @@ def main() -> None:
         truth, detections, index, read_label_map(args.label_map), args.protocol,
         read_frame_list(args.excluded, index) if args.excluded else (),
         MAX_PER_FRAME if args.max_per_frame is None else args.max_per_frame,
+        NUM_DRAWS,
     )  # fmt: skip
     if args.json:
         files = {name: getattr(args, name) for name in ("truth", "detections", "label_map", "excluded")}
