@@ -70,15 +70,20 @@ def ava_bootstrap(
     precisions = np.full((len(classes), len(counts)), np.nan)
     for place, label in enumerate(classes):
         own = ranked["label"] == label
-        videos_of_truth = video[truth["frame"][truth["label"] == label]]
-        of_video = np.bincount(videos_of_truth, minlength=counts.shape[1])
-        step = max(1, NUMBERS_AT_ONCE // max(1, int(own.sum())))
+        is_hit, video_of_row = hits[own], video[ranked["frame"][own]]
+        of_video = np.bincount(video[truth["frame"][truth["label"] == label]], minlength=counts.shape[1])
+        # the envelope's maxima are at hits: up to each of them, the detections and the hits of each video, [V, H]
+        places = np.flatnonzero(is_hit)
+        videos = np.arange(counts.shape[1])
+        seen_by_video, hits_by_video = (
+            np.stack([np.searchsorted(np.flatnonzero(chosen & (video_of_row == v)), places, "right") for v in videos])
+            for chosen in (np.ones_like(is_hit), is_hit)
+        )
+        step = max(1, NUMBERS_AT_ONCE // max(1, len(places)))
         for first in range(0, len(counts), step):
-            part = counts[first : first + step]
-            num_truth = part @ of_video
-            seen = part[:, video[ranked["frame"][own]]]  # [d, M]: how often each detection is there
-            found = np.cumsum(seen * hits[own], axis=1)
-            precision = found / np.maximum(np.cumsum(seen, axis=1), 1)
+            part = counts[first : first + step].astype(np.float64)  # sums of whole numbers stay exact
+            num_truth, found = part @ of_video, part @ hits_by_video
+            precision = found / np.maximum(part @ seen_by_video, 1)
             envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
             steps = np.diff(found, axis=1, prepend=0)
             has_truth = num_truth > 0
