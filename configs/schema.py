@@ -206,6 +206,9 @@ class Detection:
         [32.0, 64.0, 128.0, 256.0, 512.0], "of its anchors: square roots of the areas, pixels of the crop", low=1.0
     )
     anchor_ratios: list[float] = key([0.5, 1.0, 2.0], "of its anchors: height / width", low=0.01)
+    anchor_samples: int = key(
+        256, "anchors of a frame that its loss is computed of; of a small frame with few anchors take fewer", low=2
+    )
     box_score_train: float = key(0.9, "boxes of train_proposals below this score are left out", low=0.0, high=1.0)
     box_score_test: float = key(
         0.85, "boxes of a file or of the proposal network below this score are left out", low=0.0, high=1.0

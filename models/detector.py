@@ -16,6 +16,7 @@ from utils.errors import UserError
 from utils.runtime import tensor_of
 
 BOXES_AT_ONCE = 256  # whose cells are computed together: bounds the memory
+BEST_PROPOSALS = 32  # of a clip, among which those that are learned from are drawn
 BACKGROUND_IOU = 0.3  # a proposal is background where its IoU with each true box is smaller
 
 
@@ -85,7 +86,7 @@ class Detector(Recognizer):
         Args:
             clips: float32 [N, C, T, H, W].
             boxes: true ones, float32 [M, 4], pixels. box_clip: int64 [M], ascending. labels: float32 [M, K].
-            rng: chooses among true boxes beyond `max_boxes`, and among the proposals of the highest scores.
+            rng: chooses among true boxes beyond `max_boxes`, and among proposals.
 
         Returns:
             logits [m, K] or [m, K + 1] of the boxes, their labels float32 [m, K], the loss of the proposal network, a
@@ -127,19 +128,19 @@ def mixed_boxes(
     """True boxes [M, 4] of a clip with labels [M, K], and proposals [P, 4] up to `max_boxes` boxes with theirs.
 
     Proposals that show part of an actor, with a largest IoU from 0.3 to `min_iou`, are left out: they are neither
-    background nor the actor. The rest are drawn from twice as many as are wanted, those of the highest scores, which
-    come first.
+    background nor the actor. Of the places left, up to half go to proposals of actors and the rest to background, both
+    by chance among the 32 proposals of the highest scores, which come first.
     """
-    found = np.zeros((len(proposals), labels.shape[1]), np.float32)
+    wanted, proposals = max_boxes - len(boxes), proposals[:BEST_PROPOSALS]
+    found, best = np.zeros((len(proposals), labels.shape[1]), np.float32), np.zeros(len(proposals))
     if len(boxes):
         overlap = iou(proposals[:, None], boxes[None])
         best = overlap.max(axis=1)
         is_true = best >= min_iou
         found[is_true] = labels[overlap.argmax(axis=1)[is_true]]
-        is_used = is_true | (best < BACKGROUND_IOU)
-        proposals, found = proposals[is_used], found[is_used]
-    wanted = max_boxes - len(boxes)
-    drawn = rng.permutation(min(2 * wanted, len(proposals)))[:wanted]
+    actors = rng.permutation(np.flatnonzero(best >= min_iou))[: wanted // 2]
+    background = rng.permutation(np.flatnonzero(best < BACKGROUND_IOU))[: wanted - len(actors)]
+    drawn = np.concatenate([actors, background])
     return np.concatenate([boxes, proposals[drawn]]), np.concatenate([labels, found[drawn]])
 
 

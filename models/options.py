@@ -30,12 +30,14 @@ class HeadOptions:
 @dataclass(frozen=True)
 class ProposalOptions:
     """A region proposal network. width: channels inside the first bottlenecks; 64 is ResNet-50. blocks: bottlenecks of
-    layer1 to layer3. anchor_sizes: square roots of the anchors' areas, pixels. anchor_ratios: height / width."""
+    layer1 to layer3. anchor_sizes: square roots of the anchors' areas, pixels. anchor_ratios: height / width.
+    num_samples: anchors of a frame that the loss is computed of; at most half of them are positive."""
 
     width: int = 64
     blocks: tuple[int, ...] = (3, 4, 6)
     anchor_sizes: tuple[float, ...] = (32, 64, 128, 256, 512)
     anchor_ratios: tuple[float, ...] = (0.5, 1, 2)
+    num_samples: int = 256
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ def detection_options(config: Config) -> DetectionOptions:
         tuple(section.proposal_blocks),
         tuple(section.anchor_sizes),
         tuple(section.anchor_ratios),
+        section.anchor_samples,
     )
     return DetectionOptions(
         roi_size=section.roi_size,

@@ -22,7 +22,6 @@ from utils.boxes import iou
 
 STRIDE = 16  # pixels between two positions of the map
 POSITIVE_IOU, NEGATIVE_IOU = 0.7, 0.3
-NUM_SAMPLES = 256  # anchors of a frame that the loss is computed of; at most half of them are positive
 NMS_IOU = 0.7
 NUM_CANDIDATES = 6000  # anchors of a frame, the highest scores, among which doubles are suppressed
 NUM_PROPOSALS = 300
@@ -112,14 +111,15 @@ class ProposalNetwork(nn.Layer):
         return paddle.to_tensor(np.concatenate(found)), F.sigmoid(paddle.to_tensor(np.concatenate(scores)))
 
     def loss(self, prediction: Prediction, boxes: np.ndarray, box_clip: np.ndarray):
-        """Binary cross-entropy and smooth L1 over 256 anchors of each frame, a scalar; see `sampled_targets`.
+        """Binary cross-entropy and smooth L1 over `num_samples` anchors of each frame, a scalar; see `sampled_targets`.
 
         boxes: true ones, float [M, 4], pixels. box_clip: int [M], the index of each box's frame. The anchors are drawn
         with Paddle's generator (`paddle.seed`).
         """
         anchors, num_frames = prediction.anchors, len(prediction.logits)
         rng = np.random.default_rng(paddle.randint(0, 2**31 - 1, [1]).item())
-        targets = [sampled_targets(anchors, boxes[box_clip == number], rng) for number in range(num_frames)]
+        count = self.options.num_samples
+        targets = [sampled_targets(anchors, boxes[box_clip == number], count, rng) for number in range(num_frames)]
         chosen = np.concatenate([t.chosen + n * len(anchors) for n, t in enumerate(targets)])
         is_positive = np.concatenate([t.is_positive for t in targets])
         is_object = paddle.to_tensor(is_positive.astype(np.float32))
@@ -188,12 +188,13 @@ def matched_truth(anchors: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     return match
 
 
-def sampled_targets(anchors: np.ndarray, boxes: np.ndarray, rng: np.random.Generator) -> SampledTargets:
-    """At most 128 positive anchors of a frame and negative ones up to 256 together, by chance; see `matched_truth`."""
+def sampled_targets(anchors: np.ndarray, boxes: np.ndarray, count: int, rng: np.random.Generator) -> SampledTargets:
+    """At most count / 2 positive anchors of a frame and negative ones up to `count` together, by chance; see
+    `matched_truth`."""
     match = matched_truth(anchors, boxes)
     positive, negative = np.flatnonzero(match >= 0), np.flatnonzero(match == -1)
-    positive = rng.permutation(positive)[: NUM_SAMPLES // 2]
-    negative = rng.permutation(negative)[: NUM_SAMPLES - len(positive)]
+    positive = rng.permutation(positive)[: count // 2]
+    negative = rng.permutation(negative)[: count - len(positive)]
     chosen = np.concatenate([positive, negative])
     wanted = offsets_between(anchors[positive], boxes.reshape(-1, 4)[match[positive]])
     return SampledTargets(chosen, np.arange(len(chosen)) < len(positive), wanted)

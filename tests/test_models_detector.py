@@ -128,13 +128,15 @@ def test_proposals_take_the_labels_of_the_true_box_that_they_overlap():
         [[20, 0, 30, 8], [0, 0, 10, 4.9], [0, 0, 10, 5.1], [50, 50, 60, 60], [0, 0, 10, 2.9]], np.float32
     )
     rng = np.random.default_rng(0)
-    found, found_labels = mixed_boxes(boxes, labels, proposals, 6, 0.5, rng)
+    found, found_labels = mixed_boxes(boxes, labels, proposals, 7, 0.5, rng)
     expected = {8: [0, 1, 0], 60: [0, 0, 0], 5.1: [1, 0, 0], 2.9: [0, 0, 0]}  # by y2; 4.9 is left out
     assert found[:2].tolist() == boxes.tolist() and found_labels[:2].tolist() == labels.tolist()
     assert len(found) == 6
     for box, label in zip(found[2:], found_labels[2:]):
         assert label.tolist() == expected.pop(round(float(box[3]), 1))
-    assert len(mixed_boxes(boxes, labels, proposals, 3, 0.5, rng)[0]) == 3
+    for _ in range(8):  # of two places, one is for an actor
+        shown = mixed_boxes(boxes, labels, proposals, 4, 0.5, rng)[1]
+        assert len(shown) == 4 and shown[2].any() and not shown[3].any()
     assert len(mixed_boxes(boxes, labels, proposals, 2, 0.5, rng)[0]) == 2
     assert len(mixed_boxes(boxes[:0], labels[:0], proposals, 2, 0.5, rng)[0]) == 2
 

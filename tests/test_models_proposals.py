@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -91,14 +92,14 @@ def test_anchors_are_matched_as_a_plain_loop_matches_them():
 def test_the_samples_of_a_frame_are_256_and_at_most_half_of_them_positive():
     rng = np.random.default_rng(0)
     anchors = anchor_boxes(20, 20, (16, 32), (1,))
-    few = sampled_targets(anchors, random_boxes(rng, 3), rng)
+    few = sampled_targets(anchors, random_boxes(rng, 3), 256, rng)
     assert len(few.chosen) == len(set(few.chosen)) == 256
     assert few.is_positive.sum() == len(few.offsets) >= 3
-    many = sampled_targets(anchors, anchors[:300], rng)
+    many = sampled_targets(anchors, anchors[:300], 256, rng)
     assert many.is_positive.sum() == 128 == len(many.offsets)
-    again = sampled_targets(anchors, anchors[:300], rng)
+    again = sampled_targets(anchors, anchors[:300], 256, rng)
     assert set(many.chosen) != set(again.chosen)  # by chance
-    nobody = sampled_targets(anchors, np.zeros((0, 4), np.float32), rng)
+    nobody = sampled_targets(anchors, np.zeros((0, 4), np.float32), 256, rng)
     assert len(nobody.chosen) == 256 and not nobody.is_positive.any()
 
 
@@ -113,7 +114,8 @@ def network():
 
 
 def test_the_loss_is_that_of_a_plain_loop(network, monkeypatch):
-    monkeypatch.setattr(proposals, "NUM_SAMPLES", 10**6)  # all anchors, whatever chance says
+    every = dataclasses.replace(network.options, num_samples=10**6)  # all anchors, whatever chance says
+    monkeypatch.setattr(network, "options", every)
     rng = np.random.default_rng(1)
     frames = paddle.to_tensor(rng.standard_normal((3, 3, 64, 80)), dtype="float32")
     boxes, box_clip = random_boxes(rng, 4, 64), np.array([0, 0, 0, 2])

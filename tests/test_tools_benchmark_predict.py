@@ -114,6 +114,18 @@ def test_a_share_is_that_of_the_product_in_the_same_precision():
     assert rates["matrix product, bfloat16"] == {"rate": product / 0.25e9, "percent": 100.0}
 
 
+def test_key_frames_are_timed_and_their_memory_is_that_of_a_process_of_its_own(tmp_path, capsys):
+    from tools.benchmarks import detect
+
+    tiny = ("stem_channels=4", "width_per_group=4", "blocks_per_stage=[1, 1, 1, 1]")
+    keys = [*(f"RESNETS.{text}" for text in tiny), "NONLOCAL.positions={res4: [0]}", "INPUT.num_frames=4"]
+    flags = ["--backends=paddle", "--boxes=3", "--repeats=1", f"--json={tmp_path / 'r.json'}"]
+    detect.main([*flags, *(f"-o{key}" for key in keys)])
+    result = json.loads((tmp_path / "r.json").read_text())
+    assert len(result["cases"]["key frame"]["paddle, 3 boxes"]["seconds"]) == 1
+    assert 100 < result["peak_mb"]["paddle, 3 boxes"] < 4000 and "key frames a second" in capsys.readouterr().out
+
+
 def test_a_peer_that_fails_is_named(tools, tmp_path):
     (tmp_path / "python").write_text("#!/bin/sh\necho no such network >&2; exit 1\n")
     with pytest.raises(RunError, match="no such network"):

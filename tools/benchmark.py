@@ -31,6 +31,7 @@ JOBS = {
     "dataset": "tools.benchmarks.dataset",
     "workers": "tools.benchmarks.workers",
     "serve": "tools.benchmarks.serve",
+    "detect": "tools.benchmarks.detect",
 }
 
 if __name__ == "__main__":

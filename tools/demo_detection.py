@@ -39,7 +39,7 @@ def main() -> None:
         "--data_dir", default="data/dataset/demo_detection/videos", help="where the videos go (%(default)s)"
     )
     parser.add_argument(
-        "--num_train", type=positive_int, default=168, help="scenes to train on, two videos each (%(default)s)"
+        "--num_train", type=positive_int, default=218, help="scenes to train on, two videos each (%(default)s)"
     )
     parser.add_argument("--num_val", type=positive_int, default=64, help="held-out videos (%(default)s)")
     parser.add_argument(

@@ -498,9 +498,11 @@ TOOLS = {
     ),
     "Draws videos of several actors, trains configs/demo_detection.yaml from scratch, and evaluates held-out videos with "
     "the actors' own boxes, with inaccurate and false ones, with those of the region proposal network, with reversed "
-    "frames and with the boxes of two actors exchanged; writes output/demo_detection/results.json.": (
+    "frames and with the boxes of two actors exchanged; writes output/demo_detection/results.json, and overlay.mp4: a "
+    "held-out video with the boxes and actions found in it.": (
         "绘制含多个角色的视频，按 configs/demo_detection.yaml 从零训练，然后评估留出的视频：用角色自己的框、用不准确的框与\n"
-        "假框、用区域提议网络的框、把帧倒放、把两个角色的框对调；写出 output/demo_detection/results.json。"
+        "假框、用区域提议网络的框、把帧倒放、把两个角色的框对调；写出 output/demo_detection/results.json 与 overlay.mp4：\n"
+        "一段画有检出的框与动作的留出视频。"
     ),
     "Draw the detection demo's data set: python data/dataset/demo_detection/make_videos.py --output_dir "
     "data/dataset/demo_detection/videos": (
@@ -1230,6 +1232,9 @@ KEYS = {
     "csv of boxes with scores, for proposals: file": "带得分的框，csv，用于 proposals: file",
     "channels in the first bottlenecks of the proposal network; 64: ResNet-50": (
         "提议网络最前面各瓶颈块内的通道数；64 即 ResNet-50"
+    ),
+    "anchors of a frame that its loss is computed of; of a small frame with few anchors take fewer": (
+        "每帧计算其损失的锚框数；画面小、锚框少时取少些"
     ),
     "bottlenecks of its layer1 to layer3": "其 layer1 到 layer3 的瓶颈块数",
     "of its anchors: square roots of the areas, pixels of the crop": "其锚框的尺寸：面积的平方根，按裁剪后的像素",

@@ -86,18 +86,18 @@ def peaks_mb(arc: str, backend: str, precision: str, num_frames: int, size: int)
 
     with tempfile.TemporaryDirectory() as folder:
         config, model, weights = infer.random_network(arc, folder)
-        before = _peak_mb()
+        before = peak_mb()
         if backend == "paddle":
             built = EagerBackend(model, precision)
         else:
             del model
             built = ExportedBackend(backend, precision, NetworkSource(config, weights), num_frames, size)
-        exported = _peak_mb()
+        exported = peak_mb()
         for seed in range(2):  # clips that nobody keeps, as those of `score_views`
             built.outputs(np.random.default_rng(seed).standard_normal((1, 3, num_frames, size, size), np.float32))
-    return {"before MB": before, "with export MB": exported, "peak MB": _peak_mb()}
+    return {"before MB": before, "with export MB": exported, "peak MB": peak_mb()}
 
 
-def _peak_mb() -> float:
+def peak_mb() -> float:
     """macOS counts bytes, Linux 1024 of them."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6

@@ -81,7 +81,7 @@ def annotated_boxes(videos: list[Video], index: FrameIndex) -> np.ndarray:
 
 def make_dataset(
     folder: str | Path,
-    num_train: int = 168,
+    num_train: int = 218,
     num_val: int = 64,
     seed: int = 0,
     num_workers: int | None = None,
@@ -127,7 +127,7 @@ def main() -> None:
     parser = Parser(description=__doc__)
     parser.add_argument("--output_dir", required=True, help="folder of the data set")
     parser.add_argument(
-        "--num_train", type=positive_int, default=168, help="scenes to train on, two videos each (%(default)s)"
+        "--num_train", type=positive_int, default=218, help="scenes to train on, two videos each (%(default)s)"
     )
     parser.add_argument("--num_val", type=positive_int, default=64, help="held-out videos (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="other seeds give other videos (%(default)s)")
