@@ -21,3 +21,22 @@ atexit.register(shutil.rmtree, os.environ["PADDLE_NONLOCAL_HOME"], ignore_errors
 @pytest.fixture(autouse=True)
 def no_bfloat16(monkeypatch):
     monkeypatch.setattr("inference.auto_precision.processor_has_bfloat16", lambda: False)
+
+
+LONGEST_FILES = (
+    "test_training_resume.py",
+    "test_tools_demo.py",
+    "test_tools_demo_detection.py",
+    "test_training_precision.py",
+    "test_inference_backends.py",
+    "test_utils_parallel.py",
+    "test_training_ranks.py",
+    "test_tools_study.py",
+    "test_docs.py",
+    "test_models_counts.py",
+)
+
+
+def pytest_collection_modifyitems(items: list) -> None:
+    place = {name: number for number, name in enumerate(LONGEST_FILES)}
+    items.sort(key=lambda item: place.get(item.path.name, len(place)))  # stable: all others keep their order

@@ -82,7 +82,7 @@ ZOO_LINE = ("NONLOCAL", "configs/x.yaml")
         ("demo", "tabulate", ["'tabulate>=0.9,<1'"]),
         ("study", "matplotlib", ["'matplotlib>=3.5,<4'"]),
         ("classify", "pyarrow", ["'pyarrow>=19,<27'"]),
-        ("test", "xdist ruff", ["'pytest-xdist>=3,<4'", "'ruff>=0.15,<1'"]),
+        ("test", "xdist ruff", ["'pytest-xdist>=3.8,<4'", "'ruff>=0.15,<1'"]),
     ],
 )
 def test_an_environment_with_paddle_that_lacks_a_module_is_told_so_with_the_pip_line(clone, mode, hidden, packages):

@@ -14,7 +14,6 @@ from configs import load_config
 from models import build_model
 from tests.plain_network import randomized
 from tests.script_runs import ROOT, make_videos, tiny_config
-from tools.benchmark import JOBS
 from utils.errors import RunError
 from weights import save_weights
 
@@ -158,14 +157,3 @@ def test_the_yardstick_in_pytorch_computes_our_network():
             found = theirs(torch.from_numpy(clips)).numpy()
             expected = ours(paddle.to_tensor(clips)).numpy()
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
-
-
-def test_every_benchmark_and_tool_tells_its_flags_as_a_file_and_as_a_module():
-    for form in (["tools/benchmark.py"], ["-m", "tools.benchmark"]):
-        done = subprocess.run([sys.executable, *form], cwd=ROOT, capture_output=True, text=True)
-        assert done.returncode == 0 and "names: infer, backends, predict" in done.stdout, done.stderr
-    for job in JOBS:
-        done = subprocess.run(
-            [sys.executable, "tools/benchmark.py", job, "--help"], cwd=ROOT, capture_output=True, text=True
-        )
-        assert done.returncode == 0 and "--json" in done.stdout, (job, done.stderr)

@@ -13,12 +13,13 @@ from paddle import nn
 
 from configs import load_config
 from tests.script_runs import ROOT, make_videos, run_script, tiny_config, write_list
+from tests.two_ranks import SYNCHRONISED
 from training.norms import norms_of
 from training.trainer import Trainer
-from utils.parallel import Ranks
+from utils.parallel import MEETING_SECONDS, Ranks
 from weights.safe_pickle import load_pickle
 
-GLOO_GIVES_UP_SECONDS = 30
+GLOO_GIVES_UP_SECONDS = 30  # a message that has begun
 
 
 @pytest.fixture(scope="module")
@@ -26,22 +27,23 @@ def videos(tmp_path_factory):
     return make_videos(tmp_path_factory.mktemp("videos"), 8, 3)
 
 
-def launch(folder, script: str, *arguments: object) -> None:
-    """Run a script on two ranks, to status 0."""
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, videos):
+    """What tests/two_ranks.py leaves, and its configuration, tiny.yaml."""
+    folder = tmp_path_factory.mktemp("ranks")
+    config = tiny_config(folder, write_list(folder / "list.txt", videos), batch_size=4, dropout_rate=0.5)
     command = [
         sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node=2", f"--log_dir={folder / 'launch'}",
-        script, *map(str, arguments),
+        "tests/two_ranks.py", str(config), str(folder),
     ]  # fmt: skip
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ)
     logs = [path.read_text()[-3000:] for path in sorted((folder / "launch").glob("workerlog.*"))]
     assert done.returncode == 0, (done.stderr[-2000:], *logs)
+    return folder
 
 
 @pytest.fixture(scope="module")
-def ranks(tmp_path_factory, videos):
-    folder = tmp_path_factory.mktemp("ranks")
-    config = tiny_config(folder, write_list(folder / "list.txt", videos), batch_size=4, dropout_rate=0.5)
-    launch(folder, "tests/two_ranks.py", config, folder, GLOO_GIVES_UP_SECONDS + 2)
+def ranks(folder):
     return [
         {**json.loads((folder / f"rank{rank}.json").read_text()), **np.load(folder / f"rank{rank}.npz")}
         for rank in range(2)
@@ -108,26 +110,24 @@ def test_a_checkpoint_that_cannot_be_written_is_announced_by_no_rank_and_ends_al
     assert [rank["announced"] for rank in ranks] == [None, None]
 
 
-def test_ranks_wait_for_a_late_one_longer_than_gloo_would(ranks):
+def test_a_message_begins_when_all_ranks_are_there_so_that_gloo_does_not_give_up(ranks):
+    """All times are of one clock."""
     assert [rank["late"] for rank in ranks] == ["", ""]
+    assert min(rank["gloo's start"] for rank in ranks) >= max(rank["arrival"] for rank in ranks)
+    assert MEETING_SECONDS > 10 * GLOO_GIVES_UP_SECONDS
 
 
-@pytest.mark.parametrize("keys", [[], ["-o", "TRAIN.freeze=[stem, stage2]"], ["-o", "TRAIN.freeze_norms=True"]])
-def test_synchronised_norms_train_two_ranks_as_one_with_the_whole_batch(monkeypatch, tmp_path, videos, keys):
-    config = tiny_config(tmp_path, write_list(tmp_path / "list.txt", videos), batch_size=4, dropout_rate=0.0, epoch=1)
-    flags = [f"--config={config}", "--fix_random_seed=True", "--log_interval=1", "-o", "TRAIN.sync_bn=True", *keys]
-    flags += ["-o", "MODEL.bn_init_gamma=0.5", "-o", "NONLOCAL.bn_init_gamma=0.5"]
-    assert run_script(monkeypatch, "train", *flags, f"--save_dir={tmp_path / 'one'}") == 0
-    launch(tmp_path, "train.py", *flags, f"--save_dir={tmp_path / 'two'}")
-    one, two = (load_pickle(tmp_path / name / "NONLOCAL.pdparams") for name in ("one", "two"))
-    for name in one:
-        np.testing.assert_allclose(two[name], one[name], rtol=1e-3, atol=1e-5, err_msg=name)
-    is_moved = {name for name in one if name.endswith("._mean") and one[name].any()}
-    if "TRAIN.freeze_norms=True" in keys:
-        assert not is_moved
-    else:
-        assert any(name.startswith("stage5.") for name in is_moved)
-        assert any(name.startswith(("stem.", "stage2.")) for name in is_moved) == (not keys)
+@pytest.mark.parametrize("name", SYNCHRONISED)
+def test_synchronised_norms_train_two_ranks_as_one_with_the_whole_batch(monkeypatch, tmp_path, folder, name):
+    flags = [f"--config={folder / 'tiny.yaml'}", "--fix_random_seed=True", "-o", "TRAIN.seed=0"]
+    flags += [f"--override={override}" for override in SYNCHRONISED[name]]
+    assert run_script(monkeypatch, "train", *flags, f"--save_dir={tmp_path}") == 0
+    one, two = (load_pickle(path / "NONLOCAL.pdparams") for path in (tmp_path, folder / name))
+    for key in one:
+        np.testing.assert_allclose(two[key], one[key], rtol=1e-3, atol=1e-5, err_msg=key)
+    is_moved = {key for key in one if key.endswith("._mean") and one[key].any()}
+    assert any(key.startswith("stage5.") for key in is_moved) == (name != "norms frozen")
+    assert any(key.startswith(("stem.", "stage2.")) for key in is_moved) == (name == "all trained")
 
 
 class TwoAlike(Ranks):

@@ -1,8 +1,9 @@
-"""One rank of two, started by Paddle's launcher from test_training_ranks.py: tries parts of a trainer that need a peer.
+"""One rank of two, started by Paddle's launcher from test_training_ranks.py: tries parts of a trainer that need a
+peer, and trains with synchronised norms.
 
 python -m paddle.distributed.launch --nproc_per_node=2 tests/two_ranks.py CONFIG FOLDER
 
-What each rank finds is left in FOLDER/rank<n>.npz and FOLDER/rank<n>.json.
+What each rank finds is left in FOLDER/rank<n>.npz and FOLDER/rank<n>.json, each training in FOLDER/<its name>.
 """
 
 from __future__ import annotations
@@ -19,6 +20,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from utils.parallel import join_ranks  # noqa: E402 - started as a file
 from utils.runtime import prepare_environment  # noqa: E402
+
+SECONDS_LATE = 1.0
+GAMMA = ["MODEL.bn_init_gamma=0.5", "NONLOCAL.bn_init_gamma=0.5"]
+SYNCHRONISED = {  # trainings with synchronised norms: their overrides
+    name: ["TRAIN.sync_bn=True", "TRAIN.dropout_rate=0", "TRAIN.epoch=1", *GAMMA, *overrides]
+    for name, overrides in {
+        "all trained": [],
+        "first stages frozen": ["TRAIN.freeze=[stem, stage2]"],
+        "norms frozen": ["TRAIN.freeze_norms=True"],
+    }.items()
+}
 
 
 def message_of(call) -> str:
@@ -115,11 +127,20 @@ def main(config_path: str, folder: Path) -> None:
     found["announced"] = run.last_checkpoint
 
     # a rank that comes late
+    entries: list[float] = []
+    all_reduce = paddle.distributed.all_reduce
+    paddle.distributed.all_reduce = lambda tensor: (entries.append(time.monotonic()), all_reduce(tensor))[1]
     if rank == 1:
-        time.sleep(float(sys.argv[3]))
+        time.sleep(SECONDS_LATE)
+    found["arrival"] = time.monotonic()
     found["late"] = message_of(ranks.barrier)
-
+    found["gloo's start"] = entries[0]
+    paddle.distributed.all_reduce = all_reduce
     run.loader.close()
+
+    for name, overrides in SYNCHRONISED.items():
+        trainer(name, *overrides).run()
+
     np.savez(folder / f"rank{rank}.npz", **arrays)
     (folder / f"rank{rank}.json").write_text(json.dumps(found))
 
