@@ -45,7 +45,7 @@ TRUNKS = {
 ARCS = {**RESNETS, **TRUNKS}
 AGREEMENT = 1e-3  # largest difference of a logit from PyTorch's, by the largest
 AGREEMENT_PX = 96  # clips of so many pixels are compared
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS = ("float32", "bfloat16", "int8")
 
 
 def main(argv: list[str]) -> None:
@@ -126,7 +126,7 @@ def sides_of(
     refused: dict[str, str] = {}
     if args.torch_python:
         other = TorchNetwork(args.torch_python, "infer", args.processor_time)
-        for precision in args.precisions:
+        for precision in (name for name in args.precisions if name != "int8"):
             sides[f"PyTorch, {precision}"] = lambda precision=precision: other.seconds(
                 arc, size, precision, num_frames=num_frames
             )
@@ -135,6 +135,8 @@ def sides_of(
             check_backend(name, precision, "cpu")
             if name == "paddle":
                 backend = EagerBackend(model, precision)
+            elif precision == "int8":
+                backend = random_int8(config, weights, num_frames)
             else:
                 backend = ExportedBackend(name, precision, NetworkSource(config, weights), num_frames, size)
             sides[f"{name}, {precision}"] = lambda backend=backend: median_seconds(lambda: backend.scores(clips), clock)
@@ -147,6 +149,19 @@ def sides_of(
             except UserError as error:
                 refused[matrix_name(precision)] = str(error)
     return sides, refused
+
+
+def random_int8(config, weights: str, num_frames: int):
+    """The 8-bit backend of a network of `random_network`, which is made (NNCF) when it is not there yet."""
+    from inference.quantization import Int8Backend
+    from tools.benchmarks.predict import draw_video, make_int8
+
+    try:
+        return Int8Backend(weights, config, num_frames)
+    except UserError:  # there is none, or another network's
+        folder = Path(weights).parent
+        make_int8(config, weights, draw_video(folder), folder)
+        return Int8Backend(weights, config, num_frames)
 
 
 def random_network(arc: str, folder: str) -> tuple:
