@@ -18,6 +18,7 @@ import pytest
 
 from configs import load_config
 from inference import BackendSpec
+from tests.video_factory import draw_video
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "serving/page"
@@ -316,3 +317,13 @@ def test_two_people_work_at_once_and_see_their_own_jobs(visit):
     for page in pages:
         wait_for_end(page)
         assert page.locator("#history li").count() == 1
+
+
+def test_what_the_browser_cannot_play_is_shown_as_a_copy(visit, tmp_path):
+    page = visit(expected=("ERR_",))
+    upload(page, draw_video(tmp_path / "old.avi", 30, codec="mpeg4"))
+    wait_for_end(page)
+    copy = page.locator("#player[src$='/preview.mp4']")
+    copy.wait_for()
+    copy.evaluate("player => player.videoWidth || new Promise(ready => player.onloadeddata = ready)")
+    assert copy.evaluate("player => [player.videoWidth, player.videoHeight]") == [84, 64]
