@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import logging
 import os
 import signal
 import socket
@@ -137,6 +138,9 @@ def main() -> None:
     if missing:
         raise UserError(f'serve.py needs {" and ".join(missing)}: pip install ".[serve]"')
     prepare_environment()
+    log = logging.getLogger("serving")  # packages give the root logger handlers that print nothing
+    log.addHandler(logging.StreamHandler())
+    log.propagate = False
     import uvicorn
 
     from serving.app import build_app

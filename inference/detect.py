@@ -131,6 +131,8 @@ def detect_actions(
             boxes = source.boxes(windows, part.start, frame)
         pixels = boxes[:, :4] * size - offset
         scores = backend.box_scores(clips, pixels, np.zeros(len(pixels), np.int64))
+        if isinstance(source, Proposals):
+            scores = scores * boxes[:, 4:]  # as `tasks.score_boxes`
         key = int(windows.key_frames[part.start])
         moments.append(Moment(key, float(windows.key_seconds[part.start]), boxes, scores, tracker.follow(boxes)))
         counter.advance(f"key frames, {len(boxes)} boxes")

@@ -44,8 +44,8 @@ class DetectionHead(nn.Linear):
         detection = self.detection
         clip_of_box = boxes[:, :1].astype("int64")
         boxes_of_clip = (clip_of_box == paddle.arange(paddle.shape(x)[0], dtype="int64")).astype("int32").sum(0)
-        cells = roi_align(
-            x, boxes[:, 1:], boxes_of_clip.astype("int32"), detection.roi_size, 1 / self.stride,
+        cells = roi_align(  # which takes no features narrower than the boxes' float32
+            x.astype("float32"), boxes[:, 1:], boxes_of_clip.astype("int32"), detection.roi_size, 1 / self.stride,
             detection.sampling_ratio or -1, detection.aligned,
         )  # fmt: skip
         # not max([2, 3]), whose gradient is 100 times slower

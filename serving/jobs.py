@@ -73,8 +73,9 @@ class Job:
     scoring_since: tuple[float, int] | None = None
     last_seen: float = field(default_factory=time.monotonic)
     stop: threading.Event = field(default_factory=threading.Event)
+    lock: threading.Lock = field(default_factory=threading.Lock)  # of the state
 
-    NOT_STORED = ("folder", "num_windows", "segments", "top", "scoring_since", "last_seen", "stop")
+    NOT_STORED = ("folder", "num_windows", "segments", "top", "scoring_since", "last_seen", "stop", "lock")
 
     @property
     def is_final(self) -> bool:
@@ -94,8 +95,15 @@ class Job:
             raise ValueError(f"{folder}: no job")
         return job
 
+    def begin_scoring(self) -> None:
+        """The state of a job that goes on; a cancelled one keeps its own."""
+        with self.lock:
+            if not self.is_final:
+                self.state = "scoring"
+
     def end(self, state: str, detail: str = "") -> None:
-        self.state, self.detail, self.finished = state, detail, time.time()
+        with self.lock:
+            self.state, self.detail, self.finished = state, detail, time.time()
         self.save()
 
     def remove(self) -> None:

@@ -90,7 +90,8 @@ class Work:
         for start, end, scores in stored.read(0, job.num_windows):
             merger.add(start, end, scores)
             total += scores
-        job.state, job.scoring_since = "scoring", (time.monotonic(), job.num_windows)
+        job.begin_scoring()
+        job.scoring_since = time.monotonic(), job.num_windows
         published = 0.0
         try:
             for part, scores in window_scores(windows, backend, batch_size, job.num_windows // size):
@@ -125,7 +126,7 @@ class Work:
     # ------------------------------------------------------------------------------------------- classes, features
 
     def _classes(self, job: Job, items: Sequence[VideoItem], backend: JobBackend, pool: ReaderPool) -> None:
-        job.state = "scoring"
+        job.begin_scoring()
         (record,) = predict_classes(
             self.config,
             items,
@@ -147,7 +148,7 @@ class Work:
         check_stage(backend.engine.eager(), options.features)
 
         def pooled(clips: np.ndarray) -> np.ndarray:
-            job.state = "scoring"
+            job.begin_scoring()
             return backend.pooled_features(clips, options.features)
 
         if options.feature_pooling == "window":

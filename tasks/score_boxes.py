@@ -14,7 +14,7 @@ def score_key_frames(detector: Any, batches: Iterable, meter: DetectionMeter, se
 
     detector: a `models.detector.Detector` in evaluation mode, or a backend that runs one. batches: of
     `datareader.key_frames.KeyFrameLoader`. The boxes are those of the batches, with DETECTION.proposals rpn the
-    proposals of the network.
+    proposals of the network; the scores of actions are then multiplied by the proposal's: P(action | actor) P(actor).
     """
     failures = []
     for batch in batches:
@@ -23,8 +23,10 @@ def score_key_frames(detector: Any, batches: Iterable, meter: DetectionMeter, se
             continue
         boxes, box_clip = batch.boxes, batch.box_clip
         if section.proposals == "rpn":
-            boxes, box_clip, _ = detector.proposed_boxes(batch.clips, section.box_score_test)
+            boxes, box_clip, objectness = detector.proposed_boxes(batch.clips, section.box_score_test)
         scores = detector.box_scores(batch.clips, boxes, box_clip)
+        if section.proposals == "rpn":
+            scores = scores * objectness[:, None]
         for place, (sample, used) in enumerate(zip(batch.samples, batch.transforms)):
             own = box_clip == place
             if section.proposals != "rpn":

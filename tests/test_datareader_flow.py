@@ -172,7 +172,9 @@ def test_training_clips_are_resized_without_scaling_and_mirrored_with_x_negated(
 def _cut(flows: np.ndarray, used) -> np.ndarray:
     """By OpenCV and slices alone: [T, H, W, 2] -> [2, T, S, S]."""
     resized = np.stack([cv2.resize(flow, (used.width, used.height)) for flow in flows])
-    x, y = np.moveaxis(resized[:, used.top : used.top + used.crop_px, used.left : used.left + used.crop_px], -1, 0)
+    x, y = np.moveaxis(
+        resized[:, used.top : used.top + used.crop_height, used.left : used.left + used.crop_width], -1, 0
+    )
     return np.stack([-x[..., ::-1], y[..., ::-1]] if used.mirrored else [x, y])
 
 

@@ -163,3 +163,31 @@ def test_export_writes_a_network_of_frames_and_boxes(monkeypatch, network, eager
     np.testing.assert_allclose(scores, eager.box_scores(clips, boxes, place), atol=2e-5)
     odds = np.exp(logits - logits.max(1, keepdims=True))
     np.testing.assert_allclose(scores, (odds / odds.sum(1, keepdims=True))[:, :3], atol=1e-5)
+
+
+def test_actions_of_proposals_are_scored_with_the_proposals():
+    from types import SimpleNamespace
+
+    from configs.schema import Detection
+    from tasks.score_boxes import score_key_frames
+
+    class Detector:
+        def proposed_boxes(self, clips, min_score):
+            return np.array([[0, 0, 8, 8], [2, 2, 9, 9]], np.float32), np.array([0, 0]), np.array([0.5, 0.25])
+
+        def box_scores(self, clips, boxes, box_clip):
+            return np.array([[0.8, 0.2], [0.4, 1.0]], np.float32)
+
+    class Batch(SimpleNamespace):
+        def __len__(self):
+            return 1
+
+    added = []
+    meter = SimpleNamespace(truth=SimpleNamespace(unit="pixels"), add=lambda *row: added.append(row))
+    used = SimpleNamespace(source_boxes=lambda boxes: boxes)
+    sample = SimpleNamespace(target=SimpleNamespace(frame=7))
+    batch = Batch(failures=[], clips=None, boxes=None, box_clip=None, samples=[sample], transforms=[used])
+    assert score_key_frames(Detector(), [batch], meter, Detection(proposals="rpn")) == []
+    ((frame, boxes, scores),) = added
+    assert frame == 7 and len(boxes) == 2
+    np.testing.assert_allclose(scores, [[0.4, 0.1], [0.1, 0.25]])
