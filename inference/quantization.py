@@ -84,10 +84,10 @@ def quantize_network(config: Config, weights: str, calibration: str) -> None:
     Raises UserError for a missing package and for a list without MIN_CLIPS readable videos, RunError when the network
     cannot be quantised.
     """
+    refuse_8_bit_detector(config)
     missing = [name for name in ("nncf", "openvino", "paddle2onnx") if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(f"--precision=int8 needs {' and '.join(missing)}: {INSTALL_HINT}")
-    refuse_8_bit_detector(config)
     infer = config.INFER
     views = _read_views(config, calibration)
     with tempfile.TemporaryDirectory(prefix="nonlocal.int8.") as name:
