@@ -57,3 +57,19 @@ def tiny_config(folder: Path, filelist: Path, num_classes: int = 3, **train: obj
     path = folder / "tiny.yaml"
     path.write_text(yaml.safe_dump(sections, allow_unicode=True), encoding="utf-8")
     return path
+
+
+def tiny_network(folder: Path, num_videos: int) -> tuple[Path, Path, list[tuple[Path, int]]]:
+    """A configuration file of 3 classes, a file of weights whose scores are near each other, and videos (list.txt)."""
+    from configs import load_config
+    from models import build_model
+    from tests.plain_network import randomized
+    from weights import save_weights
+
+    videos = make_videos(folder / "videos", num_videos, 3)
+    config = tiny_config(folder, write_list(folder / "list.txt", videos))
+    state = randomized(build_model(load_config(config))).state_dict()
+    arrays = {name: tensor.numpy() for name, tensor in state.items()}
+    arrays["head.weight"] = arrays["head.weight"] * 0.02
+    save_weights(folder / "weights.pdparams", arrays)
+    return config, folder / "weights.pdparams", videos

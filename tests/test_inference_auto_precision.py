@@ -12,9 +12,7 @@ from datareader import VideoItem
 from inference import auto_precision
 from inference.auto_precision import TOLERANCE, choose_precision, judge, read_clips
 from inference.export import NetworkSource
-from models import build_model
-from tests.plain_network import randomized
-from tests.script_runs import make_videos, run_script, tiny_config, write_list
+from tests.script_runs import run_script, tiny_network
 from utils.errors import RunError
 from weights import save_weights
 
@@ -24,14 +22,8 @@ EXACT = np.array([[0.6, 0.3, 0.1], [0.2, 0.5, 0.3]], np.float32)
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
     """A configuration file, a file of weights, videos."""
-    folder = tmp_path_factory.mktemp("auto_precision")
-    videos = make_videos(folder / "videos", 3, 3)
-    config = tiny_config(folder, write_list(folder / "list.txt", videos))
-    state = randomized(build_model(load_config(config))).state_dict()
-    arrays = {name: tensor.numpy() for name, tensor in state.items()}
-    arrays["head.weight"] = arrays["head.weight"] * 0.02
-    save_weights(folder / "weights.pdparams", arrays)
-    return config, folder / "weights.pdparams", [VideoItem(str(path), label, 1) for path, label in videos]
+    config, weights, videos = tiny_network(tmp_path_factory.mktemp("auto_precision"), 3)
+    return config, weights, [VideoItem(str(path), label, 1) for path, label in videos]
 
 
 @pytest.fixture

@@ -9,13 +9,9 @@ import shutil
 import numpy as np
 import pytest
 
-from configs import load_config
 from inference.backends import open_session
 from inference.quantization import _Notes
-from models import build_model
-from tests.plain_network import randomized
-from tests.script_runs import make_videos, run_script, tiny_config, write_list
-from weights import save_weights
+from tests.script_runs import run_script, tiny_network
 
 pytest.importorskip("nncf", reason="nncf is not installed (the extra `quantize`)")
 pytest.importorskip("openvino", reason="openvino is not installed (the extra `fast`)")
@@ -29,16 +25,11 @@ pytestmark = pytest.mark.skipif(
 def setup(tmp_path_factory):
     """A configuration, a file of weights with its 8-bit network beside it, and what making it printed."""
     folder = tmp_path_factory.mktemp("int8")
-    videos = make_videos(folder / "videos", 12, 3)
-    config = tiny_config(folder, write_list(folder / "list.txt", videos))
-    state = randomized(build_model(load_config(config))).state_dict()
-    arrays = {name: tensor.numpy() for name, tensor in state.items()}
-    arrays["head.weight"] = arrays["head.weight"] * 0.02
-    save_weights(folder / "weights.pdparams", arrays)
+    config, weights, _ = tiny_network(folder, 12)
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr("inference.quantization.MAX_DROP", 0.5)  # giving operations back takes a minute
-        assert export(monkeypatch, config, folder / "weights.pdparams", folder / "list.txt") == 0
-    return config, folder / "weights.pdparams"
+        assert export(monkeypatch, config, weights, folder / "list.txt") == 0
+    return config, weights
 
 
 def export(monkeypatch, config, weights, filelist):
