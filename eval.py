@@ -16,7 +16,7 @@ from inference import BackendSpec, add_backend_flags
 from models import FAMILIES
 from utils.cli import build_parser, run
 from utils.parallel import join_ranks
-from utils.runtime import choose_device, prepare_environment
+from utils.runtime import choose_device, set_variables
 
 
 def parse_args() -> argparse.Namespace:
@@ -58,7 +58,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     config = None if args.two_stream else config_from_args(args, ("TEST",))
-    prepare_environment()
+    set_variables()
     device = choose_device(args.use_gpu)
     ranks = join_ranks(device)
     print(f"evaluating on {device}" + (f", {ranks.world_size} processes" if ranks.world_size > 1 else ""))

@@ -22,7 +22,7 @@ from models import FAMILIES
 from tasks import build_task
 from utils.cli import add_hidden_alias, build_parser, positive_int, positive_seconds, run
 from utils.errors import UserError
-from utils.runtime import choose_device, prepare_environment
+from utils.runtime import choose_device, set_variables
 
 
 def parse_args() -> argparse.Namespace:
@@ -121,7 +121,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     config = None if args.two_stream else config_from_args(args, ("INFER",))
-    prepare_environment()
+    set_variables()
     print(f"predicting on {choose_device(args.use_gpu)}")
     from inference.classify import PredictOptions
     from inference.predict import predict_videos

@@ -19,7 +19,7 @@ from inference.classify import PredictOptions, predict_classes
 from inference.detect import box_source, check_detector, detect_actions, warning_of
 from inference.features import check_stage, pooled_features, view_features
 from inference.segment import score_windows
-from utils.runtime import choose_device, prepare_environment
+from utils.runtime import choose_device, set_variables
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class VideoScorer:
     """The network of a worker. setup: what runs it."""
 
     def __init__(self, spec: ScoringSpec):
-        prepare_environment()
+        set_variables()
         choose_device(spec.use_gpu)
         self.spec, self.rows_of = spec, getattr(self, f"_{spec.task}")
         self.backend: Backend = spec.backend.build_eager() if spec.task == "features" else spec.backend.build()

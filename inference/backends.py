@@ -46,7 +46,7 @@ from models import FAMILIES, needs_fixed_sizes
 from utils.boxes import checked_boxes
 from utils.cli import add_hidden_alias
 from utils.errors import RunError, UserError
-from utils.runtime import available_cores, tensor_of
+from utils.runtime import available_cores, current_device, import_paddle, paddle_build, tensor_of
 
 if TYPE_CHECKING:
     from datareader import VideoItem
@@ -198,9 +198,7 @@ def computes_volumes(config: Config, backend: str, device: str) -> bool:
 
     On GPUs, where nothing was measured, it does not. Nor in Paddle Inference 2.6, whose 3-D convolutions are inexact.
     """
-    import paddle
-
-    inexact = backend == "paddle_inference" and paddle.__version__.startswith("2.")
+    inexact = backend == "paddle_inference" and paddle_build().version.startswith("2.")
     return device == "cpu" and not inexact and backend in FAMILIES[config.MODEL.name].volume_backends
 
 
@@ -290,14 +288,12 @@ def build_backend(
     checked.
     Raises UserError for a backend that cannot run here; `auto` prints the reason and tries the next one instead.
     """
-    import paddle
-
     from inference.auto_precision import choose_precision
     from weights import find_weights
 
     if precision == "int8":
         refuse_8_bit_detector(config)
-    device = paddle.device.get_device().partition(":")[0]
+    device = current_device()
     names = candidates(backend_name(backend), "float32" if precision == AUTO else precision, device)
     network = NetworkSource(config, weights or find_weights(config, checkpoint_dir))
     clip = getattr(config, section)
@@ -426,10 +422,8 @@ class ExportedBackend:
     precision_choice: PrecisionChoice | None = None
 
     def __init__(self, name: str, precision: str, network: NetworkSource, num_frames: int, crop_px: int):
-        import paddle
-
         self.name, self.precision = name, precision
-        self.device = paddle.device.get_device().partition(":")[0]
+        self.device = current_device()
         self._network, self._origin = network, network.origin()
         self._sessions: dict[tuple, Session] = {}
         self._eager: Any = None  # for proposals, which no export makes
@@ -553,7 +547,7 @@ class PaddleInferenceSession:
     """A Session in Paddle Inference."""
 
     def __init__(self, folder: Path, precision: str, device: str, threads: int):
-        import paddle
+        paddle = import_paddle()
         from paddle import inference
         from paddle.base import core
 

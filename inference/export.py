@@ -24,9 +24,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from configs.schema import Config
+from models.options import MAX_ADAPTIVE_SAMPLES
 from utils.boxes import checked_boxes
 from utils.errors import RunError
-from utils.runtime import release_memory, tensor_of
+from utils.runtime import import_paddle, paddle_build, release_memory, tensor_of
 
 STEM = "net"
 ONNX_FILE = f"{STEM}.onnx"
@@ -65,6 +66,7 @@ class NetworkSource:
 
     def load_with_origin(self):
         """The network, and the `weights.naming.Origin` of its weights, None where it is not known."""
+        import_paddle()
         from models import build_model
         from weights import load_weights
 
@@ -85,8 +87,6 @@ class NetworkSource:
 
     def origin(self) -> dict[str, Any]:
         """Everything that the network's export follows from: weights, network, Paddle and this program's own text."""
-        import paddle
-
         from models import model_options
         from weights.containers import stored_sha256
 
@@ -97,7 +97,7 @@ class NetworkSource:
             "weights": stored_sha256(self.weights),
             "family": self.config.MODEL.name,
             "network": dataclasses.asdict(model_options(self.config)),
-            "paddle": paddle.__version__,
+            "paddle": paddle_build().version,
             "sources": sources.hexdigest(),
         }
 
@@ -259,8 +259,6 @@ def max_side_of_boxes(config: Config) -> float:
 
     Without limit where the number of points in a cell is fixed; see `models.roi_matrices`.
     """
-    from models.roi_matrices import MAX_ADAPTIVE_SAMPLES
-
     section = config.DETECTION
     return math.inf if section.roi_sampling_ratio else MAX_ADAPTIVE_SAMPLES * section.roi_size * DETECTOR_STRIDE
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from utils.boxes import clip_boxes, nms
 from utils.errors import UserError
+from utils.runtime import import_paddle
 from weights.containers import read_stored
 from weights.download import weights_folder
 
@@ -26,8 +27,7 @@ class PersonDetector:
     """detector(frame) -> the persons on it. Raises UserError for weights that are missing or of another network."""
 
     def __init__(self, path: str | Path | None = None, threshold: float = THRESHOLD):
-        import paddle
-
+        paddle = import_paddle()
         from models.person_detector import SsdMobileNetV2
 
         path = Path(path) if path else detector_file()

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from configs.schema import Config
 
+MAX_ADAPTIVE_SAMPLES = 16  # points of a cell on an axis that an export has room for where their number is the box's
+
 
 @dataclass(frozen=True)
 class HeadOptions:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import paddle
 
-MAX_ADAPTIVE_SAMPLES = 16  # points of a cell on an axis that an export has room for where their number is the box's
+from models.options import MAX_ADAPTIVE_SAMPLES
 
 
 def roi_cells(x, boxes, num_cells: int, scale: float, sampling_ratio: int, aligned: bool):

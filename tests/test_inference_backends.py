@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import paddle
@@ -15,7 +18,7 @@ from inference.backends import BACKENDS, PACKAGES, candidates, missing_packages
 from models import build_model
 from models.layers import FoldedConv, FramesConv, merge_clips
 from tests.plain_network import randomized
-from tests.script_runs import tiny_config
+from tests.script_runs import ROOT, tiny_config
 from utils.errors import RunError, UserError
 from weights import save_weights
 
@@ -185,6 +188,29 @@ def test_a_compiled_network_is_kept_alone_and_made_again_when_damaged(network, m
     monkeypatch.setattr(backends, "processor_flags", lambda: ["another processor"])
     backend_of(network, "openvino")
     assert len(list(cache.cache_folder().glob(f"*/{backends.COMPILED_FILE}"))) == 2
+
+
+RUN_AND_LIST_PACKAGES = """
+import importlib, sys
+sys.argv = sys.argv[1:]
+importlib.import_module(sys.argv[0]).main()
+print(*{name.partition(".")[0] for name in sys.modules})
+"""
+
+
+@pytest.mark.parametrize(("script", "name"), [("predict", "openvino"), ("eval", "onnxruntime")])
+def test_a_kept_export_is_used_without_importing_paddle(network, tmp_path, script, name):
+    if missing_packages(name):
+        pytest.skip(f"{missing_packages(name)} are not installed")
+    backend_of(network, name)
+    (tmp_path / "list.txt").write_text(f"{ROOT / 'examples/clip.mp4'} 0\n")
+    flags = [f"--config={Path(network[1]).with_name('tiny.yaml')}", f"--weights={network[1]}", f"--backend={name}"]
+    flags += [f"--filelist={tmp_path / 'list.txt'}", f"--save_dir={tmp_path}", "--precision=float32", "--views=1x1"]
+    command = [sys.executable, "-c", RUN_AND_LIST_PACKAGES, script, *flags]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert f"backend: {name}" in done.stdout
+    packages = done.stdout.splitlines()[-1].split()
+    assert name in packages and "paddle" not in packages
 
 
 def wrong_session(session, output):

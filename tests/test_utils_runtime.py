@@ -10,7 +10,7 @@ import pytest
 
 from tests.script_runs import ROOT
 from utils.errors import RunError, UserError
-from utils.runtime import available_cores, choose_device, tensor_of
+from utils.runtime import PaddleBuild, available_cores, choose_device, current_device, paddle_build, tensor_of
 
 SAY = """
 import os
@@ -36,7 +36,36 @@ def test_the_users_own_environment_stays():
     assert run_python(OMP_NUM_THREADS="1").stdout.strip() == "1"
 
 
+def test_the_file_of_versions_says_what_paddle_itself_says():
+    build = paddle_build()
+    assert build.version == paddle.__version__
+    has_others = paddle.device.is_compiled_with_cuda() or paddle.device.is_compiled_with_xpu()
+    assert build.cpu_only != has_others and current_device() == paddle.device.get_device().partition(":")[0]
+
+
+@pytest.mark.parametrize(
+    ("versions", "cpu_only"),
+    [
+        ({}, True),
+        ({"cuda_version": "'11.8'"}, False),
+        ({"hip_version": "'5.2'"}, False),
+        ({"xpu_version": "'2.0'"}, False),
+        ({"hip_version": "None", "xpu_xre_version": "'False'"}, True),
+    ],
+)
+def test_a_paddle_for_other_devices_is_told_by_its_versions(monkeypatch, tmp_path, versions, cpu_only):
+    (tmp_path / "paddle/version").mkdir(parents=True)
+    (tmp_path / "paddle/__init__.py").write_text("raise RuntimeError('imported')")
+    values = {"full_version": "'9.8.7'", "cuda_version": "'False'", **versions}
+    text = "".join(f"{name} = {value}\n" for name, value in values.items())
+    (tmp_path / "paddle/version/__init__.py").write_text(text)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.delitem(sys.modules, "paddle")
+    assert paddle_build.__wrapped__() == ("9.8.7", cpu_only)
+
+
 def test_a_gpu_is_taken_only_where_there_is_one(monkeypatch):
+    monkeypatch.setattr("utils.runtime.paddle_build", lambda: PaddleBuild("3.3.1", cpu_only=False))
     monkeypatch.setattr(paddle.device, "is_compiled_with_cuda", lambda: False)
     assert choose_device(None) == "cpu" and choose_device(False) == "cpu"
     with pytest.raises(UserError, match="without CUDA"):
@@ -51,6 +80,15 @@ def test_a_gpu_is_taken_only_where_there_is_one(monkeypatch):
     monkeypatch.setattr(paddle.device, "set_device", chosen.append)
     assert choose_device(None) == choose_device(True) == "gpu" and choose_device(False) == "cpu"
     assert chosen == ["gpu", "gpu", "cpu"]
+    monkeypatch.setattr(paddle.device, "get_device", lambda: "gpu:0")
+    assert current_device() == "gpu"
+
+
+def test_a_paddle_for_cpus_alone_has_no_gpu(monkeypatch):
+    monkeypatch.setattr("utils.runtime.paddle_build", lambda: PaddleBuild("3.3.1", cpu_only=True))
+    assert choose_device(None) == choose_device(False) == current_device() == "cpu"
+    with pytest.raises(UserError, match="without CUDA"):
+        choose_device(True)
 
 
 @pytest.mark.parametrize(
