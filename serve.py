@@ -17,8 +17,6 @@ import sys
 import webbrowser
 from pathlib import Path
 
-import numpy as np
-
 from configs import config_from_args
 from inference import BackendSpec, add_backend_flags
 from inference.backends import PRECISIONS
@@ -26,7 +24,6 @@ from inference.example import choose_network
 from models import FAMILIES
 from utils.cli import add_hidden_alias, build_parser, gigabytes, positive_int, positive_seconds, run
 from utils.errors import UserError
-from utils.runtime import prepare_environment
 
 PORT = 8866  # PaddleHub's
 PORTS_TRIED = 21
@@ -137,7 +134,6 @@ def main() -> None:
     missing = [name for name in ("fastapi", "uvicorn") if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(f'serve.py needs {" and ".join(missing)}: pip install ".[serve]"')
-    prepare_environment()
     log = logging.getLogger("serving")  # packages give the root logger handlers that print nothing
     log.addHandler(logging.StreamHandler())
     log.propagate = False
@@ -157,9 +153,6 @@ def main() -> None:
     listener = listen(args.host, args.port)
     spec = BackendSpec(config, args.weights, config.INFER.checkpoint_dir, args.backend, args.precision)
     server = Server(spec, settings, args.use_gpu)
-    infer = config.INFER
-    clip = np.zeros((1, config.INPUT.channels, infer.video_length, infer.crop_size, infer.crop_size), np.float32)
-    server.engine.run(server.engine.backend.scores, clip)
 
     class HttpServer(uvicorn.Server):
         """Ends the streams of events when it is to end; they would last as long as their jobs."""

@@ -6,25 +6,19 @@ are fresh Python processes, not forks: they know nothing of Paddle, its threads 
 
 from __future__ import annotations
 
-import os
 import queue
-import subprocess
-import sys
-import tempfile
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from multiprocessing import Pipe
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from datareader.video import VideoError
 from datareader.worker_process import Arena
+from utils.child import Child
 from utils.errors import RunError
 
-# A folder called utils where the program was started must not stand in for its own.
 CHILD = "import sys; sys.path[0] = sys.argv[3]; from datareader.worker_process import main; main()"
 START_SECONDS = 120.0
 GRACE_SECONDS = 5.0  # a decoder notices its time limit itself, unless it hangs in native code
@@ -40,11 +34,11 @@ class LocalReader:
         pass
 
 
-class ProcessReader:
+class ProcessReader(Child):
     """Runs requests in a child process, started when needed and replaced after a crash or a hang."""
 
     def __init__(self):
-        self.process: subprocess.Popen | None = None
+        super().__init__()
         self.is_aborted = False
 
     def run(self, request) -> tuple[np.ndarray, Any]:
@@ -63,8 +57,7 @@ class ProcessReader:
         try:
             return self._ask(request)
         except EOFError as error:
-            status = self._exit_status()
-            raise VideoError(request.path, f"crashed the decoder, twice ({status})") from error
+            raise VideoError(request.path, f"crashed the decoder, twice ({self.close()})") from error
 
     def _ask(self, request) -> tuple[np.ndarray, Any]:
         if self.process is None:
@@ -88,61 +81,20 @@ class ProcessReader:
         return self.arena.get(shape, dtype), detail
 
     def _start(self) -> None:
-        self.connection, childs_end = Pipe()
-        self.file = _anonymous_file()
+        self.start(CHILD, {"OMP_NUM_THREADS": "1", "OPENCV_FFMPEG_LOGLEVEL": "-8"})
         self.arena = Arena(self.file.fileno())
-        root = str(Path(__file__).resolve().parents[1])
-        path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
-        fds = (childs_end.fileno(), self.file.fileno())
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", CHILD, *map(str, fds), root],
-            stdin=subprocess.DEVNULL,
-            pass_fds=fds,
-            start_new_session=True,  # signals to this process's group, Ctrl-C above all, are not for the child
-            env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENCV_FFMPEG_LOGLEVEL": "-8"},
-        )
-        childs_end.close()
         try:
             if self.connection.poll(START_SECONDS):
                 self.connection.recv()
                 return
         except EOFError:
             pass
-        status = self._exit_status()
-        raise RunError(f"a reading process did not start ({status}); try num_reader_threads: 0")
-
-    def _exit_status(self) -> str:
-        process = self.process
-        self.close()
-        code = process.returncode
-        return f"signal {-code}" if code is not None and code < 0 else f"exit status {code}"
+        raise RunError(f"a reading process did not start ({self.close()}); try num_reader_threads: 0")
 
     def abort(self) -> None:
         """From another thread: kill the child, so that the request in work fails at once."""
         self.is_aborted = True
-        process = self.process
-        if process is not None:
-            process.kill()
-
-    def close(self) -> None:
-        """End the child, if there is one."""
-        if self.process is None:
-            return
-        process, self.process = self.process, None
-        self.connection.close()
-        try:
-            process.wait(0.2)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        self.file.close()
-
-
-def _anonymous_file():
-    """Memory that two processes can map; not bound by the size of /dev/shm, which is small in containers."""
-    if hasattr(os, "memfd_create"):
-        return os.fdopen(os.memfd_create("frames"), "w+b")
-    return tempfile.TemporaryFile()
+        self.kill()
 
 
 class ReaderPool:

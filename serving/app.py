@@ -105,10 +105,12 @@ def _invalid(_: Request, error: RequestValidationError) -> Response:
 
 @router.get("/health")
 def health(server: TheServer) -> schema.Health:
-    """200 when the engine scores."""
-    backend, scheduler = server.engine.backend, server.scheduler
+    """200 when the network scores; 503 while its process is started again."""
+    if not server.engine.is_ready():
+        raise Problem(503, "the process of the network has ended and is started again", {"Retry-After": "5"})
+    facts, scheduler = server.engine.facts, server.scheduler
     return schema.Health(
-        version=VERSION, backend=backend.name, precision=backend.precision, device=server.engine.device,
+        version=VERSION, backend=facts.name, precision=facts.precision, device=facts.device,
         queue=len(scheduler.queue), active=len(scheduler.active()), disk_used=server.disk.used(),
         disk_free=server.free_bytes(),
     )  # fmt: skip
@@ -117,14 +119,14 @@ def health(server: TheServer) -> schema.Health:
 @router.get("/model")
 def model(server: TheServer) -> schema.Model:
     """The network, its classes, and what the server takes."""
-    config, backend, engine = server.spec.config, server.engine.backend, server.engine
-    title = ", ".join([config.MODEL.arch, f"{len(engine.blocks)} blocks", config.MODEL.dataset])
+    config, facts = server.spec.config, server.engine.facts
+    title = ", ".join([config.MODEL.arch, f"{len(facts.blocks)} blocks", config.MODEL.dataset])
     return schema.Model(
         title=title, family=config.MODEL.name, dataset=config.MODEL.dataset,
         classes=schema.Classes(en=server.names, cn=server.chinese_names), num_frames=config.INFER.video_length,
         frame_stride=config.INFER.sample_rate, crop_px=config.INFER.crop_size, views=list(VIEWS),
-        stages=list(engine.stages), blocks=list(engine.blocks), tasks=list(TASKS), backend=backend.name,
-        precision=backend.precision, device=engine.device, weights_sha256=server.weights_sha256,
+        stages=list(facts.stages), blocks=list(facts.blocks), tasks=list(TASKS), backend=facts.name,
+        precision=facts.precision, device=facts.device, weights_sha256=server.weights_sha256,
         max_upload=server.settings.max_upload, max_minutes=server.settings.max_minutes,
     )  # fmt: skip
 
@@ -223,8 +225,8 @@ def _options(server: Server, wanted: schema.NewJob) -> JobOptions:
     views = wanted.views or settings.views
     if wanted.stage and wanted.task != "features":
         raise Problem(422, "stage: goes with the task features")
-    if wanted.task == "features" and wanted.stage not in server.engine.stages:
-        raise Problem(422, f"stage: one of {', '.join(server.engine.stages)}")
+    if wanted.task == "features" and wanted.stage not in server.engine.facts.stages:
+        raise Problem(422, f"stage: one of {', '.join(server.engine.facts.stages)}")
     if (wanted.stride_seconds or wanted.hop) and not slides:
         raise Problem(422, "stride_seconds: goes with sliding windows, as of the task segments")
     if views is not None:

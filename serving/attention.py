@@ -18,12 +18,13 @@ from datareader import Crop, Failure, VideoItem, VideoViews, VideoWindows, build
 from datareader.lists import NO_LABEL
 from datareader.sampling import start_around
 from datareader.workers import ReaderPool
-from inference.attention import Look, find_looks, named_blocks
 from serving.problems import Problem
 from utils.errors import UserError
 
 if TYPE_CHECKING:
     from configs.schema import Config
+    from inference.attention import Look
+    from serving.engine import Engine
     from serving.server import Server
 
 MAX_ARROWS = 100
@@ -88,11 +89,11 @@ def attention_router(server: Server) -> APIRouter:
 
     @router.post("/api/v1/attention", response_model=Answer, tags=["attention"])
     def attention(question: Question):
-        path, model = server.videos.path(question.video_id), server.engine.eager()
-        if not named_blocks(model):
+        path = server.videos.path(question.video_id)
+        if not server.engine.facts.blocks:
             raise Problem(409, "this network has no non-local block: it has no space-time links to show")
         clip = read_clip(server.spec.config, pool, str(path), question.time)
-        return server.engine.run(answer, model, clip, question)
+        return answer(server.engine, clip, question)
 
     return router
 
@@ -132,22 +133,14 @@ def clip_at(windows: VideoWindows, time: float) -> ClipAt:
     return ClipAt(views, times.times[indices], frame)
 
 
-def answer(model, clip: ClipAt, question: Question) -> Answer:
-    """Raises UserError for a block that the eager network does not have and for a point that it does not see."""
+def answer(engine: Engine, clip: ClipAt, question: Question) -> Answer:
+    """Raises UserError for a block that the network does not have and for a point that it does not see."""
     height, width = clip.views.frames.shape[1:3]
     crop = clip.views.crops[0]
     points = []
     if question.x is not None and question.y is not None:
         points = [_into_crop(question.x, question.y, crop, height, width)]
-    block, (look,), _ = find_looks(
-        model,
-        clip.views.clips([0]),
-        clip.frame,
-        points,
-        block=question.block,
-        num_points=1,
-        num_arrows=question.arrows,
-    )
+    block, (look,) = engine.looks(clip.views.clips([0]), clip.frame, points, question.block, question.arrows)
     return _answer(block, look, clip, crop, height, width)
 
 

@@ -1,23 +1,30 @@
-"""The one thread that owns the networks. Every job calls it as if the network were its own."""
+"""The networks as jobs see them. They live in a process of their own (serving/networks.py): this one stays small, and
+outlives a crash of theirs."""
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from utils.runtime import choose_device, release_memory
+from datareader.worker_process import Arena
+from serving.networks import Facts
+from utils.child import Child
+from utils.errors import RunError, UserError
 
 if TYPE_CHECKING:
     from configs.schema import Config
-    from inference.backends import Backend, BackendSpec
-    from models.recognizer import Recognizer
+    from inference.attention import Look
+    from inference.backends import BackendSpec
 
-T = TypeVar("T")
+CODE = "import sys; sys.path[0] = sys.argv[3]; from serving.networks import main; main()"
+
+logger = logging.getLogger("serving")
 
 
 class Engine:
@@ -26,61 +33,134 @@ class Engine:
     A job waits for the answer of a call before it makes the next one, so that jobs take turns, a batch each. Clips of
     several jobs are not put into one batch: scores would depend, in their last digits, on what others compute.
 
+    A process that ends in the middle of a call (out of memory, a crash) is started again, and gets the call once more;
+    when it ends again, the call fails.
+
     spec: of the network. use_gpu: as `choose_device` takes it. Raises UserError or RunError when it cannot be built.
     """
 
     def __init__(self, spec: BackendSpec, use_gpu: bool | None = None):
-        self.spec = spec
+        self.spec, self.use_gpu = spec, use_gpu
         self.busy_seconds, self.num_clips = 0.0, 0
+        self._child = Child()
+        self._is_ready = self._is_closed = False
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="engine")
-        self._eager: Recognizer | None = None
+        self._restart: Future | None = None
         try:
-            self.device = self.run(choose_device, use_gpu)
-            self.stages, self.blocks = self.run(self._layers)
-            self.backend: Backend = self.run(spec.build)
+            self.facts: Facts = self._executor.submit(self._start).result()
         except BaseException:
-            self._executor.shutdown()
+            self.close()
             raise
 
-    def _layers(self) -> tuple[list[str], list[str]]:
-        """The names of the network's stages and of its non-local blocks."""
-        from inference.attention import named_blocks
-        from models import build_model
-
-        model = build_model(self.spec.config)
-        names = list(model.stage_names), list(named_blocks(model))
-        del model
-        release_memory()
-        return names
-
-    def run(self, function: Callable[..., T], *args: Any) -> T:
-        """function(*args), computed in the engine's thread. Not to be called from it, nor from the event loop."""
-        return self._executor.submit(self._timed, function, *args).result()
-
-    def _timed(self, function: Callable[..., T], *args: Any) -> T:
-        begin = time.monotonic()
-        try:
-            return function(*args)
-        finally:
-            self.busy_seconds += time.monotonic() - begin
+    # ------------------------------------------------------------------------------------------- calls
 
     def outputs(self, clips: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """As `Backend.outputs`."""
         self.num_clips += len(clips)
-        return self.run(self.backend.outputs, clips)
+        return self._call("outputs", clips)
 
-    def eager(self) -> Recognizer:
-        """The network in Paddle, for what an export does not have: built at its first use."""
-        return self.run(self._build_eager)
+    def pooled_features(self, clips: np.ndarray, stage: str) -> np.ndarray:
+        """As `inference.features.pooled_features`, of the network in Paddle, which is built at its first use."""
+        self.num_clips += len(clips)
+        return self._call("pooled_features", clips, stage)
 
-    def _build_eager(self) -> Recognizer:
-        if self._eager is None:
-            self._eager = self.spec.build_eager().model
-        return self._eager
+    def looks(
+        self, clip: np.ndarray, frame: int, points: Sequence[tuple[float, float]], block: str | None, num_arrows: int
+    ) -> tuple[str, list[Look]]:
+        """As `serving.networks.Networks.looks`."""
+        return self._call("looks", clip, frame, points, block, num_arrows)
+
+    def _call(self, name: str, clips: np.ndarray, *arguments: Any) -> Any:
+        """Of a method of `Networks`. Raises what it raises, and CancelledError once the engine is closed."""
+        return self._executor.submit(self._timed, name, clips, arguments).result()
+
+    # ------------------------------------------------------------------------------------------- its own thread
+
+    def _timed(self, *call: Any) -> Any:
+        begin = time.monotonic()
+        try:
+            return self._run(*call)
+        finally:
+            self.busy_seconds += time.monotonic() - begin
+
+    def _run(self, name: str, clips: np.ndarray, arguments: tuple) -> Any:
+        try:
+            return self._ask(name, clips, arguments)
+        except EOFError:
+            if self._is_closed:
+                raise CancelledError from None
+            logger.error("%s; it is started again", self._ended())
+        try:
+            return self._ask(name, clips, arguments)
+        except EOFError:
+            raise RunError(f"{self._ended()}, twice with this video; is there memory enough?") from None
+
+    def _ask(self, name: str, clips: np.ndarray, arguments: tuple) -> Any:
+        """Raises EOFError when the process ends."""
+        if self._child.process is None:
+            self._start()
+        self._arena.put(clips)
+        try:
+            self._child.connection.send((name, clips.shape, clips.dtype.str, arguments))
+            return self._received()
+        except OSError as error:  # in the middle of a message
+            raise EOFError from error
+
+    def _start(self) -> Facts:
+        if self._is_closed:
+            raise RunError("the server ends")
+        self._child.start(CODE)
+        self._arena = Arena(self._child.file.fileno())
+        try:
+            self._child.connection.send((self.spec, self.use_gpu))
+            facts = self._received()
+        except (EOFError, OSError):
+            raise RunError(f"{self._ended()} while it started; is there memory enough?") from None
+        except BaseException:
+            self._child.close()
+            raise
+        self._is_ready = True
+        return facts
+
+    def _received(self) -> Any:
+        kind, value = self._child.connection.recv()
+        if kind == "failure":
+            raise value
+        return value
+
+    def _ended(self) -> str:
+        self._is_ready = False
+        return f"the process of the network ended ({self._child.close()})"
+
+    # ------------------------------------------------------------------------------------------- its health
+
+    def is_ready(self) -> bool:
+        """Whether the networks can compute. Where their process has ended it is started again."""
+        process = self._child.process
+        if self._is_ready and process is not None and process.poll() is None:
+            return True
+        if self._restart is None or self._restart.done():
+            self._restart = self._executor.submit(self._revive)
+        return False
+
+    def _revive(self) -> None:
+        process = self._child.process
+        if process is not None and process.poll() is None:
+            return  # a call has started it
+        if process is not None:
+            logger.error("%s; it is started again", self._ended())
+        try:
+            self._start()
+        except (UserError, RunError) as error:
+            logger.error("%s", error)
 
     def close(self) -> None:
-        """After the call in work."""
-        self._executor.shutdown(cancel_futures=True)
+        """End the process; a call in work fails."""
+        self._is_closed = True
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._child.kill()
+        self._executor.shutdown()
+        self._child.close()
 
 
 class Interrupted(Exception):
@@ -93,15 +173,15 @@ class JobBackend:
 
     def __init__(self, engine: Engine, stop: threading.Event, stopping: threading.Event):
         self.engine, self.stop, self.stopping = engine, stop, stopping
-        self.name, self.precision = engine.backend.name, engine.backend.precision
-        self.precision_choice = engine.backend.precision_choice
+        self.name, self.precision = engine.facts.name, engine.facts.precision
+        self.precision_choice = engine.facts.precision_choice
 
     @property
     def config(self) -> Config:
         return self.engine.spec.config
 
     def weights_file(self) -> str:
-        return self.engine.spec.weights_file()
+        return self.engine.facts.weights
 
     def build(self) -> JobBackend:
         return self
@@ -120,9 +200,6 @@ class JobBackend:
         return found
 
     def pooled_features(self, clips: np.ndarray, stage: str) -> np.ndarray:
-        """As `inference.features.pooled_features`."""
-        from inference.features import pooled_features
-
+        """As `Engine.pooled_features`."""
         self.check()
-        self.engine.num_clips += len(clips)
-        return self.engine.run(pooled_features, self.engine.eager(), clips, stage)
+        return self.engine.pooled_features(clips, stage)

@@ -91,7 +91,7 @@ class Server:
 
     @cached_property
     def weights_sha256(self) -> str:
-        return file_sha256(self.spec.weights_file())
+        return file_sha256(self.engine.facts.weights)
 
     def check_video(self, path: Path) -> None:
         """In a reading process: raise VideoError for a file that is no video, UserError for one that is too long."""

@@ -15,7 +15,7 @@ from datareader import NO_LABEL, Failure, VideoItem, VideoWindows, build_view_lo
 from datareader.video import VideoError
 from datareader.workers import ReaderPool
 from inference.classify import PredictOptions, predict_classes
-from inference.features import check_stage, view_features, window_features, write_features
+from inference.features import view_features, window_features, write_features
 from inference.segment import (
     Segment,
     SegmentMerger,
@@ -145,7 +145,6 @@ class Work:
 
     def _features(self, job: Job, items: Sequence[VideoItem], backend: JobBackend, pool: ReaderPool) -> None:
         options, batch_size = self._options(job), self.config.INFER.batch_size
-        check_stage(backend.engine.eager(), options.features)
 
         def pooled(clips: np.ndarray) -> np.ndarray:
             job.begin_scoring()

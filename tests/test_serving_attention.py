@@ -12,7 +12,7 @@ import pytest
 from configs import load_config
 from datareader import read_frames
 from datareader.transforms import normalise, resize_frame
-from inference.attention import find_looks
+from inference.attention import find_looks, named_blocks
 from models import build_model
 from tests.plain_network import randomized
 from tests.script_runs import tiny_config
@@ -38,7 +38,10 @@ def site(tmp_path_factory):
 
 
 def route(config, model, video):
-    engine = SimpleNamespace(run=lambda function, *arguments: function(*arguments), eager=lambda: model)
+    def looks(clip, frame, points, block, num_arrows):
+        return find_looks(model, clip, frame, points, block=block, num_points=1, num_arrows=num_arrows)[:2]
+
+    engine = SimpleNamespace(looks=looks, facts=SimpleNamespace(blocks=list(named_blocks(model))))
     videos, spec = SimpleNamespace(path=lambda _: video), SimpleNamespace(config=config)
     endpoint = attention_router(SimpleNamespace(spec=spec, engine=engine, videos=videos)).routes[0].endpoint
     return lambda **question: endpoint(Question(**{"video_id": "v", "time": 0.8, **question})).model_dump()

@@ -22,6 +22,7 @@ from inference import BackendSpec
 from inference.classify import PredictOptions
 from inference.example import EXAMPLES
 from inference.predict import predict_videos
+from serving.app import build_app  # noqa: F401 (of the child)
 from serving.jobs import Job, JobOptions, WindowScores
 from serving.problems import Problem
 from serving.scheduler import Scheduler
@@ -32,6 +33,7 @@ from utils.errors import UserError
 
 CLIP = EXAMPLES / "clip.mp4"
 HOP = 0.2
+HEAVY = ("paddle", "openvino", "onnxruntime")  # hundreds of megabytes of the process that receives uploads
 
 
 def example_spec() -> BackendSpec:
@@ -208,6 +210,8 @@ work.WindowScores.append = append
 spec = t.example_spec()
 spec.config.INFER.batch_size = 2
 server = t.Server(spec, t.Settings(Path({data!r}), Path({videos!r})), use_gpu=False)
+t.build_app(server)
+print(server.engine._child.process.pid, [name for name in t.HEAVY if name in sys.modules], flush=True)
 job, _ = server.scheduler.submit(t.video_of(server), t.JobOptions(stride_seconds=t.HOP), "me")
 t.finished(job)
 """
@@ -218,8 +222,14 @@ def test_a_job_of_a_killed_server_goes_on_from_its_last_window(server, tmp_path,
     root = str(Path(__file__).resolve().parents[1])
     videos = str(server.settings.folder)
     code = CHILD.format(root=root, tests=str(Path(__file__).parent), data=str(tmp_path / "data"), videos=videos)
-    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, timeout=200, env={**os.environ})
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=200)
     assert done.returncode == -signal.SIGKILL, done.stderr
+    pid, imported = done.stdout.splitlines()[-1].split(maxsplit=1)
+    assert imported == "[]"
+    deadline = time.monotonic() + 20
+    while Path(f"/proc/{pid}").exists() and "(zombie)" not in Path(f"/proc/{pid}/status").read_text():
+        assert time.monotonic() < deadline, "the process of the network outlives the server"
+        time.sleep(0.05)
     (folder,) = (tmp_path / "data/jobs").iterdir()
     assert (folder / "windows").stat().st_size == 4 * WindowScores(folder / "windows", 8).dtype.itemsize
     with open(folder / "windows", "ab") as stream:
@@ -239,6 +249,25 @@ def test_a_job_of_a_killed_server_goes_on_from_its_last_window(server, tmp_path,
     rows, quiet = (WindowScores(j.folder / "windows", 8).read(0, 99) for j in (job, expected))
     assert rows.tobytes() == quiet.tobytes()
     assert (job.folder / "segments.csv").read_bytes() == (expected.folder / "segments.csv").read_bytes()
+
+
+def test_a_job_outlives_the_process_of_the_network(server, tmp_path, monkeypatch):
+    """Killed after a batch, as by the kernel for its memory: the result is predict.py's."""
+    compute, batches = server.engine.outputs, []
+
+    def outputs(clips):
+        if len(batches) == 1:
+            os.kill(server.engine._child.process.pid, signal.SIGKILL)
+        batches.append(len(clips))
+        return compute(clips)
+
+    monkeypatch.setattr(server.work.config.INFER, "batch_size", 4)
+    monkeypatch.setattr(server.engine, "outputs", outputs)
+    job = finished(server.scheduler.submit(video_of(server), JobOptions(stride_seconds=HOP, topk=18), "me")[0])
+    assert job.state == "done" and batches == [4, 4, 1] and server.engine.is_ready()
+    folder = predicted(tmp_path, "segments", stride_seconds=HOP, topk=18) / "segments"
+    own, expected = (json.loads(p.read_text()) for p in (job.folder / "segments.json", folder / "clip.json"))
+    assert own["segments"] == expected["segments"]
 
 
 def test_names_are_for_people_only():

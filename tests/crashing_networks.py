@@ -1,0 +1,41 @@
+"""In place of serving.networks.Networks: networks that compute nothing and end as they are told."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import serving.networks
+from utils.errors import UserError
+
+
+class Networks:
+    """spec: a folder for marks; with the name "refused" or "killed", how the start ends."""
+
+    def __init__(self, spec: Path, use_gpu: bool | None):
+        if spec.name == "refused":
+            raise UserError("no such network")
+        if spec.name == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.mark = spec / "mark"
+        self.facts = "facts"
+
+    def outputs(self, clips):
+        return clips + 1, clips.shape
+
+    def pooled_features(self, clips, stage):
+        """Killed in this call: "always", or "once"."""
+        if stage == "always" or not self.mark.exists():
+            self.mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return clips + 2
+
+    def looks(self, clip, *question):
+        raise ZeroDivisionError(question)
+
+
+def main() -> None:
+    serving.networks.Networks = Networks  # type: ignore[assignment, misc]
+    serving.networks.prepare_environment = lambda: None  # Paddle is not needed
+    serving.networks.main()
