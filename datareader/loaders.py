@@ -7,6 +7,7 @@ loader keeps its reading processes until `close()`.
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
@@ -442,13 +443,17 @@ class ViewLoader(Loader):
 
 
 def read_ahead(pool: ReaderPool, ids: Iterable[int], read: Callable[[int, Any], T]) -> Iterator[T]:
-    """`read(id, reader)` of each id in their order; each reading process is one ahead."""
-    waiting: deque[Future] = deque()
+    """`read(id, reader)` of each id in their order; each reading process is one ahead, and begins at this call."""
+    rest = iter(ids)
+    waiting = deque(pool.submit(partial(read, int(video_id))) for video_id in itertools.islice(rest, pool.num_workers))
+    return _in_order(pool, waiting, rest, read)
+
+
+def _in_order(pool: ReaderPool, waiting: deque[Future], rest: Iterator[int], read: Callable) -> Iterator:
     try:
-        for video_id in ids:
+        for video_id in rest:
             waiting.append(pool.submit(partial(read, int(video_id))))
-            if len(waiting) > pool.num_workers:
-                yield waiting.popleft().result()
+            yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
     finally:

@@ -129,8 +129,8 @@ def predict_classes(
 ) -> Iterator[dict]:
     """A record per video: its path and the task's answers for the mean over its views, or the reason of its failure.
 
-    The backend is built after the other arguments have been checked. pool: reads the videos; None: processes of its
-    own.
+    The backend is built after the other arguments have been checked, while the first videos are read. pool: reads the
+    videos; None: processes of its own.
     """
     adaptive = AdaptiveViews.parse(options.views)
     loader = build_view_loader(config, items, section="INFER", views=adaptive.views if adaptive else options.views)
@@ -140,6 +140,8 @@ def predict_classes(
     if adaptive:
         rule = StoppingRule.choose(adaptive, backend.weights_file(), loader.protocol, task.multi_label)
         progress.say(f"adaptive views of {loader.protocol}, {rule.source}")
+    else:
+        videos = iter(loader)
     built = backend.build()
     if adaptive:
         videos = AdaptiveScorer(loader, built, rule, batch_size)

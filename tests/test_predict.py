@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from concurrent.futures import Future
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,11 +12,14 @@ import paddle
 import pytest
 
 from configs import load_config
+from datareader import Failure, VideoItem
+from inference.classify import PredictOptions, predict_classes
 from metrics.temperature import save_temperature
 from models import build_model
 from tests.plain_network import plain_logits, randomized
 from tests.script_runs import ROOT, make_videos, run_script, tiny_config, write_list
 from tests.video_factory import ffmpeg_frames
+from utils.log import Progress
 from weights import save_weights
 
 
@@ -113,6 +118,29 @@ def test_after_retraining_into_the_same_file_the_answer_is_the_new_network_s(
         np.testing.assert_allclose([found[i] for i in range(3)], expected, atol=2e-4)
         answers.append(expected)
     assert np.abs(answers[0] - answers[1]).max() > 0.01
+
+
+def test_the_first_video_is_read_while_the_backend_is_built(config, videos):
+    events = []
+
+    class Pool:
+        num_workers = 1
+
+        def submit(self, task):
+            events.append("read")
+            future = Future()
+            future.set_result(Failure("a.mp4", 0, "no video"))
+            return future
+
+    class Backend:
+        def build(self):
+            events.append("build")
+
+    items = [VideoItem(str(path), 0, 1) for path, _ in videos]
+    records = predict_classes(
+        load_config(config), items, Backend(), [], PredictOptions(Path()), Progress(3, 0, "video"), Pool()
+    )
+    assert len(list(records)) == 3 and events == ["read", "build", "read", "read"]
 
 
 def test_topk_is_a_flag(monkeypatch, tmp_path, videos, flags):
