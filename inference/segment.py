@@ -246,10 +246,12 @@ class SegmentMerger:
 # ------------------------------------------------------------------------------------------- files
 
 
-def write_segments(prefix: Path, facts: dict, segments: Sequence[Segment], names: list[str]) -> list[Path]:
+def write_segments(
+    prefix: Path, facts: dict, segments: Sequence[Segment], names: list[str], sync: bool = True
+) -> list[Path]:
     """Write prefix.json, prefix.csv, prefix.srt and prefix.vtt, all or none; returns their paths.
 
-    facts: the JSON file's fields beside the segments.
+    facts: the JSON file's fields beside the segments. sync: as `write_together`.
     """
     rows = [segment_row(segment, names) for segment in segments]
     texts = {
@@ -259,7 +261,7 @@ def write_segments(prefix: Path, facts: dict, segments: Sequence[Segment], names
         ".vtt": vtt_text(rows),
     }
     files = {prefix.with_name(prefix.name + suffix): text for suffix, text in texts.items()}
-    write_together({path: _writer(text) for path, text in files.items()})
+    write_together({path: _writer(text) for path, text in files.items()}, sync)
     return list(files)
 
 

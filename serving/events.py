@@ -19,7 +19,7 @@ from serving.server import Server
 from serving.work import TOP
 from tasks.classification import best_classes
 
-POLL_SECONDS = 0.1
+POLL_SECONDS = 0.02  # a look costs some microseconds where nothing has changed
 COMMENT_SECONDS = 15.0  # without an event
 ROWS = 256  # windows sent at once
 
@@ -37,7 +37,7 @@ async def job_events(server: Server, job: Job, first: int) -> AsyncIterator[str]
         if job.info is not None and info is None:
             info = job.info
             blocks.append(event("info", sent, info))
-        rows = await run_in_threadpool(window_events, server, job, sent)
+        rows = await run_in_threadpool(window_events, server, job, sent) if job.num_windows > sent else []
         blocks += rows
         sent += len(rows)
         if job.segments and job.segments is not segments and sent >= job.num_windows:

@@ -3,6 +3,9 @@
 jobs/<id>/job.json       the job, replaced as a whole when its state changes
 jobs/<id>/windows        rows of scores, appended as windows are scored (segments only)
 jobs/<id>/segments.*, features.npz, record.json     the result
+
+What is written survives the death of the process at any moment. It is not synced: uploads are not either, and a job
+without its video is nothing; after a loss of power the jobs of the last seconds are to be made again.
 """
 
 from __future__ import annotations
@@ -84,7 +87,7 @@ class Job:
     def save(self) -> None:
         """Replace job.json. Raises RunError when the disk is full."""
         stored = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in self.NOT_STORED}
-        write_json(self.folder / "job.json", {**stored, "options": asdict(self.options)})
+        write_json(self.folder / "job.json", {**stored, "options": asdict(self.options)}, sync=False)
 
     @classmethod
     def load(cls, folder: Path) -> Job:

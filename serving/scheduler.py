@@ -130,9 +130,9 @@ class Scheduler:
             else:
                 job.end("cancelled")
                 (job.folder / "windows").unlink(missing_ok=True)
-            for slot in self.slots:
-                if slot.job is job:
-                    slot.pool.abort()
+                for slot in self.slots:
+                    if slot.job is job:
+                        slot.pool.abort()
             if not any(other.video_id == job.video_id and other.state != "cancelled" for other in self.jobs.values()):
                 self.videos.delete(job.video_id)
 

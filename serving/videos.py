@@ -22,6 +22,8 @@ from utils.files import write_json
 
 MAX_NAME_BYTES = 180
 MIN_FREE_BYTES = 64 << 20  # left to everything else on the disk
+GUESS_SECONDS = 5.0
+NEAR_LIMIT = 0.9  # the rest is for results, which come without asking
 
 
 class Disk:
@@ -30,6 +32,7 @@ class Disk:
     def __init__(self, folder: Path, limit: int):
         self.folder, self.limit = folder, limit
         self.reserved: dict[str, int] = {}
+        self._guess, self._guessed_until = 0, 0.0
 
     def used(self) -> int:
         """Bytes of all files, and of what uploads on their way will add."""
@@ -43,8 +46,15 @@ class Disk:
         return total
 
     def fits(self, num_bytes: int) -> bool:
-        free = shutil.disk_usage(self.folder).free
-        return self.used() + num_bytes <= self.limit and free - num_bytes >= min(MIN_FREE_BYTES, self.limit)
+        """Whether there is room. Files are counted again after GUESS_SECONDS, or where the limit may be near: until
+        then the guess is what was counted and what has been let in since."""
+        if shutil.disk_usage(self.folder).free - num_bytes < min(MIN_FREE_BYTES, self.limit):
+            return False
+        now = time.monotonic()
+        if now > self._guessed_until or self._guess + num_bytes > NEAR_LIMIT * self.limit:
+            self._guess, self._guessed_until = self.used(), now + GUESS_SECONDS
+        self._guess += num_bytes
+        return self._guess <= self.limit
 
 
 @dataclass
@@ -166,7 +176,7 @@ class Videos:
     def finish(self, upload: Upload) -> dict:
         """The upload is a video from now on: video_id, name, bytes, sha256."""
         facts = {"name": upload.name, "bytes": upload.offset, "sha256": upload.sha256.hexdigest()}
-        write_json(upload.folder / "upload.json", {**facts, "created": time.time()})
+        write_json(upload.folder / "upload.json", {**facts, "created": time.time()}, sync=False)
         with self.lock:
             self.ready[upload.id] = {**facts, "created": time.time()}
             self.uploads.pop(upload.id, None)

@@ -115,7 +115,7 @@ class Work:
         backend.check()
         segments = merger.finish()
         facts = {**video_facts(self.config, windows, options, error, job.num_windows), "path": job.video_name}
-        write_segments(job.folder / "segments", facts, segments, self.names)
+        write_segments(job.folder / "segments", facts, segments, self.names, sync=False)
         self._publish(job, segments, total)
         job.warning = "; ".join(filter(None, (windows.warning, error and f"{error}; the segments end there")))
 
@@ -140,7 +140,7 @@ class Work:
         if "error" in record:
             raise VideoError(items[0].path, record["error"])
         record["path"] = job.video_name
-        write_json(job.folder / "record.json", record)
+        write_json(job.folder / "record.json", record, sync=False)
         job.top, job.warning = record["top"][:TOP], record.get("warning", "")
 
     def _features(self, job: Job, items: Sequence[VideoItem], backend: JobBackend, pool: ReaderPool) -> None:

@@ -22,6 +22,7 @@ from inference import BackendSpec
 from inference.classify import PredictOptions
 from inference.example import EXAMPLES
 from inference.predict import predict_videos
+from serving import videos
 from serving.app import build_app  # noqa: F401 (of the child)
 from serving.jobs import Job, JobOptions, WindowScores
 from serving.problems import Problem
@@ -148,6 +149,31 @@ def test_a_cancelled_job_ends_at_once_and_frees_its_slot(server, monkeypatch):
         time.sleep(0.01)
     assert jobs[0].state == "cancelled"
     assert Job.load(jobs[0].folder).state == "cancelled"
+
+
+def test_a_finished_job_that_is_forgotten_costs_no_reading_process(server):
+    """As by POST /score: the slot may not have turned to the next job yet."""
+    job = finished(server.scheduler.submit(video_of(server), JobOptions(stride_seconds=0.9), "forget")[0])
+    slot = server.scheduler.slots[0]
+    slot.job, aborted = job, []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(slot.pool, "abort", lambda: aborted.append(job))
+        server.scheduler.cancel(job)
+    slot.job = None
+    assert not aborted and job.id not in server.scheduler.jobs
+
+
+def test_files_are_counted_anew_only_where_the_limit_may_be_near(tmp_path, monkeypatch):
+    counted = []
+    walk = videos.os.walk
+    monkeypatch.setattr(videos.os, "walk", lambda folder: counted.append(1) or walk(folder))
+    (tmp_path / "file").write_bytes(b"x" * 500)
+    disk = videos.Disk(tmp_path, 1000)
+    assert all(disk.fits(100) for _ in range(4)) and len(counted) == 1  # 500 + 4 * 100
+    (tmp_path / "more").write_bytes(b"x" * 400)
+    assert not disk.fits(200) and len(counted) == 2
+    (tmp_path / "more").unlink()
+    assert disk.fits(200) and len(counted) == 3
 
 
 def test_the_same_again_is_the_finished_job_and_others_get_a_copy(server):

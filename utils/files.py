@@ -21,17 +21,18 @@ CHECKPOINT_DIR = "./data/checkpoints"
 ZOO_CHECKPOINT_DIR = "./output"
 
 
-def write_atomically(path: str | Path, write: Callable[[BinaryIO], Any]) -> None:
+def write_atomically(path: str | Path, write: Callable[[BinaryIO], Any], sync: bool = True) -> None:
     """Call `write(stream)` on a binary file beside `path`, sync it and rename it to `path`.
 
     A crash, a full disk or an exception in `write` leaves the old file (or none) behind, never half of the new one.
 
+    sync: False leaves out what only a loss of power needs; the file is whole after the death of a process all the same.
     Raises RunError, naming the path, when the folder cannot be made or the file cannot be written.
     """
-    write_together({path: write})
+    write_together({path: write}, sync)
 
 
-def write_together(files: dict[str | Path, Callable[[BinaryIO], Any]]) -> None:
+def write_together(files: dict[str | Path, Callable[[BinaryIO], Any]], sync: bool = True) -> None:
     """Like `write_atomically` for several files, in order: none is renamed before all are written."""
     written = []
     try:
@@ -43,7 +44,8 @@ def write_together(files: dict[str | Path, Callable[[BinaryIO], Any]]) -> None:
             with os.fdopen(descriptor, "wb") as stream:
                 write(stream)
                 stream.flush()
-                os.fsync(stream.fileno())
+                if sync:
+                    os.fsync(stream.fileno())
         umask = os.umask(0)
         os.umask(umask)
         for temporary, current in written:
@@ -66,14 +68,14 @@ def sweep(folder: Path, pattern: str) -> None:
                 file.unlink()
 
 
-def write_text(path: str | Path, text: str) -> None:
+def write_text(path: str | Path, text: str, sync: bool = True) -> None:
     """Write `text` as UTF-8, atomically; lone surrogates (undecodable file names) are kept as their bytes."""
-    write_atomically(path, lambda stream: stream.write(text.encode("utf-8", "surrogateescape")))
+    write_atomically(path, lambda stream: stream.write(text.encode("utf-8", "surrogateescape")), sync)
 
 
-def write_json(path: str | Path, value: Any) -> None:
+def write_json(path: str | Path, value: Any, sync: bool = True) -> None:
     """Write `value` as indented JSON in ASCII (every file name survives), atomically."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n", sync)
 
 
 def file_sha256(path: str | Path) -> str:
