@@ -112,9 +112,9 @@ class Job:
     def remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def key(self) -> tuple[str, str, JobOptions]:
-        """Equal for jobs with equal results, in which the name stands."""
-        return self.content, self.video_name, self.options
+    def is_done_as(self, other: Job) -> bool:
+        """Whether it has found what `other` of the same content is to find; the video's name stands in results."""
+        return self.state == "done" and (self.video_name, self.options) == (other.video_name, other.options)
 
     def seconds_left(self) -> float | None:
         """By the rate of the windows of this run so far."""

@@ -77,7 +77,7 @@ class Scheduler:
         job = Job(self.folder / new_id(), "", video_id, name, content, options, owner)
         job.id = job.folder.name
         with self.lock:
-            done = next((j for j in self.jobs.values() if j.state == "done" and j.key() == job.key()), None)
+            done = next((j for j in self.jobs.values() if j.content == content and j.is_done_as(job)), None)
             if done is not None and (done.video_id, done.owner) == (video_id, owner):
                 return done, True
             if done is not None:  # of another client, who may delete it

@@ -52,7 +52,8 @@ class Disk:
             return False
         now = time.monotonic()
         if now > self._guessed_until or self._guess + num_bytes > NEAR_LIMIT * self.limit:
-            self._guess, self._guessed_until = self.used(), now + GUESS_SECONDS
+            self._guess, counted = self.used(), time.monotonic()
+            self._guessed_until = counted + max(GUESS_SECONDS, 20 * (counted - now))  # many files take long to count
         self._guess += num_bytes
         return self._guess <= self.limit
 

@@ -120,7 +120,7 @@ class Work:
         job.warning = "; ".join(filter(None, (windows.warning, error and f"{error}; the segments end there")))
 
     def _publish(self, job: Job, segments: Sequence[Segment], total: np.ndarray) -> None:
-        job.segments = [segment_row(segment, self.names) for segment in segments]
+        job.segments = [_shown(segment_row(segment, self.names)) for segment in segments]
         job.top = best_classes(total / max(1, job.num_windows), self.names, TOP)
 
     # ------------------------------------------------------------------------------------------- classes, features
@@ -174,7 +174,8 @@ def check_duration(seconds: float, max_minutes: float) -> None:
 def result_of(job: Job, names: list[str]) -> None:
     """Read what a finished job found, after a restart, into the job."""
     if job.options.task == "segments":
-        job.segments = json.loads((job.folder / "segments.json").read_text(encoding="utf-8"))["segments"]
+        stored = json.loads((job.folder / "segments.json").read_text(encoding="utf-8"))
+        job.segments = [_shown(row) for row in stored["segments"]]
         rows = WindowScores(job.folder / "windows", len(names))
         total, job.num_windows = np.zeros(len(names)), 0
         while len(part := rows.read(job.num_windows, 4096)):
@@ -183,6 +184,11 @@ def result_of(job: Job, names: list[str]) -> None:
         job.top = best_classes(total / max(1, job.num_windows), names, TOP)
     elif job.options.task == "classes":
         job.top = json.loads((job.folder / "record.json").read_text(encoding="utf-8"))["top"][:TOP]
+
+
+def _shown(row: dict) -> dict:
+    """A row of `segment_row` without its list of classes, which its file has: rows of all kept jobs are in memory."""
+    return {key: value for key, value in row.items() if key != "top"}
 
 
 class _Silent:

@@ -3,10 +3,12 @@
 closed   N clients, each with one video at a time: upload, job, events to the end, at once the next
 open     videos arrive at a fixed rate, whatever the server does; a latency counts from the moment of arrival, so that
          a slow answer delays none of the others' clocks (no coordinated omission)
-predict  predict.py --segments on a folder of as many videos: the ceiling of what the server can do
+predict  predict.py --segments on a folder of videos: the ceiling of what the server can do
+upload   with --upload_gb=2: a video of that size, and the memory of the process that receives it
 
 A serve.py of its own runs the example network, or --config and --weights; every upload is another file (a few unused
-bytes at its end), so that nothing is answered from what is known. Waiting is from the upload's first byte.
+bytes at its end), so that nothing is answered from what is known. Waiting is from the upload's first byte. The clients
+share the machine with the server; what they take of it is printed.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +33,7 @@ from pathlib import Path
 import numpy as np
 
 from tools.benchmarks.harness import machine, machine_line
-from utils.cli import positive_int, positive_seconds
+from utils.cli import gigabytes, positive_int, positive_seconds
 from utils.errors import RunError
 from utils.files import write_json
 
@@ -49,21 +52,40 @@ def main(argv: list[str]) -> None:
     rows = []
     with tempfile.TemporaryDirectory() as folder, running_server(folder, network, max(args.clients)) as server:
         closed_loop(server, video, max(args.clients), 1.0)  # starts the reading processes
+        before, begin, used = server.open_files_and_zombies(), time.monotonic(), time.process_time()
         for number in args.clients:
             rows.append({"load": f"closed, {number}", **closed_loop(server, video, number, args.seconds)})
         ceiling = max(row["videos/s"] for row in rows)
         for ratio in args.rates:
             load = open_loop(server, video, ratio * ceiling, args.seconds)
             rows.append({"load": f"open, {ratio * ceiling:.2f}/s", **load})
+        clients = (time.process_time() - used) / (time.monotonic() - begin)
         memory = server.slope()
+        after = server.open_files_and_zombies()
+        upload = upload_mb(server, video, args.upload_gb) if args.upload_gb else None
+    num_jobs = sum(row["jobs"] for row in rows)
     predicted = predict_rate(network, video, args.predict_videos)
     print(tabulate(rows, headers="keys", floatfmt=".2f"))
     print(f"predict.py: {predicted:.2f} videos/s; the server's best is {ceiling / predicted:.2f} of it")
-    print(f"memory of the server's tree: {memory:+.2f} MB a minute over the whole run")
+    print(
+        f"memory of the server's tree: {memory:+.2f} MB a minute over the whole run; the clients: {clients:.2f} cores"
+    )
+    (files, zombies), (files_after, zombies_after) = before, after
+    print(f"{num_jobs} jobs done; open files: {files}, then {files_after}; zombies: {zombies}, then {zombies_after}")
+    if upload:
+        print(f"{args.upload_gb / 1e9:g} GB received: at most {upload[0]:.0f} MB (PSS), {upload[1]:.0f} MB (RSS)")
     found = machine()
     print(f"machine: {machine_line(found)}")
     if args.json:
-        facts = {"predict_videos_per_second": predicted, "ratio": ceiling / predicted, "mb_per_minute": memory}
+        facts: dict[str, object] = {
+            "predict_videos_per_second": predicted,
+            "ratio": ceiling / predicted,
+            "mb_per_minute": memory,
+        }
+        facts.update(
+            jobs=num_jobs, open_files=[files, files_after], zombies=[zombies, zombies_after], client_cores=clients,
+            upload_mb=upload,
+        )  # fmt: skip
         write_json(
             Path(args.json), {"benchmark": "serve", "rows": rows, **facts, "command": sys.argv, "machine": found}
         )
@@ -87,6 +109,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--config", default=str(EXAMPLE / "config.yaml"), help="of the network (default: the example)")
     parser.add_argument("--weights", default=str(EXAMPLE / "NONLOCAL.pdparams"), help="of the network")
     parser.add_argument("--backend", default="auto", help="as for predict.py (default: %(default)s)")
+    parser.add_argument("--upload_gb", type=gigabytes, metavar="GB", help="upload a video of this size, too")
     parser.add_argument("--json", help="write the results here")
     return parser.parse_args(argv)
 
@@ -115,6 +138,17 @@ class Running:
     def peak(self, since: float) -> float:
         return max((mb for at, mb in self.memory if at >= since), default=float("nan"))
 
+    def open_files_and_zombies(self) -> tuple[int, int]:
+        """Of the whole tree, once no job is in work."""
+        time.sleep(1)
+        folders = [Path(f"/proc/{pid}") for pid in tree(self.process.pid)]
+        files = num_zombies = 0
+        for folder in folders:
+            with contextlib.suppress(OSError):
+                num_zombies += "\nState:\tZ" in (folder / "status").read_text()
+                files += len(list((folder / "fd").iterdir()))
+        return files, num_zombies
+
     def slope(self) -> float:
         """MB a minute, of the second half of the samples."""
         half = np.array(self.memory[len(self.memory) // 2 :])
@@ -142,15 +176,28 @@ def running_server(folder: str, network: list[str], num_clients: int):
 
 def tree_mb(pid: int) -> float:
     """Proportional set size of a process and its descendants; 0 for those that have ended."""
-    total, waiting = 0, [pid]
+    return sum(memory_mb(each)[0] for each in tree(pid))
+
+
+def tree(pid: int) -> list[int]:
+    """A process and its descendants."""
+    found, waiting = [], [pid]
     while waiting:
         pid = waiting.pop()
-        with contextlib.suppress(OSError, StopIteration, ValueError):
-            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-            total += int(next(line.split()[1] for line in lines if line.startswith("Pss:")))
+        found.append(pid)
+        with contextlib.suppress(OSError, ValueError):
             for task in Path(f"/proc/{pid}/task").iterdir():
                 waiting += map(int, (task / "children").read_text().split())
-    return total / 1024
+    return found
+
+
+def memory_mb(pid: int) -> tuple[float, float]:
+    """Proportional and resident set size of a process; 0 for one that has ended."""
+    with contextlib.suppress(OSError):
+        words = [line.split() for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()]
+        sizes = {each[0]: int(each[1]) / 1024 for each in words if each[0] in ("Pss:", "Rss:")}
+        return sizes.get("Pss:", 0.0), sizes.get("Rss:", 0.0)
+    return 0.0, 0.0
 
 
 # ------------------------------------------------------------------------------------------- the clients
@@ -232,11 +279,47 @@ def open_loop(server: Running, video: bytes, rate: float, seconds: float) -> dic
 def summary(server: Running, visits: list[Visit], begin: float) -> dict[str, float]:
     taken = time.monotonic() - begin
     good = [visit for visit in visits if not visit.rejected]
-    row: dict[str, float] = {"videos/s": len(good) / taken, "windows/s": sum(v.windows for v in good) / taken}
+    row: dict[str, float] = {
+        "jobs": len(good),
+        "videos/s": len(good) / taken,
+        "windows/s": sum(v.windows for v in good) / taken,
+    }
     for name, values in (("first", [v.first for v in good]), ("done", [v.last for v in good])):
         for quantile in QUANTILES:
             row[f"{name} p{quantile} s"] = float(np.percentile(values, quantile)) if values else float("nan")
     return {**row, "rejected": len(visits) - len(good), "peak MB": server.peak(begin)}
+
+
+def upload_mb(server: Running, video: bytes, size: int) -> tuple[float, float]:
+    """The largest PSS and RSS of the server's own process while it receives a video of `size` bytes, in MB."""
+    block, found, done = bytes(1 << 20), [(0.0, 0.0)], threading.Event()
+    rest = max(8, min(size - len(video), 0xFFFFFFFF))  # one unused box
+
+    def watch() -> None:
+        while not done.wait(0.05):
+            found.append(memory_mb(server.process.pid))
+
+    def body() -> Iterator[bytes]:
+        yield video + rest.to_bytes(4, "big") + b"free"
+        for first in range(8, rest, len(block)):
+            yield block[: rest - first]
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=600)
+    try:
+        with contextlib.closing(connection):
+            headers = {**OCTETS, "Content-Length": str(len(video) + rest)}
+            connection.request("PUT", "/api/v1/uploads/large.mp4", body(), headers)
+            answer = connection.getresponse()
+            text = answer.read().decode()
+            if answer.status != 201:
+                raise RunError(f"the upload of {size} bytes was refused: {text}")
+    finally:
+        done.set()
+        watcher.join()
+    pss, rss = zip(*found)
+    return max(pss), max(rss)
 
 
 def predict_rate(network: list[str], video: bytes, number: int) -> float:
