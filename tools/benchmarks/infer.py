@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -30,6 +31,9 @@ from tools.benchmarks.matrix import MATRIX, matrix_name, matrix_product, median_
 from utils.cli import positive_int
 from utils.errors import RunError, UserError
 from utils.runtime import prepare_environment
+
+if TYPE_CHECKING:
+    from inference.backends import OpenVinoSession
 
 # Name -> configuration, overrides that make it, and the lengths of its clips, in frames.
 RESNETS = {
@@ -46,6 +50,7 @@ ARCS = {**RESNETS, **TRUNKS}
 AGREEMENT = 1e-3  # largest difference of a logit from PyTorch's, by the largest
 AGREEMENT_PX = 96  # clips of so many pixels are compared
 PRECISIONS = ("float32", "bfloat16", "int8")
+STREAMS = 2
 
 
 def main(argv: list[str]) -> None:
@@ -93,6 +98,9 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     add_backends_flag(parser)
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=["float32"])
     parser.add_argument("--processor_time", action="store_true", help="processor seconds in place of the clock's")
+    parser.add_argument(
+        "--streams", action="store_true", help=f"OpenVINO with {STREAMS} views side by side, too, in as many threads"
+    )
     parser.add_argument("--repeats", type=positive_int, default=5, help="timed rounds (default: %(default)s)")
     add_torch_flag(parser)
     parser.add_argument("--json", help="write the results here")
@@ -140,6 +148,9 @@ def sides_of(
             else:
                 backend = ExportedBackend(name, precision, NetworkSource(config, weights), num_frames, size)
             sides[f"{name}, {precision}"] = lambda backend=backend: median_seconds(lambda: backend.scores(clips), clock)
+            if args.streams and name == "openvino" and precision != "int8":
+                session = backend._session(num_frames, size, size)
+                sides[f"{name}, {precision}, {STREAMS} streams"] = streams_side(session, clips, clock)
         except (UserError, RunError) as error:
             refused[f"{name}, {precision}"] = str(error)
     for precision in args.precisions:
@@ -149,6 +160,27 @@ def sides_of(
             except UserError as error:
                 refused[matrix_name(precision)] = str(error)
     return sides, refused
+
+
+def streams_side(session: OpenVinoSession, clips: np.ndarray, clock: Callable[[], float]) -> Callable[[], float]:
+    """A call returns the seconds of a view where OpenVINO computes STREAMS of them side by side, with as many threads
+    in all as the session has."""
+    import openvino
+
+    from inference.export import clips_to_frames
+
+    names = ("INFERENCE_NUM_THREADS", "INFERENCE_PRECISION_HINT", "ENABLE_CPU_PINNING")
+    settings = {name: session.compiled.get_property(name) for name in names}
+    network = openvino.Tensor(session.bytes, shared_memory=True)
+    compiled = openvino.Core().import_model(network, "CPU", {**settings, "NUM_STREAMS": STREAMS})
+    queue, frames = openvino.AsyncInferQueue(compiled, STREAMS), clips_to_frames(clips)
+
+    def compute() -> None:
+        for _ in range(STREAMS):
+            queue.start_async({0: frames}, share_inputs=True)
+        queue.wait_all()
+
+    return lambda: median_seconds(compute, clock) / STREAMS
 
 
 def random_int8(config, weights: str, num_frames: int):
