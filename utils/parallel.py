@@ -181,8 +181,9 @@ def join_ranks(device: str) -> Ranks:
         if name := interface_of(os.environ["PADDLE_CURRENT_ENDPOINT"].rpartition(":")[0]):
             # Gloo would take the address that /etc/hosts has for this machine's name: often 127.0.0.1 or 127.0.1.1
             os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
-    import paddle
+    from utils.runtime import import_paddle  # not above: it imports this module
 
+    paddle = import_paddle()
     # the last line of a process that the alarm ends
     print(f"waiting for all {num_launched()} processes of this run, {JOIN_SECONDS} s at most", flush=True)
     paddle.disable_signal_handler()  # its C++ stack would follow when Gloo aborts because another rank is gone
