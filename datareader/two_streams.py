@@ -12,7 +12,8 @@ from datareader.decoding import Prepare, Reading, VideoError
 from datareader.flow.source import ComputedFlow
 from datareader.loaders import Failure, ViewLoader, read_ahead
 from datareader.requests import ReaderSettings, ViewFrames, without_frames
-from datareader.views import VideoViews
+from datareader.views import VideoViews, ViewProtocol
+from utils.errors import UserError
 
 Views = tuple[VideoViews | Failure, VideoViews | Failure]
 
@@ -91,15 +92,27 @@ class TwoStreamLoader:
         self.rgb, self.flow = rgb, flow
         same_limits = replace(rgb.reader, frame_rate=None) == replace(flow.reader, frame_rate=None)
         self.decodes_once = isinstance(flow.source, ComputedFlow) and same_limits
+        self.pool, self.ids = rgb.pool, rgb.ids
 
     def __len__(self) -> int:
         return len(self.rgb)
 
     def __iter__(self) -> Iterator[Views]:
-        return read_ahead(self.rgb.pool, self.rgb.ids, self._read)
+        return read_ahead(self.pool, self.ids, self.read)
 
-    def _read(self, video_id: int, reader) -> Views:
-        request = TwoStreamFrames(self.rgb.request(video_id), self.flow.request(video_id))
+    @property
+    def protocol(self) -> ViewProtocol:
+        """That of both streams. Raises UserError where they have different ones."""
+        if self.rgb.protocol != self.flow.protocol:
+            raise UserError(
+                f"the views of the two streams differ: {self.rgb.protocol} and {self.flow.protocol}; name them, as "
+                "--views=adaptive:10x3"
+            )
+        return self.rgb.protocol
+
+    def read(self, video_id: int, reader, clips: tuple[int, ...] | None = None) -> Views:
+        """The views of a video, or of some of its clips, in both streams. reader: of `ReaderPool`."""
+        request = TwoStreamFrames(self.rgb.request(video_id, clips), self.flow.request(video_id, clips))
         if self.decodes_once and request.rgb.path == request.flow.path:
             try:
                 packed, readings = reader.run(request)
@@ -107,4 +120,4 @@ class TwoStreamLoader:
                 return self.rgb.views(video_id, frames, readings[0]), self.flow.views(video_id, fields, readings[1])
             except VideoError:
                 pass  # each stream by itself: one of them may be readable, as the frame of a video of one frame
-        return self.rgb.read(video_id, reader), self.flow.read(video_id, reader)
+        return self.rgb.read(video_id, reader, clips), self.flow.read(video_id, reader, clips)

@@ -9,6 +9,8 @@ where s_0 = PRIOR_DEVIATION with the weight of c = PRIOR_VIEWS views stands in w
 when m_j / e_j is at least `threshold` for every other class j; with several labels a video, when
 |mean p_j - 0.5| / e_j is, for every class j. The threshold is calibrated on videos of which all views were scored
 (tools/calibrate_views.py); without that it is the normal quantile of the confidence, shared by all looks (Bonferroni).
+
+Of two streams, p are the fused scores of each view, and a is the best class of the fused scores of the views so far.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from __future__ import annotations
 import json
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
@@ -28,15 +30,20 @@ import numpy as np
 
 from datareader import Failure, VideoViews
 from datareader.loaders import ViewLoader
+from datareader.two_streams import TwoStreamLoader
 from inference.backends import Backend
+from tasks.fusion import fuse_video, fuse_views, with_logits
 from utils.errors import UserError
 from weights.containers import stored_sha256
 
 CONFIDENCE = 0.99
 CALIBRATION_FILE = "adaptive_views.json"  # beside the weights
+TWO_STREAM_FILE = "adaptive_views_two_stream.json"  # beside the RGB weights
 PRIOR_DEVIATION = 0.3  # of p_a - p_j over the views of a video; on drawn videos 0.25 to 0.29 for the second class
 PRIOR_VIEWS = 4
 GROWTH = 1.25  # from one look to the next, once that is more than one view
+
+Outputs = tuple[np.ndarray, np.ndarray]  # scores and logits of n views, float [n, K] each
 
 
 # ------------------------------------------------------------------------------------------- the rule
@@ -72,10 +79,11 @@ def looks(num_views: int) -> list[int]:
     return numbers
 
 
-def lead(view_scores: np.ndarray, num_views: int, multi_label: bool = False) -> float:
+def lead(view_scores: np.ndarray, num_views: int, multi_label: bool = False, best: int | None = None) -> float:
     """The smallest m_j / e_j over the classes j: how many standard errors the answer is ahead; infinite for all views.
 
     view_scores: float [n, K] in 0..1, of n of the `num_views` views. multi_label: each class is an answer of its own.
+    best: the class a that is answered, None: that of the largest mean.
     """
     num_seen = len(view_scores)
     if num_seen >= num_views:
@@ -85,7 +93,7 @@ def lead(view_scores: np.ndarray, num_views: int, multi_label: bool = False) -> 
         margins = scores - 0.5
         margins *= np.where(margins.mean(axis=0) < 0, -1.0, 1.0)
     else:
-        best = int(scores.mean(axis=0).argmax())
+        best = int(scores.mean(axis=0).argmax()) if best is None else best
         margins = scores[:, [best]] - np.delete(scores, best, axis=1)
     means = margins.mean(axis=0)
     squares = PRIOR_VIEWS * PRIOR_DEVIATION**2 + ((margins - means) ** 2).sum(axis=0)
@@ -101,29 +109,38 @@ def uncalibrated_threshold(confidence: float, num_views: int) -> float:
 # ------------------------------------------------------------------------------------------- its calibration
 
 
+def scores_seen(outputs: Sequence[Outputs], multi_label: bool) -> Outputs:
+    """The scores of the views seen, [n, K], and of the video, [K]: of one network, or the fused ones of several."""
+    if len(outputs) > 1:
+        return fuse_views(outputs, multi_label), fuse_video(outputs, multi_label)
+    ((scores, _),) = outputs
+    return scores, scores.mean(axis=0)
+
+
 def calibrate(
-    view_scores: np.ndarray, order: np.ndarray, multi_label: bool = False, labels: np.ndarray | None = None
+    runs: Sequence[np.ndarray], order: np.ndarray, multi_label: bool = False, labels: np.ndarray | None = None
 ) -> list[dict]:
     """What each threshold would do to videos of which all views were scored.
 
-    view_scores: float [M, V, K]. order: int64 [V], of `ViewProtocol.spread_order`. labels: int [M], with one label a
-    video.
+    runs: of each network the scores of all views, float [M, V, K]. order: int64 [V], of `ViewProtocol.spread_order`.
+    labels: int [M], with one label a video.
 
     Returns rows by rising threshold: threshold; mean_views; kept, the fraction of videos with the answer of all views;
     with labels accuracy, the fraction with the right one; confidence, 1 - (c + 1) / (M + 1) with c the most videos that
     change at this threshold or any higher one: the probability that the answer of another video of the same kind is
     kept (conformal risk control, Angelopoulos et al. 2022).
     """
-    num_videos, num_views, _ = view_scores.shape
+    num_videos, num_views, _ = runs[0].shape
     numbers = looks(num_views)
     leads = np.empty((num_videos, len(numbers)))
     kept, right = np.empty((2, num_videos, len(numbers)), bool)
-    for place, video in enumerate(view_scores):
-        scores = video[order].astype(np.float64)
-        answer = _answer(scores, multi_label)
+    for place, video in enumerate(zip(*runs)):
+        outputs = [with_logits(scores[order].astype(np.float64)) for scores in video]
+        answer = _answer(scores_seen(outputs, multi_label)[1], multi_label)
         for look, number in enumerate(numbers):
-            leads[place, look] = lead(scores[:number], num_views, multi_label)
-            early = _answer(scores[:number], multi_label)
+            seen, mean = scores_seen([(scores[:number], logits[:number]) for scores, logits in outputs], multi_label)
+            leads[place, look] = lead(seen, num_views, multi_label, int(mean.argmax()))
+            early = _answer(mean, multi_label)
             kept[place, look] = np.array_equal(early, answer)
             right[place, look] = labels is not None and early == labels[place]
     rows: list[dict] = []
@@ -145,8 +162,8 @@ def calibrate(
 
 
 def _answer(scores: np.ndarray, multi_label: bool) -> np.ndarray:
-    mean = scores.mean(axis=0)
-    return mean >= 0.5 if multi_label else mean.argmax()
+    """Of a video's scores [K]."""
+    return scores >= 0.5 if multi_label else scores.argmax()
 
 
 @dataclass(frozen=True)
@@ -158,16 +175,16 @@ class StoppingRule:
     source: str
 
     @classmethod
-    def choose(cls, wanted: AdaptiveViews, weights: str, protocol: Any, multi_label: bool) -> StoppingRule:
+    def choose(cls, wanted: AdaptiveViews, weights: Sequence[str], protocol: Any, multi_label: bool) -> StoppingRule:
         """The rule that was calibrated for these weights and views, else an uncalibrated one.
 
-        weights: their file. protocol: a ViewProtocol. Raises UserError for a calibration of other weights or views, and
-        for one that does not reach the confidence.
+        weights: the file of the network, or of both streams. protocol: a ViewProtocol. Raises UserError for a
+        calibration of other weights or views, and for one that does not reach the confidence.
         """
-        path = Path(weights).parent / CALIBRATION_FILE
+        path = calibration_file(weights)
         if not path.exists():
             threshold = uncalibrated_threshold(wanted.confidence, len(protocol))
-            return cls(threshold, multi_label, f"not calibrated (no {CALIBRATION_FILE} beside the weights)")
+            return cls(threshold, multi_label, f"not calibrated (no {path.name} beside the weights)")
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
             views, sha256, curve = found["views"], found["weights_sha256"], found["curve"]
@@ -175,7 +192,7 @@ class StoppingRule:
             source = f"calibrated on {int(found['num_videos'])} videos"
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path} is no calibration of tools/calibrate_views.py: {error}") from error
-        for what, stored, own in (("views", views, str(protocol)), ("weights", sha256, stored_sha256(weights))):
+        for what, stored, own in (("views", views, str(protocol)), ("weights", sha256, weights_sha256(weights))):
             if stored != own:
                 raise UserError(f"{path} was made for other {what}; make it again with tools/calibrate_views.py")
         reached = [threshold for threshold, confidence in rows if confidence >= wanted.confidence]
@@ -187,9 +204,20 @@ class StoppingRule:
             )
         return cls(min(reached), multi_label, source)
 
-    def is_settled(self, view_scores: np.ndarray, num_views: int) -> bool:
-        """Whether views [n, K] of `num_views` are enough."""
-        return lead(view_scores, num_views, self.multi_label) >= self.threshold
+    def is_settled(self, outputs: Sequence[Outputs], num_views: int) -> bool:
+        """Whether n of `num_views` views are enough. outputs: those of each network."""
+        view_scores, scores = scores_seen(outputs, self.multi_label)
+        return lead(view_scores, num_views, self.multi_label, int(scores.argmax())) >= self.threshold
+
+
+def calibration_file(weights: Sequence[str]) -> Path:
+    """Where the calibration of a network, or of both streams, is. weights: their files."""
+    return Path(weights[0]).parent / (TWO_STREAM_FILE if len(weights) > 1 else CALIBRATION_FILE)
+
+
+def weights_sha256(weights: Sequence[str]) -> str:
+    """The SHA-256 of the weights, those of two files with a space between."""
+    return " ".join(stored_sha256(file) for file in weights)
 
 
 def _is_number(text: str) -> bool:
@@ -205,9 +233,9 @@ def _is_number(text: str) -> bool:
 
 @dataclass(frozen=True)
 class ScoredViews:
-    """The views of a video that were scored, in that order.
+    """The views of a video that were scored.
 
-    views: their numbers, int64 [n]; scores, logits: float32 [n, K]; the rest as in VideoViews.
+    views: their numbers, ascending, int64 [n]; scores, logits: float32 [n, K]; the rest as in VideoViews.
     """
 
     video_id: int
@@ -223,16 +251,20 @@ class ScoredViews:
 class AdaptiveScorer:
     """Scores each video of a loader in as many views as its answer needs.
 
-    Iterating gives ScoredViews or Failure, in the loader's order. Only clips whose views are scored are read; while a
-    video's next clips are read, those of the videos after it are scored.
+    networks: a backend for each stream of the loader, and how many views it takes at a time. Iterating gives, in the
+    loader's order, a ScoredViews of the same views for each network, or a Failure for each where a stream cannot be
+    read. Only clips whose views are scored are read; while a video's next clips are read, those of the videos after it
+    are scored.
     """
 
-    def __init__(self, loader: ViewLoader, backend: Backend, rule: StoppingRule, batch_size: int):
-        self.loader, self.backend, self.rule, self.batch_size = loader, backend, rule, batch_size
+    def __init__(
+        self, loader: ViewLoader | TwoStreamLoader, networks: Sequence[tuple[Backend, int]], rule: StoppingRule
+    ):
+        self.loader, self.networks, self.rule = loader, networks, rule
         self.order = loader.protocol.spread_order()
         self.looks = looks(len(self.order))
 
-    def __iter__(self) -> Iterator[ScoredViews | Failure]:
+    def __iter__(self) -> Iterator[tuple[ScoredViews | Failure, ...]]:
         waiting = iter(self.loader.ids.tolist())
         active: deque[_Video] = deque()
         try:
@@ -264,54 +296,63 @@ class AdaptiveScorer:
                 read = partial(self.loader.read, video.video_id, clips=tuple(missing))
                 video.asked, video.future = missing, self.loader.pool.submit(read)
                 return
-            for start in range(0, len(views), self.batch_size):
-                video.add(views[start : start + self.batch_size], per_clip, self.backend)
-            if self.rule.is_settled(video.scores, len(self.order)):
+            video.add(views, per_clip, self.networks)
+            if self.rule.is_settled(video.outputs, len(self.order)):
                 video.finish()
 
 
 class _Video:
-    """A video in work. asked: the clips that `future` reads; clips: number of a clip -> its reading and its place
-    there; result: once there is one."""
+    """A video in work. asked: the clips that `future` reads; clips: number of a clip -> its reading in each stream and
+    its place there; outputs: of the views so far, by each network; result: once there is one."""
 
     def __init__(self, video_id: int):
         self.video_id = video_id
         self.asked: list[int] = []
         self.future: Future | None = None
-        self.clips: dict[int, tuple[VideoViews, int]] = {}
+        self.clips: dict[int, tuple[tuple[VideoViews, ...], int]] = {}
         self.views = np.empty(0, np.int64)
-        self.outputs: list[tuple[np.ndarray, np.ndarray]] = []
-        self.result: ScoredViews | Failure | None = None
-
-    @property
-    def scores(self) -> np.ndarray:
-        """Of the views so far, float32 [n, K]."""
-        return np.concatenate([scores for scores, _ in self.outputs])
+        self.outputs: list[Outputs] = []
+        self.result: tuple[ScoredViews | Failure, ...] | None = None
 
     def receive(self) -> None:
         if self.future is None:
             return
         found = self.future.result()
-        if isinstance(found, Failure):
-            self.result = found
+        streams = found if isinstance(found, tuple) else (found,)
+        failure = next((stream for stream in streams if isinstance(stream, Failure)), None)
+        if failure is not None:
+            self.result = (failure,) * len(streams)
         else:
-            self.clips.update({clip: (found, place) for place, clip in enumerate(self.asked)})
+            self.clips.update({clip: (streams, place) for place, clip in enumerate(self.asked)})
         self.future = None
 
-    def add(self, views: np.ndarray, per_clip: int, backend: Backend) -> None:
+    def add(self, views: np.ndarray, per_clip: int, networks: Sequence[tuple[Backend, int]]) -> None:
         """Score views, int64 [n], whose clips were read."""
-        clips = []
-        for clip, crop in zip(*divmod(views, per_clip)):
-            reading, place = self.clips[int(clip)]
-            clips.append(reading.clips([place * per_clip + crop]))
-        self.outputs.append(backend.outputs(np.concatenate(clips)))
+        for stream, (backend, batch_size) in enumerate(networks):
+            parts = self.outputs[stream : stream + 1]
+            for start in range(0, len(views), batch_size):
+                clips = []
+                for clip, crop in zip(*divmod(views[start : start + batch_size], per_clip)):
+                    readings, place = self.clips[int(clip)]
+                    clips.append(readings[stream].clips([place * per_clip + crop]))
+                parts.append(backend.outputs(np.concatenate(clips)))
+            scores, logits = zip(*parts)
+            self.outputs[stream : stream + 1] = [(np.concatenate(scores), np.concatenate(logits))]
         self.views = np.concatenate([self.views, views])
 
     def finish(self) -> None:
-        readings = [reading for reading, _ in self.clips.values()]
-        warning = next((reading.warning for reading in readings if reading.warning), "")
-        last, logits = readings[-1], np.concatenate([logits for _, logits in self.outputs])
-        self.result = ScoredViews(
-            self.video_id, last.path, last.num_frames, last.labels, warning, self.views, self.scores, logits
+        order = self.views.argsort()  # so that the mean over all views is that of the whole protocol, bit for bit
+        self.result = tuple(
+            self._scored(order, [readings[stream] for readings, _ in self.clips.values()], *outputs)
+            for stream, outputs in enumerate(self.outputs)
         )
         self.clips.clear()  # their frames
+
+    def _scored(
+        self, order: np.ndarray, readings: Sequence[VideoViews], scores: np.ndarray, logits: np.ndarray
+    ) -> ScoredViews:
+        warning, last = next((reading.warning for reading in readings if reading.warning), ""), readings[-1]
+        return ScoredViews(
+            self.video_id, last.path, last.num_frames, last.labels, warning, self.views[order], scores[order],
+            logits[order],
+        )  # fmt: skip

@@ -138,13 +138,13 @@ def predict_classes(
     task, batch_size = build_task(config), config.INFER.batch_size
     videos: Iterable[VideoViews | ScoredViews | Failure] = loader
     if adaptive:
-        rule = StoppingRule.choose(adaptive, backend.weights_file(), loader.protocol, task.multi_label)
+        rule = StoppingRule.choose(adaptive, [backend.weights_file()], loader.protocol, task.multi_label)
         progress.say(f"adaptive views of {loader.protocol}, {rule.source}")
     else:
         videos = iter(loader)
     built = backend.build()
     if adaptive:
-        videos = AdaptiveScorer(loader, built, rule, batch_size)
+        videos = (video for (video,) in AdaptiveScorer(loader, [(built, batch_size)], rule))
     for video in videos:
         if isinstance(video, Failure):
             yield failure_record(video, progress)

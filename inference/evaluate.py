@@ -90,14 +90,14 @@ class Evaluation:
         if options.groups:
             self.meter.set_groups(options.groups)
         self.spec = replace(backend, weights=backend.weights_file()).checked_on(items)
-        if self.adaptive:
-            self.rule = StoppingRule.choose(
-                self.adaptive, backend.weights_file(), self.loader.protocol, self.task.multi_label
-            )
-            self.num_views: list[int] = []  # of each video that was scored here
+        self.num_views: list[int] = []  # of each video that was scored here, where they are adaptive
 
-    def build(self) -> None:
-        """Build the backend."""
+    def build(self, rule: StoppingRule | None = None) -> None:
+        """Build the backend. rule: of adaptive views, None: that of this network by itself. Raises UserError."""
+        if self.adaptive:
+            self.rule = rule or StoppingRule.choose(
+                self.adaptive, [self.spec.weights_file()], self.loader.protocol, self.task.multi_label
+            )
         self.backend = self.spec.build()
         assert self.spec.weights is not None
         self.weights_sha256 = stored_sha256(self.spec.weights)  # now: training may write the file meanwhile
@@ -106,7 +106,8 @@ class Evaluation:
         """All videos of this rank: their views, or their scores where the views are adaptive."""
         if self.adaptive is None:
             return self.loader
-        return AdaptiveScorer(self.loader, self.backend, self.rule, self.config.TEST.batch_size)
+        scorer = AdaptiveScorer(self.loader, [(self.backend, self.config.TEST.batch_size)], self.rule)
+        return (video for (video,) in scorer)
 
     def add(self, video: VideoViews | ScoredViews | Failure, progress: Progress) -> None:
         """Give the meter the scores of a video, or the reason of its failure."""
@@ -134,13 +135,14 @@ class Evaluation:
         """The metrics so far."""
         return " ".join(f"{name} {value:.2f}" for name, value in self.meter.running().items())
 
-    def finish(self, ranks: Ranks) -> None:
-        """Gather what all ranks scored and write the report on the main process."""
+    def finish(self, ranks: Ranks) -> dict:
+        """Gather what all ranks scored and write the report on the main process. Returns what it says of adaptive
+        views, {} without."""
         for state in ranks.all_gather(self.meter.state()):
             self.meter.merge(state)
         adaptive = self._adaptive_facts(ranks) if self.adaptive else {}
         if not ranks.is_main_process:
-            return
+            return adaptive
         options, views = self.options, str(self.loader.protocol)
         result = {
             **self.meter.result(),
@@ -158,6 +160,7 @@ class Evaluation:
             options.folder, self.task, self.meter, result, self.config.TEST.filelist, self.list_sha256,
             self.task.report(result), weights_sha256=self.weights_sha256, views=views,
         )  # fmt: skip
+        return adaptive
 
     def _adaptive_facts(self, ranks: Ranks) -> dict:
         """mean_views: the mean number of views of a video that was scored, on any rank; and the rule's threshold."""

@@ -12,6 +12,8 @@ from configs.schema import Config
 from datareader import Failure, VideoItem, build_view_loader
 from datareader.lists import class_names_of
 from datareader.two_streams import TwoStreamLoader
+from datareader.workers import ReaderPool
+from inference.adaptive import AdaptiveScorer, AdaptiveViews, ScoredViews, StoppingRule
 from inference.backends import BackendSpec, backend_facts, view_outputs
 from inference.classify import PredictOptions, class_record, failure_record
 from inference.evaluate import EvalOptions, Evaluation, write_results
@@ -39,6 +41,11 @@ class TwoStreams:
     def checked_on(self, items: Sequence[VideoItem]) -> TwoStreams:
         """As `BackendSpec.checked_on`."""
         return TwoStreams(self.rgb.checked_on(items), self.flow.checked_on(items))
+
+    def rule(self, adaptive: AdaptiveViews, loader: TwoStreamLoader) -> StoppingRule:
+        """When the fused scores of a video's views are settled. Raises UserError as `StoppingRule.choose` does."""
+        weights = [self.rgb.weights_file(), self.flow.weights_file()]
+        return StoppingRule.choose(adaptive, weights, loader.protocol, build_task(self.config).multi_label)
 
 
 def two_streams(args: argparse.Namespace, section: str) -> TwoStreams:
@@ -68,7 +75,7 @@ def two_streams(args: argparse.Namespace, section: str) -> TwoStreams:
 
 def evaluate_two_streams(streams: TwoStreams, options: EvalOptions, ranks: Ranks) -> None:
     """Evaluate both networks on the videos of TEST.filelist as `evaluate_videos` does, in the folders rgb and flow, and
-    their fusion, as tools/fuse_scores.py does, in options.folder.
+    their fusion, as tools/fuse_scores.py does, in options.folder. Adaptive views are those that the fusion needs.
 
     Raises UserError on bad input before a backend is built, also for streams of other lists.
     """
@@ -81,10 +88,13 @@ def evaluate_two_streams(streams: TwoStreams, options: EvalOptions, ranks: Ranks
         for spec, folder in zip((streams.rgb, streams.flow), folders.values())
     ]
     loader = TwoStreamLoader(*(evaluation.loader for evaluation in evaluations))
+    adaptive = evaluations[0].adaptive
+    rule = streams.rule(adaptive, loader) if adaptive else None
     for evaluation in evaluations:
-        evaluation.build()
+        evaluation.build(rule)
+    networks = [(evaluation.backend, evaluation.config.TEST.batch_size) for evaluation in evaluations]
     progress = Progress(len(loader), options.log_interval, "video")
-    for videos in loader:
+    for videos in AdaptiveScorer(loader, networks, rule) if rule else loader:
         for evaluation, video in zip(evaluations, videos):
             evaluation.add(video, progress)
         progress.advance("; ".join(f"{name} {one.running()}" for name, one in zip(STREAMS, evaluations)))
@@ -92,11 +102,11 @@ def evaluate_two_streams(streams: TwoStreams, options: EvalOptions, ranks: Ranks
     for name, evaluation in zip(STREAMS, evaluations):
         if ranks.is_main_process:
             print(f"\n{name}:")
-        evaluation.finish(ranks)
+        facts = evaluation.finish(ranks)
     if ranks.is_main_process:
         runs = load_runs({name: folder / "scores.npz" for name, folder in folders.items()})
         task, meter, result = judge_fusion(runs, groups=options.groups)
-        result.update(reverse_frames=options.reverse_frames)
+        result.update(reverse_frames=options.reverse_frames, **facts)
         print("\nfused:")
         write_results(
             options.folder, task, meter, result, lists[0], evaluations[0].list_sha256,
@@ -114,23 +124,29 @@ def predict_classes(
     names: list[str],
     options: PredictOptions,
     progress: Progress,
+    pool: ReaderPool | None = None,
 ) -> Iterator[dict]:
     """A record per video as `inference.classify.predict_classes` gives it, for the fused scores of both streams."""
-    specs = (streams.rgb, streams.flow)
-    loader = TwoStreamLoader(
-        *(build_view_loader(spec.config, items, section="INFER", views=options.views) for spec in specs)
-    )
+    specs, adaptive = (streams.rgb, streams.flow), AdaptiveViews.parse(options.views)
+    views = adaptive.views if adaptive else options.views
+    loader = TwoStreamLoader(*(build_view_loader(spec.config, items, section="INFER", views=views) for spec in specs))
+    loader.pool = pool or loader.pool
+    rule = streams.rule(adaptive, loader) if adaptive else None
+    if rule:
+        progress.say(f"adaptive views of {loader.protocol}, {rule.source}")
     task, built = build_task(config), [spec.build() for spec in specs]
-    for videos in loader:
+    networks = [(backend, spec.config.INFER.batch_size) for backend, spec in zip(built, specs)]
+    for videos in AdaptiveScorer(loader, networks, rule) if rule else loader:
         failure = next((video for video in videos if isinstance(video, Failure)), None)
         if failure is not None:
             yield failure_record(failure, progress)
             continue
         outputs = [
-            view_outputs(backend, video, spec.config.INFER.batch_size)
-            for backend, video, spec in zip(built, videos, specs)
+            (video.scores, video.logits) if isinstance(video, ScoredViews) else view_outputs(backend, video, batch_size)
+            for video, (backend, batch_size) in zip(videos, networks)
         ]
         warning = "; ".join(dict.fromkeys(video.warning for video in videos if video.warning))
         fused = fuse_video(outputs, task.multi_label)
         record = class_record(videos[0], warning, fused, task, names, options, progress)
-        yield {**record, "backends": {name: backend_facts(backend) for name, backend in zip(STREAMS, built)}}
+        facts = {"num_views": len(outputs[0][0])} if rule else {}
+        yield {**record, "backends": {name: backend_facts(backend) for name, backend in zip(STREAMS, built)}, **facts}

@@ -11,6 +11,7 @@ import numpy as np
 from metrics.comparison import compare
 from metrics.fusion import cross_validated_fusion, fuse, mixture_weights, own_probabilities
 from metrics.joining import JoinedRuns, join_runs
+from metrics.probabilities import log_probabilities
 from metrics.results import VideoMeter, VideoScores, load_scores
 from metrics.temperature import apply_temperature, fit_temperature
 from tasks.classification import Classification
@@ -90,9 +91,19 @@ def fuse_video(outputs: Sequence[tuple[np.ndarray, np.ndarray]], multi_label: bo
 
     outputs: of each run the scores and the logits of the video's views, float [V, K] each.
     """
-    of = "probabilities" if multi_label else "logits"
-    values = [(scores if multi_label else logits).mean(axis=0)[None] for scores, logits in outputs]
-    return fuse(values, [1.0] * len(values), of)[0]
+    means = [(scores.mean(axis=0)[None], logits.mean(axis=0)[None]) for scores, logits in outputs]
+    return fuse_views(means, multi_label)[0]
+
+
+def fuse_views(outputs: Sequence[tuple[np.ndarray, np.ndarray]], multi_label: bool) -> np.ndarray:
+    """The same of each view by itself, float64 [V, K]."""
+    values = [scores if multi_label else logits for scores, logits in outputs]
+    return fuse(values, [1.0] * len(values), "probabilities" if multi_label else "logits")
+
+
+def with_logits(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of views, float [V, K], as outputs of a run: with the logits, up to a constant a view."""
+    return scores, log_probabilities(scores)
 
 
 def comparison_table(result: dict) -> str:

@@ -59,6 +59,27 @@ def tiny_config(folder: Path, filelist: Path, num_classes: int = 3, **train: obj
     return path
 
 
+def two_stream_networks(folder: Path, filelist: Path) -> list[Path]:
+    """The weights of an RGB and of a flow network of 3 classes, each with its config.yaml beside it."""
+    from configs import load_config, save_config
+    from models import build_model
+    from tests.plain_network import randomized
+    from weights import save_weights
+
+    flow = ["READER.modality=flow", "READER.flow_method=dis_fast", "READER.flow_short_side=40", "TEST.sample_rate=1"]
+    files = []
+    for seed, (name, overrides) in enumerate({"rgb": [], "flow": flow}.items()):
+        (folder / name).mkdir()
+        config = load_config(tiny_config(folder / name, filelist), overrides)
+        state = randomized(build_model(config), seed=seed).state_dict()
+        arrays = {key: tensor.numpy() for key, tensor in state.items()}
+        arrays["head.weight"] = arrays["head.weight"] * 0.02  # logits near 1: no class takes it all
+        save_weights(folder / name / "w.pdparams", arrays)
+        (folder / name / "config.yaml").write_text(save_config(config), encoding="utf-8")
+        files.append(folder / name / "w.pdparams")
+    return files
+
+
 def tiny_network(folder: Path, num_videos: int) -> tuple[Path, Path, list[tuple[Path, int]]]:
     """A configuration file of 3 classes, a file of weights whose scores are near each other, and videos (list.txt)."""
     from configs import load_config

@@ -98,7 +98,7 @@ def test_calibration_counts_the_videos_that_change():
     logits = rng.normal(size=(60, 8, 3)) * 1.5
     logits[np.arange(60), :, truth] += rng.uniform(0, 3, 60)[:, None]
     scores = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
-    rows = calibrate(scores, order, labels=truth)
+    rows = calibrate([scores], order, labels=truth)
     thresholds = [row["threshold"] for row in rows]
     assert thresholds == sorted(thresholds) and len(rows) == 60
     most_changed = 0
@@ -122,7 +122,7 @@ def test_calibration_counts_the_videos_that_change():
 def test_a_threshold_is_no_surer_than_the_stricter_ones():
     margins = np.array([0.5, *[-1.0] * 4, *[1.0] * 7])  # settled early and right, then wrong, in the end right again
     scores = np.stack([0.5 + margins / 2, 0.5 - margins / 2], axis=1)[None]
-    rows = {row["threshold"]: row for row in calibrate(scores, np.arange(12))}
+    rows = {row["threshold"]: row for row in calibrate([scores], np.arange(12))}
     assert rows[1.5]["kept"] == 1 and rows[1.5]["mean_views"] == 1
     assert rows[3.0]["kept"] == 0 and rows[6.0]["kept"] == 1
     assert rows[1.5]["confidence"] == rows[3.0]["confidence"] == 0 and rows[6.0]["confidence"] == 0.5
@@ -178,7 +178,8 @@ class Brightness:
 class Requested(StoppingRule):
     """A rule that stops each video after a number of views of its own, by the scores of the first."""
 
-    def is_settled(self, view_scores, num_views):
+    def is_settled(self, outputs, num_views):
+        ((view_scores, _),) = outputs
         return len(view_scores) >= min(num_views, 1 + int(view_scores[0, 0] * 1e5) % 4)
 
 
@@ -189,7 +190,7 @@ def test_scored_views_are_the_ones_of_the_whole_protocol_bit_for_bit(setup, num_
     items = read_list(config.TEST.filelist, config.MODEL.num_classes)
     everything = list(build_view_loader(config, items, num_workers=0))
     loader, backend = build_view_loader(config, items, num_workers=num_workers), Brightness()
-    found = list(AdaptiveScorer(loader, backend, Requested(0, False, ""), batch_size))
+    found = [video for (video,) in AdaptiveScorer(loader, [(backend, batch_size)], Requested(0, False, ""))]
     loader.close()
     assert [video.video_id for video in found] == [0, 1, 2, 3, 4]
     assert isinstance(found[2], Failure) and "broken.mp4" in found[2].path
@@ -197,7 +198,7 @@ def test_scored_views_are_the_ones_of_the_whole_protocol_bit_for_bit(setup, num_
     for video, whole in zip(found, everything):
         if isinstance(video, Failure):
             continue
-        np.testing.assert_array_equal(video.views, loader.protocol.spread_order()[: len(video.views)])
+        np.testing.assert_array_equal(video.views, np.sort(loader.protocol.spread_order()[: len(video.views)]))
         scores, logits = Brightness().outputs(whole.clips(video.views))
         np.testing.assert_array_equal(video.scores, scores)
         np.testing.assert_array_equal(video.logits, logits)
@@ -219,8 +220,8 @@ def test_only_clips_whose_views_are_scored_are_read_and_each_once(setup, monkeyp
 
         monkeypatch.setattr(loader, "request", request)
         rule = StoppingRule(0, False, "")
-        monkeypatch.setattr(StoppingRule, "is_settled", lambda self, seen, total, n=num_views: len(seen) >= n)
-        (found,) = AdaptiveScorer(loader, Brightness(), rule, 1)
+        monkeypatch.setattr(StoppingRule, "is_settled", lambda self, seen, total, n=num_views: len(seen[0][0]) >= n)
+        ((found,),) = AdaptiveScorer(loader, [(Brightness(), 1)], rule)
         assert len(found.views) == num_views and asked == expected
 
 

@@ -11,18 +11,12 @@ import pytest
 from configs import load_config, save_config
 from datareader import decoding
 from metrics import load_scores
-from models import build_model
-from tests.plain_network import randomized
-from tests.script_runs import make_videos, run_script, tiny_config, write_list
+from tests.script_runs import make_videos, run_script, two_stream_networks, write_list
 from tests.video_factory import draw_video
 from tools import fuse_scores
 from utils.cli import run
-from weights import save_weights
 
-MODALITIES = {
-    "rgb": [],
-    "flow": ["READER.modality=flow", "READER.flow_method=dis_fast", "READER.flow_short_side=40", "TEST.sample_rate=1"],
-}
+MODALITIES = ("rgb", "flow")
 
 
 @pytest.fixture(scope="module")
@@ -35,17 +29,7 @@ def filelist(tmp_path_factory):
 @pytest.fixture(scope="module")
 def streams(tmp_path_factory, filelist):
     """The weights of both networks, each with its config.yaml beside it."""
-    root, files = tmp_path_factory.mktemp("streams"), []
-    for seed, (name, overrides) in enumerate(MODALITIES.items()):
-        (root / name).mkdir()
-        config = load_config(tiny_config(root / name, filelist), overrides)
-        state = randomized(build_model(config), seed=seed).state_dict()
-        arrays = {key: tensor.numpy() for key, tensor in state.items()}
-        arrays["head.weight"] = arrays["head.weight"] * 0.02  # logits near 1: no class takes it all
-        save_weights(root / name / "w.pdparams", arrays)
-        (root / name / "config.yaml").write_text(save_config(config), encoding="utf-8")
-        files.append(root / name / "w.pdparams")
-    return files
+    return two_stream_networks(tmp_path_factory.mktemp("streams"), filelist)
 
 
 @pytest.fixture(scope="module")

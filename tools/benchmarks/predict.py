@@ -19,7 +19,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -201,7 +201,7 @@ class AdaptivePrediction(Prediction):
         from inference.adaptive import AdaptiveScorer
 
         started = time.perf_counter()
-        for video in AdaptiveScorer(self.loader, self.backend, FixedNumber(number), self.batch_size):
+        for (video,) in AdaptiveScorer(self.loader, [(self.backend, self.batch_size)], FixedNumber(number)):
             assert len(video.views) == number
             self.best = best_classes(video.scores)
         return time.perf_counter() - started
@@ -213,8 +213,8 @@ class FixedNumber:
 
     number: int
 
-    def is_settled(self, view_scores: np.ndarray, num_views: int) -> bool:
-        return len(view_scores) >= min(self.number, num_views)
+    def is_settled(self, outputs: Sequence[tuple[np.ndarray, np.ndarray]], num_views: int) -> bool:
+        return len(outputs[0][0]) >= min(self.number, num_views)
 
 
 def best_classes(view_scores: np.ndarray) -> np.ndarray:
