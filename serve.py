@@ -153,6 +153,7 @@ def main() -> None:
     listener = listen(args.host, args.port)
     spec = BackendSpec(config, args.weights, config.INFER.checkpoint_dir, args.backend, args.precision)
     server = Server(spec, settings, args.use_gpu)
+    server.examples.start()
 
     class HttpServer(uvicorn.Server):
         """Ends the streams of events when it is to end; they would last as long as their jobs."""

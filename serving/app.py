@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import mimetypes
+import os
 import time
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Optional
@@ -21,11 +22,12 @@ from inference.adaptive import AdaptiveViews
 from serving import schema
 from serving.attention import attention_router
 from serving.events import as_score, as_segment, job_events
+from serving.examples import examples_router
 from serving.jobs import TASKS, Job, JobOptions, new_id
 from serving.metrics import metrics_text
 from serving.pages import page_router
 from serving.preview import preview_router
-from serving.problems import PROBLEM_JSON, Problem
+from serving.problems import PROBLEM_JSON, Problem, in_chinese
 from serving.security import Guard
 from serving.server import Server
 from serving.uploads import begin, receive_video, resume_upload
@@ -34,7 +36,6 @@ from utils.errors import RunError, UserError
 VERSION = "1"
 OWNER_COOKIE = "jobs"
 SCORE_SECONDS = 300.0
-VIEWS = ("whole", "1x1", "1x3")  # of a sliding window
 PROBLEM: dict[int | str, dict[str, Any]] = {
     "default": {"description": "a problem (RFC 9457)",
                 "content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/ProblemDetail"}}}},
@@ -66,7 +67,7 @@ def build_app(server: Server) -> FastAPI:
     app.state.server = server
     app.include_router(router)
     app.add_api_route("/metrics", metrics, response_class=PlainTextResponse, responses=PROBLEM)
-    for part in (page_router(), attention_router(server), preview_router(server)):
+    for part in (page_router(), attention_router(server), preview_router(server), examples_router(server)):
         app.include_router(part, responses=PROBLEM)
     app.add_exception_handler(Problem, lambda _, error: error.response())  # type: ignore[attr-defined]
     app.add_exception_handler(HTTPException, _http_error)  # type: ignore[arg-type]
@@ -122,11 +123,12 @@ def model(server: TheServer) -> schema.Model:
     config, facts = server.spec.config, server.engine.facts
     title = ", ".join([config.MODEL.arch, f"{len(facts.blocks)} blocks", config.MODEL.dataset])
     return schema.Model(
-        title=title, family=config.MODEL.name, dataset=config.MODEL.dataset,
+        title=title, arch=config.MODEL.arch, family=config.MODEL.name, dataset=config.MODEL.dataset,
         classes=schema.Classes(en=server.names, cn=server.chinese_names), num_frames=config.INFER.video_length,
-        frame_stride=config.INFER.sample_rate, crop_px=config.INFER.crop_size, views=list(VIEWS),
+        frame_stride=config.INFER.sample_rate, crop_px=config.INFER.crop_size, views=server.window_views,
         stages=list(facts.stages), blocks=list(facts.blocks), tasks=list(TASKS), backend=facts.name,
         precision=facts.precision, device=facts.device, weights_sha256=server.weights_sha256,
+        weights_bytes=os.path.getsize(server.spec.weights_file()),
         max_upload=server.settings.max_upload, max_minutes=server.settings.max_minutes,
     )  # fmt: skip
 
@@ -247,7 +249,8 @@ def _state(server: Server, job: Job) -> schema.JobState:
     return schema.JobState(
         id=job.id, video_id=job.video_id, name=job.video_name, task=job.options.task, state=job.state,
         position=server.scheduler.position(job), progress=job.progress(), num_windows=job.num_windows,
-        info=schema.Info(**job.info) if job.info else None, warning=job.warning, detail=job.detail,
+        info=schema.Info(**job.info) if job.info else None, warning=job.warning, warning_zh=in_chinese(job.warning),
+        detail=job.detail, detail_zh=in_chinese(job.detail),
         segments=[schema.ShownSegment(**as_segment(row)) for row in job.segments],
         top5=[schema.Score(**as_score(row)) for row in job.top], created=job.created, finished=job.finished,
     )  # fmt: skip

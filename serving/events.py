@@ -10,14 +10,17 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.concurrency import run_in_threadpool
 
 from serving.jobs import Job, WindowScores
-from serving.server import Server
+from serving.problems import in_chinese
 from serving.work import TOP
 from tasks.classification import best_classes
+
+if TYPE_CHECKING:
+    from serving.server import Server
 
 POLL_SECONDS = 0.02  # a look costs some microseconds where nothing has changed
 COMMENT_SECONDS = 15.0  # without an event
@@ -82,10 +85,11 @@ def window_events(server: Server, job: Job, first: int) -> list[str]:
 
 def _ending(job: Job, sent: int) -> tuple[str, int, dict]:
     if job.state == "failed":
-        return "failed", sent, {"detail": job.detail}
+        return "failed", sent, {"detail": job.detail, "detail_zh": in_chinese(job.detail)}
     if job.state == "cancelled":
         return "cancelled", sent, {}
-    return "done", sent, {"warning": job.warning, "top5": [as_score(row) for row in job.top]}
+    top = [as_score(row) for row in job.top]
+    return "done", sent, {"warning": job.warning, "warning_zh": in_chinese(job.warning), "top5": top}
 
 
 def event(kind: str, number: int, data: dict[str, Any]) -> str:

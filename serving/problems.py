@@ -6,6 +6,8 @@ from http import HTTPStatus
 
 from fastapi.responses import JSONResponse
 
+from utils.i18n import catalogue
+
 PROBLEM_JSON = "application/problem+json"
 
 
@@ -19,4 +21,17 @@ class Problem(Exception):
     def response(self) -> JSONResponse:
         title = HTTPStatus(self.status).phrase
         content = {"type": "about:blank", "title": title, "status": self.status, "detail": self.detail}
+        if (chinese := in_chinese(self.detail)) is not None:
+            content["detail_zh"] = chinese
         return JSONResponse(content, self.status, self.headers, PROBLEM_JSON)
+
+
+def in_chinese(text: str) -> str | None:
+    """The Chinese form of one of the program's lines, or of several joined by "; "; None where no part has one."""
+    table = catalogue("zh")
+    parts = text.split("; ")
+    found = [table.find(part) for part in parts]
+    whole = None if all(found) else table.find(text)  # a line may have a "; " of its own
+    if whole is not None or not any(found):
+        return whole
+    return "；".join(part if chinese is None else chinese for part, chinese in zip(parts, found))

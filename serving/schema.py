@@ -11,12 +11,14 @@ Task = Literal["segments", "classes", "features"]
 
 
 class ProblemDetail(BaseModel):
-    """RFC 9457. detail: one line that says what is wrong and how to mend it."""
+    """RFC 9457. detail: one line that says what is wrong and how to mend it; detail_zh: the same in Chinese, where the
+    program has it."""
 
     type: str
     title: str
     status: int
     detail: str
+    detail_zh: Optional[str] = None
 
 
 class Health(BaseModel):
@@ -36,7 +38,10 @@ class Classes(BaseModel):
 
 
 class Model(BaseModel):
+    """views: of a window, the default first. weights_bytes: of the file of weights."""
+
     title: str
+    arch: str
     family: str
     dataset: str
     classes: Classes
@@ -51,6 +56,7 @@ class Model(BaseModel):
     precision: str
     device: str
     weights_sha256: str
+    weights_bytes: int
     max_upload: int
     max_minutes: float
 
@@ -64,6 +70,33 @@ class Video(BaseModel):
 class VideoList(BaseModel):
     videos: list[Video]
     total: int
+
+
+class Score(BaseModel):
+    """class: its number."""
+
+    model_config = ConfigDict(populate_by_name=True)
+    index: int = Field(alias="class")
+    score: float
+
+
+class ShownSegment(Score):
+    start: float
+    end: float
+
+
+class Example(BaseModel):
+    """A video of the folder with what is known of it so far. is_final: nothing will be added. duration: seconds."""
+
+    video: Video
+    is_final: bool
+    duration: Optional[float]
+    segments: list[ShownSegment]
+    top5: list[Score]
+
+
+class ExampleList(BaseModel):
+    examples: list[Example]
 
 
 class NewUpload(BaseModel):
@@ -100,19 +133,6 @@ class NewJob(BaseModel):
     pooling: Literal["video", "clip", "window"] = "video"
 
 
-class Score(BaseModel):
-    """class: its number."""
-
-    model_config = ConfigDict(populate_by_name=True)
-    index: int = Field(alias="class")
-    score: float
-
-
-class ShownSegment(Score):
-    start: float
-    end: float
-
-
 class Info(BaseModel):
     duration: float = Field(description="seconds")
     frames: int
@@ -121,7 +141,8 @@ class Info(BaseModel):
 
 
 class JobState(BaseModel):
-    """How far a job is. top5: the mean over the windows or views so far. progress: from 0 to 1."""
+    """How far a job is. top5: the mean over the windows or views so far. progress: from 0 to 1. warning_zh, detail_zh:
+    in Chinese, where the program has it."""
 
     id: str
     video_id: str
@@ -135,7 +156,9 @@ class JobState(BaseModel):
     segments: list[ShownSegment]
     top5: list[Score]
     warning: str
+    warning_zh: Optional[str]
     detail: str
+    detail_zh: Optional[str]
     created: float
     finished: Optional[float]
 

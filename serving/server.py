@@ -20,6 +20,7 @@ from datareader.video import Limits
 from datareader.workers import ReaderPool
 from inference.backends import refuse_detector
 from serving.engine import Engine
+from serving.examples import Examples
 from serving.scheduler import Scheduler
 from serving.videos import Disk, Videos
 from serving.work import Work, check_duration
@@ -28,6 +29,7 @@ from utils.files import file_sha256
 if TYPE_CHECKING:
     from inference.backends import BackendSpec
 
+WINDOW_VIEWS = ("whole", "1x1", "1x3")  # that a sliding window may have
 STOP_SECONDS = 30.0  # for the batches in work when the server ends
 
 
@@ -80,6 +82,7 @@ class Server:
         self.scheduler = Scheduler(
             settings.save_dir / "jobs", self.videos, self.engine, self.work, settings.active_jobs, settings.max_jobs
         )
+        self.examples = Examples(self)
         self._ended = threading.Event()
         threading.Thread(target=self._tidy, daemon=True, name="tidy").start()
 
@@ -89,18 +92,24 @@ class Server:
         path = ROOT / f"data/dataset/nonlocal/{self.spec.config.MODEL.dataset}_labels_cn.txt"
         return read_class_names(path, len(self.names)) if path.is_file() else None
 
+    @property
+    def window_views(self) -> list[str]:
+        """What a sliding window may have, the default of the settings first."""
+        return sorted(WINDOW_VIEWS, key=lambda views: views != self.settings.views)
+
     @cached_property
     def weights_sha256(self) -> str:
         return file_sha256(self.engine.facts.weights)
 
-    def check_video(self, path: Path) -> None:
-        """In a reading process: raise VideoError for a file that is no video, UserError for one that is too long."""
+    def check_video(self, path: Path, max_minutes: float | None = None) -> None:
+        """In a reading process: raise VideoError for a file that is no video, UserError for one that is longer than
+        the settings allow, or than `max_minutes`."""
         reader = self.spec.config.READER
         limits = Limits(seconds=reader.seconds_per_video)
         request = ReadTimeline(str(path), ReaderSettings(reader.decoder, limits, reader.folder_fps, reader.frame_rate))
         answer = self.probes.submit(lambda process: process.run(request)[1]).result()
         if isinstance(answer, Timeline):  # else the frames must be decoded to be counted, which the job does
-            check_duration(answer.end_seconds, self.settings.max_minutes)
+            check_duration(answer.end_seconds, max_minutes or self.settings.max_minutes)
 
     def stop(self) -> None:
         """Finish the batches in work and write nothing more; unfinished jobs go on at the next start."""

@@ -53,6 +53,7 @@ def test_a_click_finds_the_links_of_the_pictures_that_the_tool_draws(site):
     infer = config.INFER
     frames = np.round(np.array(answer["frames"]) * 25).astype(int)  # at 25 frames per second
     assert frames[answer["frame"]] == 20 and (np.diff(frames) == infer.sample_rate).all()
+    assert answer["frame"] == infer.video_length // 2  # the clip surrounds the moment
     high, wide = infer.jitter_scales[0], round(64 * infer.jitter_scales[0] / 48)
     resized = np.stack([resize_frame(frame, high, wide) for frame in read_frames(video, frames)])
     side = infer.crop_size

@@ -1,23 +1,22 @@
-"""The page in a real browser, the system's Chromium, driven by playwright (the extra `browser`): the real server.
+"""The page in a real browser, the system's Chromium, driven by playwright (the extra `browser`), and serve.py.
 
 Skipped, by name, where one of the two is missing. axe-core is read from node_modules: `npm install --no-save axe-core`.
 """
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import json
 import re
 import shutil
-import socket
-import threading
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from configs import load_config
-from inference import BackendSpec
 from tests.video_factory import draw_video
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -26,6 +25,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 AXE = ROOT / "node_modules/axe-core/axe.min.js"
 CLIP = ROOT / "examples/clip.mp4"
 PATIENCE_MS = 60_000  # of a browser
+SERIOUS = ("serious", "critical")
 
 
 @pytest.fixture(scope="module")
@@ -40,29 +40,52 @@ def browser():
         chromium.close()
 
 
-@pytest.fixture(scope="module")
-def address(browser, tmp_path_factory):
-    """Of a server in this process, with the example network."""
-    uvicorn = pytest.importorskip("uvicorn", reason="the browser tests need the extra `serve`")
-    from serving.app import build_app
-    from serving.server import Server, Settings
+class Site:
+    """serve.py with the example network, in a process of its own. folder: of its uploads and its videos."""
 
-    folder = tmp_path_factory.mktemp("serve")
-    (folder / "videos").mkdir()
-    shutil.copy(CLIP, folder / f"videos/<b>clip&{'long' * 20}.mp4")
-    config = load_config(str(ROOT / "examples/demo_network/config.yaml"))
-    spec = BackendSpec(config, str(ROOT / "examples/demo_network/NONLOCAL.pdparams"), "", backend="paddle")
-    server = Server(spec, Settings(save_dir=folder / "data", folder=folder / "videos"), use_gpu=False)
-    infer = config.INFER
-    server.engine.outputs(np.zeros((1, 3, infer.video_length, infer.crop_size, infer.crop_size), np.float32))
-    http = uvicorn.Server(uvicorn.Config(build_app(server), log_level="warning"))
-    listener = socket.create_server(("127.0.0.1", 0))
-    thread = threading.Thread(target=http.run, kwargs={"sockets": [listener]})
-    thread.start()
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
-    server.scheduler.stopping.set()
-    http.should_exit = True
-    thread.join()
+    def __init__(self, folder: Path):
+        self.folder, self.port, self.process = folder, 0, None
+
+    def start(self) -> None:
+        flags = [f"--save_dir={self.folder}/data", f"--folder={self.folder}/videos", f"--port={self.port}"]
+        network = ["--config=examples/demo_network/config.yaml", "--weights=examples/demo_network/NONLOCAL.pdparams"]
+        command = [sys.executable, "serve.py", *network, *flags, "--backend=paddle", "--use_gpu=False"]
+        with open(self.folder / "log", "a") as log:
+            self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True)
+        while not (line := self.process.stdout.readline()).startswith("open "):
+            assert line, (self.folder / "log").read_text()
+        self.address = line.split()[1]
+        self.port = int(self.address.rsplit(":", 1)[1].strip("/"))
+
+    def kill(self) -> None:
+        """kill -9."""
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def site(browser, tmp_path_factory):
+    for name in ("fastapi", "uvicorn"):
+        if importlib.util.find_spec(name) is None:
+            pytest.skip(f"the browser tests need {name} (the extra `serve`)")
+    site = Site(tmp_path_factory.mktemp("serve"))
+    (site.folder / "videos").mkdir()
+    shutil.copy(CLIP, site.folder / f"videos/<b>clip&{'long' * 20}.mp4")
+    try:
+        site.start()
+        yield site
+    finally:
+        if site.process is not None:
+            site.process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                site.process.wait(30)
+            site.kill()
+
+
+@pytest.fixture(scope="module")
+def address(site):
+    return site.address
 
 
 @pytest.fixture()
@@ -70,19 +93,25 @@ def visit(browser, address):
     """A function that opens the page in a context of its own; afterwards nothing may have been wrong with it."""
     contexts, complaints = [], []
 
-    def open_page(locale: str = "en-US", width: int = 1280, expected: tuple[str, ...] = (), **options):
+    def open_page(locale="en-US", width=1280, expected=(), routes=None, script="", **options):
+        """expected: words of lines that are no complaints. routes: pattern -> who answers. script: run first."""
         context = browser.new_context(locale=locale, viewport={"width": width, "height": 900}, **options)
         context.set_default_timeout(PATIENCE_MS)
         contexts.append(context)
         page = context.new_page()
 
         def complain(text: str) -> None:
-            if not any(word in text for word in expected):
+            if not any(word in text for word in (*expected, "ERR_ABORTED")):  # the page ends requests itself
                 complaints.append(text)
 
+        if script:
+            page.add_init_script(script)
         page.on("pageerror", lambda error: complain(f"error: {error}"))
         page.on("console", lambda line: line.type in ("error", "warning") and complain(f"console: {line.text}"))
         page.on("request", lambda request: complain(f"leaves: {request.url}") if not is_own(request.url) else None)
+        page.on("requestfailed", lambda request: complain(f"fails: {request.url} {request.failure}"))
+        for pattern, answer in (routes or {}).items():
+            page.route(pattern, answer)
         page.goto(address)
         page.locator("#model:not(:empty)").wait_for()
         return page
@@ -134,9 +163,8 @@ def test_both_languages_have_all_texts_and_no_other():
     keys.feed((PAGE / "index.html").read_text(encoding="utf-8"))
     used = keys.found | set(re.findall(r'(?:say|showState|finish)\([^"()]*"(\w+)"', script))
     assert used <= tables[0].keys()
-    assert [
-        key for key in tables[0] if key not in used and f'"{key}"' not in script and not key.startswith("state_")
-    ] == []
+    made = ("state_", "views_")  # keys that the script puts together
+    assert [k for k in tables[0] if k not in used and f'"{k}"' not in script and not k.startswith(made)] == []
 
 
 def test_the_page_is_small_and_loads_nothing_from_elsewhere():
@@ -155,8 +183,8 @@ def test_from_the_file_to_segments_and_links_in_both_languages(visit, address, l
     assert page.locator("html").get_attribute("lang") == {"en-US": "en", "zh-CN": "zh-CN"}[locale]
     upload(page)
     wait_for_end(page)
-    page.get_by_text(done, exact=True).first.wait_for()
     stored = page.request.get(address + page.locator("#downloads a").first.get_attribute("href")).json()
+    page.get_by_text(re.compile(f"^{done}[:：] ?{stored['segments'][0]['class']}\\W")).wait_for()
     length = stored["duration_seconds"]
     expected = [(s["class"], s["start_seconds"] / length, s["end_seconds"] / length) for s in stored["segments"]]
     for found, wanted in zip(timeline(page), expected, strict=True):
@@ -192,7 +220,7 @@ def test_the_keyboard_alone_is_enough(visit):
     page.keyboard.press("Escape")
     assert page.locator("#strip figure").count() == 0 and not page.locator("#look").is_checked()
     page.keyboard.press("l")
-    page.get_by_text("完成", exact=True).first.wait_for()
+    page.locator("#state", has_text="完成").wait_for()
     page.reload()
     assert page.locator("html[lang=zh-CN]").count() == 1  # the choice is kept
 
@@ -200,24 +228,97 @@ def test_the_keyboard_alone_is_enough(visit):
 def test_axe_finds_nothing_serious(visit, address):
     if not AXE.is_file():
         pytest.skip("axe-core is missing: npm install --no-save axe-core")
-    for scheme in ("light", "dark"):
-        page = visit(color_scheme=scheme, bypass_csp=True)
+    page = visit(bypass_csp=True)
 
-        def findings(page=page):
+    def findings():
+        found = []
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
             page.add_script_tag(path=AXE)
-            found = page.evaluate("axe.run()")["violations"]
-            return [(v["id"], v["nodes"][0]["target"]) for v in found if v["impact"] in ("serious", "critical")]
+            report = page.evaluate("axe.run()")
+            assert len(report["passes"]) > 10
+            found += [(v["id"], v["nodes"][0]["target"]) for v in report["violations"] if v["impact"] in SERIOUS]
+        return found
 
-        assert findings() == []
-        upload(page)
-        wait_for_end(page)
-        page.check("#look")
-        page.locator("#strip figure").first.wait_for()
-        for summary in page.locator("summary").all():
+    page.locator("#examples .segments span").first.wait_for()
+    page.locator("#folder summary").click()
+    assert findings() == []
+    upload(page)
+    wait_for_end(page)
+    page.check("#look")
+    page.locator("#strip figure").first.wait_for()
+    for summary in page.locator("main summary").all():
+        if summary.is_visible():
             summary.click()
-        assert findings() == []
+    assert findings() == []
     page.goto(address + "docs")
     assert findings() == []
+
+
+def test_while_it_plays_it_looks_at_most_twice_a_second(visit):
+    page = visit()
+    page.locator("#examples button").first.click()
+    wait_for_end(page)
+    page.check("#look")
+    page.locator("#strip figure").first.wait_for()
+    page.locator("#speed").select_option("0.25")
+    begun = """performance.getEntriesByType("resource").filter(entry => entry.name.endsWith("attention"))
+        .map(entry => entry.startTime)"""
+    before = len(page.evaluate(begun))
+    page.locator("#play").click()
+    while len(times := page.evaluate(begun)) < before + 3:
+        assert not page.locator("#player").evaluate("player => player.ended")
+        page.wait_for_timeout(50)
+    times = times[before:]
+    assert all(later - earlier > 499 for earlier, later in zip(times, times[1:]))
+
+
+def test_pixels_that_are_not_square(visit, tmp_path):
+    """The file is square and shown twice as high as wide, with bars on both sides. A click's fractions are those of the
+    picture, and the point is drawn there."""
+    page = visit()
+    upload(page, draw_video(tmp_path / "tall.mp4", 30, 64, 64, sample_aspect_ratio=(1, 2)))
+    wait_for_end(page)
+    page.check("#look")
+    page.locator("#strip figure").first.wait_for()
+    stage = page.locator("#stage").bounding_box()
+    wide = stage["height"] / 2
+    left = (stage["width"] - wide) / 2
+    assert left > 100
+    page.mouse.click(stage["x"] + left - 20, stage["y"] + 0.6 * stage["height"])  # beside the picture: no question
+    with page.expect_response("**/attention") as response:
+        page.mouse.click(stage["x"] + left + 0.3 * wide, stage["y"] + 0.6 * stage["height"])
+    asked, answer = json.loads(response.value.request.post_data), response.value.json()
+    assert (asked["x"], asked["y"]) == pytest.approx((0.3, 0.6), abs=0.01)
+    page.get_by_text(f"{answer['targets'][0]['weight']:.3f}").first.wait_for()
+    colour = "(canvas, [x, y]) => [...canvas.getContext('2d').getImageData(x, y, 1, 1).data]"
+    overlay = page.locator("#overlay")
+    assert overlay.evaluate(colour, [left + answer["x"] * wide, answer["y"] * stage["height"]]) == [0, 229, 255, 255]
+    assert overlay.evaluate(colour, [left - 20, stage["height"] / 2])[3] == 0
+
+
+def test_the_folder_shows_results_of_examples_and_all_videos_page_by_page(visit):
+    names = [f"{number:03}.mp4" for number in range(250)]
+
+    def videos(route):
+        first = int(route.request.url.partition("offset=")[2] or 0)
+        rows = [{"id": name, "name": name, "bytes": 1} for name in names[first : first + 100]]
+        route.fulfill(json={"videos": rows, "total": len(names)})
+
+    page = visit(routes={"**/videos*": videos})
+    page.locator("#folder summary").click()
+    for count in (100, 200, 250):
+        page.locator(f"#videos li:nth-child({count})").wait_for()
+        if count < 250:
+            page.get_by_role("button", name=f"{250 - count} more").click()
+    assert page.locator("#videos button").all_inner_texts() == names and page.locator("#more").is_hidden()
+    page.locator("#examples .segments span").first.wait_for()
+    shown = page.locator("#examples .segments span").all_inner_texts()
+    with page.expect_response(lambda answer: answer.request.method == "POST") as response:
+        page.locator("#examples button").click()
+    wait_for_end(page)
+    assert response.value.status == 200  # known already
+    assert [name for name, _, _ in timeline(page)] == shown
 
 
 # ------------------------------------------------------------------------------------------- broken lines and bad input
@@ -237,21 +338,69 @@ def test_an_upload_goes_on_after_a_broken_line(visit):
     assert offsets == ["0", "0"] and page.locator("#banner").is_hidden()
 
 
+def event(name: str, number: int | None = None, **data) -> str:
+    """A server-sent event."""
+    return ("" if number is None else f"id: {number}\n") + f"event: {name}\ndata: {json.dumps(data)}\n\n"
+
+
+def window(index: int) -> str:
+    top = [{"class": 0, "score": 0.5}]
+    return event("window", index + 1, index=index, start=index, end=index + 1, top5=top, seconds_left=1)
+
+
+FEED = """
+const ask = window.fetch;
+window.fetch = (url, options) => String(url).endsWith("/events")
+  ? Promise.resolve(new Response(new ReadableStream({ start: (stream) => { window.stream = stream; } })))
+  : ask(url, options);
+window.feed = (text) => window.stream.enqueue(new TextEncoder().encode(text));
+"""
+
+
+def test_each_state_of_a_job_is_shown(visit):
+    page, held, whole = visit(script=FEED), [], [{"class": 1, "score": 1}]
+
+    def hold(route):
+        held.append(route) if route.request.method == "PATCH" else route.continue_()
+
+    page.route("**/uploads/*", hold)
+    page.clock.install()  # a state stands for two seconds
+
+    def shows(text: str) -> None:
+        page.clock.run_for(2100)
+        page.locator("#state", has_text=re.compile(text)).wait_for()
+
+    upload(page)
+    while not held:
+        page.wait_for_timeout(10)
+    shows(r"^Uploading: .* of 0\.\d MB, .* MB/s$")
+    with page.expect_response("**/jobs"):
+        held[0].continue_()
+    while not page.evaluate("'stream' in window"):
+        page.wait_for_timeout(10)
+
+    def feed(text: str) -> None:
+        page.evaluate("text => feed(text)", text)
+
+    feed(event("position", position=2))
+    shows("^Queued: 2 before you$")
+    feed(event("info", duration=3, frames=12, rate=4, num_windows=3))
+    shows("^Reading the video$")
+    assert page.locator("#results").is_hidden()
+    feed(window(0))
+    shows("^Scoring, 1 windows, 1 s left$")
+    pending = page.locator("#pending").evaluate("node => parseFloat(node.style.left)")
+    assert pending == pytest.approx(100 / 3, abs=0.01) and page.locator("#stop").is_visible()
+    feed(event("segments", segments=[{"start": 0, "end": 1, "class": 0, "score": 0.5}], top5=whole))
+    feed(event("done", warning="damaged: packets", warning_zh="损坏", top5=whole))
+    shows("^Done, with a warning: Damaged: packets$")
+    page.keyboard.press("l")
+    page.clock.run_for(2100)
+    page.locator("#state", has_text=re.compile("^完成，但有警告：损坏$")).wait_for()
+
+
 def test_events_go_on_where_the_line_broke_and_none_counts_twice(visit):
     page, last_ids = visit(), []
-
-    def window(index: int) -> str:
-        data = {
-            "index": index,
-            "start": index,
-            "end": index + 1,
-            "top5": [{"class": 0, "score": 0.5}],
-            "seconds_left": 1,
-        }
-        return f"id: {index + 1}\nevent: window\ndata: {json.dumps(data)}\n\n"
-
-    def event(name: str, **data) -> str:
-        return f"event: {name}\ndata: {json.dumps(data)}\n\n"
 
     whole = [{"class": 1, "score": 0.25}]
 
@@ -283,15 +432,16 @@ def test_what_is_no_video_gets_the_readers_line_and_another_can_be_tried(visit, 
     page.locator("#state.bad").wait_for()
     assert page.locator("#state").inner_text().endswith("Try another video.") and page.title() == "NONLOCAL"
     assert page.locator("img").count() == 0
+    page.keyboard.press("l")
+    page.locator("#state.bad", has_text="请换一个视频").wait_for()
+    assert not re.search("[A-Za-z]{3}", page.locator("#state").inner_text().replace("FFmpeg", "")), "English is left"
     upload(page)
     wait_for_end(page)
 
 
 def test_a_file_that_is_too_large_is_not_sent(visit):
-    page = visit()
-    page.route("**/model", lambda route: route.fulfill(json={**route.fetch().json(), "max_upload": 100}))
-    page.reload()
-    page.locator("#model:not(:empty)").wait_for()
+    model = lambda route: route.fulfill(json={**route.fetch().json(), "max_upload": 100})  # noqa: E731
+    page = visit(routes={"**/model": model})
     page.on("request", lambda request: pytest.fail("sent") if "uploads" in request.url else None)
     upload(page)
     page.get_by_text("--max_upload").wait_for()
@@ -304,7 +454,7 @@ def test_a_stopped_job_can_be_run_again(visit):
         upload(page)
     with page.expect_request(lambda request: request.method == "DELETE" and "/jobs/" in request.url):
         page.locator("#stop").click()
-    page.get_by_text("Stopped", exact=True).first.wait_for()
+    page.locator("#state", has_text="Stopped").wait_for()
     page.unroute("**/events")
     page.locator("#again").click()
     wait_for_end(page)
@@ -327,3 +477,24 @@ def test_what_the_browser_cannot_play_is_shown_as_a_copy(visit, tmp_path):
     copy.wait_for()
     copy.evaluate("player => player.videoWidth || new Promise(ready => player.onloadeddata = ready)")
     assert copy.evaluate("player => [player.videoWidth, player.videoHeight]") == [84, 64]
+
+
+def test_a_job_goes_on_when_a_killed_server_is_back(visit, site, tmp_path):
+    """kill -9 in the middle of a job; the page says that the server is gone, and finds its job at the next one."""
+    page = visit(expected=("ERR_",))
+    page.locator("#stride").fill("0.04")
+    upload(page, draw_video(tmp_path / "long.mp4", 1000))
+    page.locator("#state", has_text="Scoring").wait_for()
+    site.kill()
+    page.locator("#banner", has_text="does not answer").wait_for()
+    assert page.locator("#downloads").is_hidden()
+    posts = []
+    page.on("request", lambda request: posts.append(request.url) if request.method == "POST" else None)
+    address = site.address
+    site.start()
+    assert site.address == address
+    wait_for_end(page)
+    assert posts == [] and page.locator("#banner").is_hidden() and page.locator("#history li").count() == 1
+    stored = page.request.get(site.address + page.locator("#downloads a").first.get_attribute("href")).json()
+    assert stored["window"]["count"] > 900
+    assert [name for name, _, _ in timeline(page)] == [segment["class"] for segment in stored["segments"]]

@@ -1978,6 +1978,58 @@ ERRORS.update(
             "视频长 {minutes} 分钟，服务器只接受 {number} 分钟以内（--max_minutes）"
         ),
         'serve.py needs {names}: pip install ".[serve]"': 'serve.py 需要 {names}：pip install ".[serve]"',
+        # lines of the server, which its page shows
+        "this server does not go by that name; start it with --allow_host=NAME": (
+            "本服务器不使用该名称；请以 --allow_host=NAME 启动"
+        ),
+        "a page of another site may not use this server": "其他网站的网页不能使用本服务器",
+        "a page of another origin may not use this server; programs send no Origin": (
+            "其他来源的网页不能使用本服务器；程序请勿发送 Origin"
+        ),
+        "a token is needed: Authorization: Bearer TOKEN": "需要令牌：Authorization: Bearer TOKEN",
+        "{size} bytes are too many, the limit is {limit} (--max_upload)": (
+            "{size} 字节过大，上限为 {limit}（--max_upload）"
+        ),
+        "no byte came for {number} s": "{number} 秒内没有收到数据",
+        "the body is larger than {number} bytes": "请求内容超过 {number} 字节",
+        "less than {number} bytes came a second": "传输速度低于每秒 {number} 字节",
+        "{number} videos are waiting, no more are taken; try again later": (
+            "已有 {number} 个视频在排队，不再接受；请稍后再试"
+        ),
+        "given up: it waited, and nobody asked for it; other videos came": "已放弃：排队期间无人查看，让位给了其他视频",
+        "no such job; it may have been deleted after its time": "没有这个任务；可能已到期删除",
+        "the server made a mistake with this video; its log has the reason": "服务器处理该视频时出错；原因见服务器日志",
+        "the server's disk is full": "服务器磁盘已满",
+        "the server's disk is full; try again later": "服务器磁盘已满；请稍后再试",
+        "the server has no room for {number} bytes more (--disk); try again later": (
+            "服务器没有再存 {number} 字节的空间（--disk）；请稍后再试"
+        ),
+        "the server cannot write; its disk may be full": "服务器无法写入；磁盘可能已满",
+        "the server cannot write or compute this": "服务器无法写入或计算",
+        "a mistake of the server; its log names it": "服务器出错；原因见服务器日志",
+        "the server stops": "服务器正在停止",
+        "no such video; upload it, or choose one of the folder": "没有这个视频；请上传，或从文件夹中选择",
+        "no such upload; it may have been given up, or is complete": "没有这个上传；可能已被放弃，或已完成",
+        "the upload is at {number} bytes": "该上传已到 {number} 字节",
+        "a job needs this video; delete the job": "有任务正在使用该视频；请先删除任务",
+        "this job has no {name}": "该任务没有 {name}",
+        "views: a window is one clip; 1x3, 1x1 or whole instead of {views}": (
+            "views：一个窗口就是一个片段；请用 1x3、1x1 或 whole 代替 {views}"
+        ),
+        "this network has no non-local block: it has no space-time links to show": (
+            "该网络没有 non-local 模块，没有可显示的时空联系"
+        ),
+        "the network does not see this point: its crop is x {left} to {right}, y {top} to {bottom} of the frame": (
+            "网络看不到这一点：它的裁剪为画面的 x {left} 至 {right}、y {top} 至 {bottom}"
+        ),
+        "{cause}; the segments end there": "{cause}；片段到此为止",
+        "damaged: {number} frames lie in damaged parts{cause}": "文件损坏：{number} 帧位于损坏部分{cause}",
+        ", {number} of them lost (the frame before stands in)": "，其中 {number} 帧丢失（以前一帧代替）",
+        "damaged or cut off: {number} frames of {total} packets decode": (
+            "文件损坏或被截断：{total} 个数据包中能解码出 {number} 帧"
+        ),
+        "damaged or cut off: packets that are not whole": "文件损坏或被截断：有不完整的数据包",
+        "{number} packets are damaged": "{number} 个数据包已损坏",
     }
 )
 

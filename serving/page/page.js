@@ -9,9 +9,9 @@ const $ = (id) => document.getElementById(id);
 const player = $("player");
 
 const page = {
-  texts: {}, model: null, status: ["", {}, false], jobs: [],
+  texts: {}, model: null, status: ["", {}, false], jobs: [], examples: [], unlisted: 0, hasLooked: false,
   // of the video that is shown
-  name: "", file: null, video: null, job: null, work: null, state: "", duration: 0, windows: [], segments: [], whole: [],
+  name: "", file: null, video: null, job: null, work: null, state: "", isShort: false, duration: 0, windows: [], segments: [], whole: [],
   // of the question where a block looks
   point: null, answer: null,
 };
@@ -26,6 +26,10 @@ const clock = (t) => {
   const tenths = Math.round(10 * t); // rounded as a whole: 59.96 s are 1:00.0
   return `${Math.floor(tenths / 600)}:${((tenths % 600) / 10).toFixed(1).padStart(4, "0")}`;
 };
+/** A line of the server in the page's language, whichever that is when it is shown. */
+const inBoth = (english, chineseText) => ({
+  toString: () => (chinese() && chineseText) || english.charAt(0).toUpperCase() + english.slice(1),
+});
 const percent = (score) => `${Math.round(100 * score)} %`;
 const element = (tag, text = "") => Object.assign(document.createElement(tag), { textContent: text });
 
@@ -52,7 +56,16 @@ async function setLanguage(language) {
   $("language").lang = chinese() ? "en" : "zh-CN";
   $("keys").replaceChildren(...[["Space", "key_space"], ["← →", "key_arrows"], ["Shift + ← →", "key_shift"],
     ["l", "key_l"], ["a", "key_a"], ["Esc", "key_escape"]].flatMap(([key, text]) => [element("dt", key), element("dd", say(text))]));
-  if (page.model) drawAll();
+  if (page.model) { showModel(); drawAll(); }
+}
+
+function showModel() {
+  const { arch, blocks, dataset, backend, precision, views } = page.model;
+  const parts = [arch, blocks.length ? say("blocks", { n: blocks.length }) : "", dataset].filter(Boolean);
+  $("model").textContent = `${parts.join(", ")} · ${backend} ${precision}`;
+  const chosen = $("views").value;
+  $("views").replaceChildren(...views.map((name) => new Option(say(`views_${name}`), name, false, name === chosen)));
+  drawExamples();
 }
 
 function chooseLanguage() {
@@ -67,9 +80,15 @@ function showState(key, values = {}, bad = false) {
   clearTimeout(pendingSay); // a screen reader hears at most one message in two seconds, and always the last one
   pendingSay = setTimeout(() => {
     lastSaid = performance.now();
-    $("state").textContent = key && say(key, values);
+    $("state").textContent = key && say(key, { ...values, top: topClass() });
     $("state").classList.toggle("bad", bad);
   }, Math.max(0, lastSaid + SAY_MS - performance.now()));
+}
+
+/** The most probable class of the whole video so far, as the end of a sentence. */
+function topClass() {
+  const [top] = page.whole;
+  return top ? say("top", { name: className(top.class), score: percent(top.score) }) : "";
 }
 
 function showBanner(text) {
@@ -80,18 +99,19 @@ function showBanner(text) {
 // ---------------------------------------------------------------- server
 
 class Refused extends Error {
-  constructor(status, detail) {
+  constructor(status, detail, inChinese) {
     super(detail);
     this.status = status;
+    this.text = inBoth(detail, inChinese);
   }
   /** Whether the same request may succeed later: a time limit, an offset that is not the server's, a restart. */
   get mayPass() { return [408, 409, 429, 500, 502, 503, 504].includes(this.status); }
 }
 
 function refusal(status, statusText, body) {
-  let detail = "";
-  try { detail = JSON.parse(body).detail; } catch { /* not the program's own answer */ }
-  return new Refused(status, detail || `${status} ${statusText}.`);
+  let answer = {};
+  try { answer = JSON.parse(body); } catch { /* not the program's own answer */ }
+  return new Refused(status, answer.detail || `${status} ${statusText}`, answer.detail_zh);
 }
 
 /** The JSON of a route; throws Refused with the server's one-line `detail`. */
@@ -118,7 +138,7 @@ async function persist(signal, attempt) {
     } catch (error) {
       if (signal.aborted) break;
       if (error instanceof Refused && !error.mayPass) throw error;
-      showBanner(error instanceof Refused ? say("busy", { text: error.message, n: wait }) : say("gone", { n: wait }));
+      showBanner(error instanceof Refused ? say("busy", { text: error.text, n: wait }) : say("gone", { n: wait }));
       await pause(wait, signal);
     }
   }
@@ -162,7 +182,11 @@ function follow(job, signal) {
 function receive(kind, data) {
   page.whole = data.top5 && kind !== "window" ? data.top5 : page.whole;
   if (kind === "position") showState("queued", { n: data.position });
-  if (kind === "info") { page.duration = data.duration; showState("decoding"); }
+  if (kind === "info") {
+    page.duration = data.duration;
+    page.isShort = data.frames < (page.model.num_frames - 1) * page.model.frame_stride + 1;
+    showState("decoding");
+  }
   if (kind === "window") {
     page.windows[data.index] = data; // one that comes again changes nothing
     const left = data.seconds_left;
@@ -170,9 +194,13 @@ function receive(kind, data) {
     showState(left == null ? "scoring" : "scoring_left", { n: page.windows.length, left: Math.ceil(left ?? 0) });
   }
   if (kind === "segments") page.segments = data.segments;
-  if (kind === "done") { finish(data.warning ? "warning" : "done", { text: data.warning }); return true; }
+  if (kind === "done") {
+    if (data.warning) finish("warning", { text: inBoth(data.warning, data.warning_zh) });
+    else finish(page.isShort ? "short" : "done");
+    return true;
+  }
   if (kind === "cancelled") { finish("cancelled"); return true; }
-  if (kind === "failed") { finish("failed", { text: data.detail }, true); return true; }
+  if (kind === "failed") { finish("failed", { text: inBoth(data.detail, data.detail_zh) }, true); return true; }
   drawSoon();
   return false;
 }
@@ -198,11 +226,12 @@ function begin(name, source) {
   showBanner("");
   const work = page.work = new AbortController();
   if (player.src.startsWith("blob:")) URL.revokeObjectURL(player.src);
-  Object.assign(page, { name, file: null, video: null, job: null, state: "", windows: [], segments: [], whole: [], duration: 0, point: null });
+  Object.assign(page, { name, file: null, video: null, job: null, state: "", isShort: false, windows: [], segments: [], whole: [], duration: 0, point: null });
   delete player.dataset.copy;
   player.src = source;
   for (const id of ["stage", "controls", "timeline"]) $(id).hidden = false;
   $("welcome").hidden = true;
+  $("folder").open = false;
   clearLook();
   drawAll();
   return work.signal;
@@ -211,7 +240,7 @@ function begin(name, source) {
 /** Runs a piece of work; a refusal ends in its line. */
 async function guard(signal, work) {
   try { await work(); } catch (error) {
-    if (!signal.aborted) finish("failed", { text: error.message }, true);
+    if (!signal.aborted) finish("failed", { text: error.text ?? error.message }, true);
   }
 }
 
@@ -328,7 +357,7 @@ async function getFeatures() {
     for (;;) {
       const job = await persist(signal, () => ask(`jobs/${id}`, { signal }));
       if (job.state === "done") break;
-      if (["failed", "cancelled"].includes(job.state)) throw new Error(job.detail || say("cancelled"));
+      if (["failed", "cancelled"].includes(job.state)) throw new Refused(0, job.detail || say("cancelled"), job.detail_zh);
       showState("features_state");
       await pause(0.5, signal);
     }
@@ -336,7 +365,7 @@ async function getFeatures() {
     link.click();
     showState("done");
   } catch (error) {
-    if (!signal.aborted) showState("failed", { text: error.message }, true);
+    if (!signal.aborted) showState("failed", { text: error.text ?? error.message }, true);
   }
   control.disabled = false;
 }
@@ -360,18 +389,22 @@ function drawSoon() { // a finished job sends thousands of windows at once
   drawing ||= requestAnimationFrame(() => { drawing = 0; drawResults(); });
 }
 
-function drawResults() {
-  const { duration, segments } = page, windows = duration ? page.windows : [];
-  $("results").hidden = !windows.length && !page.whole.length;
-  ranking($("whole"), page.whole);
-  $("segments").replaceChildren(...(duration ? segments : []).map(({ start, end, class: index, score }) => {
+function segmentBars(segments, duration) {
+  return (duration ? segments : []).map(({ start, end, class: index, score }) => {
     const bar = element("span", className(index));
     bar.title = `${className(index)} ${clock(start)} – ${clock(end)}, ${percent(score)}`;
     bar.style.left = `${100 * start / duration}%`;
     bar.style.width = `${100 * (end - start) / duration}%`;
     bar.style.background = COLOURS[index % COLOURS.length];
     return bar;
-  }));
+  });
+}
+
+function drawResults() {
+  const { duration, segments } = page, windows = duration ? page.windows : [];
+  $("results").hidden = !windows.length && !page.whole.length;
+  ranking($("whole"), page.whole);
+  $("segments").replaceChildren(...segmentBars(segments, duration));
   $("segment-details").hidden = !segments.length;
   if (!$("segment-list").contains(document.activeElement)) // the focus must not be lost
     $("segment-list").replaceChildren(...segments.slice(0, LISTED_SEGMENTS).map(({ start, end, class: index, score }) =>
@@ -388,6 +421,9 @@ function drawResults() {
   pen.stroke();
   pen.fillStyle = style.getPropertyValue("--quiet");
   for (const { start } of windows) pen.fillRect(start / duration * canvas.width, canvas.height - 4 * scale, scale, 4 * scale);
+  const known = Math.max(0, ...windows.map(({ end }) => end), ...segments.map(({ end }) => end));
+  $("pending").style.left = `${duration && !page.state ? 100 * Math.min(1, known / duration) : 100}%`;
+  if (windows.length > 1) $("stride").placeholder = (windows[1].start - windows[0].start).toFixed(2);
   shown = null;
   drawTime();
 }
@@ -402,16 +438,64 @@ function drawTime() {
   timeline.setAttribute("aria-valuemax", length.toFixed(1));
   timeline.setAttribute("aria-valuenow", Math.min(t, length).toFixed(1));
   timeline.setAttribute("aria-valuetext", clock(t) + label);
+  $("now-title").textContent = say("now", { time: clock(t) });
   const top = covering(page.windows, t)?.top5 ?? [];
   if (top !== shown) ranking($("now"), shown = top);
+}
+
+/** Videos of the server's folder with their results, until a video is chosen. */
+async function followExamples() {
+  for (let wait = 0.5; !$("welcome").hidden; wait = Math.min(2 * wait, 10)) {
+    try { page.examples = (await ask("examples")).examples; } catch (error) { console.info(error.message); }
+    drawExamples();
+    if (page.examples.every((example) => example.is_final)) return;
+    await pause(wait);
+  }
+}
+
+function drawExamples() {
+  $("examples").hidden = !page.examples.length;
+  const places = [...$("examples").querySelectorAll("button")], focused = places.indexOf(document.activeElement);
+  $("examples").querySelector("ul").replaceChildren(...page.examples.map(({ video, duration, segments, top5 }) => {
+    const press = button("", () => openVideo(video.id, video.name)), strip = element("span");
+    strip.className = "segments";
+    strip.append(...segmentBars(segments, duration));
+    press.append(element("span", video.name), strip, element("span", top5.length ? `${className(top5[0].class)}, ${percent(top5[0].score)}` : ""));
+    return listItem(press);
+  }));
+  if (focused >= 0) $("examples").querySelectorAll("button")[focused]?.focus();
+}
+
+/** The next page of the server's folder. */
+async function listVideos() {
+  const list = $("videos"), { videos, total } = await ask(`videos?offset=${list.children.length}`);
+  list.append(...videos.map(({ id, name, bytes }) =>
+    listItem(button(name, () => openVideo(id, name)), element("span", `${(bytes / 1e6).toFixed(1)} MB`))));
+  page.unlisted = videos.length ? total - list.children.length : 0;
+  $("folder").hidden = !list.children.length;
+  drawMore();
+}
+
+function drawMore() {
+  $("more").hidden = page.unlisted <= 0;
+  $("more").textContent = say("more", { n: page.unlisted });
+}
+
+async function more() {
+  const next = $("videos").children.length;
+  try { await listVideos(); } catch (error) { $("more").textContent = error.text ?? error.message; }
+  $("videos").children[next]?.firstChild.focus();
 }
 
 function drawHistory() {
   $("history").hidden = !page.jobs.length;
   $("history").querySelector("ul").replaceChildren(...page.jobs.map((job) => {
+    const state = element("span", say(`state_${job.state}`)), file = `${API}jobs/${job.id}/features.npz`;
+    if (job.task === "features" && job.state === "done")
+      return listItem(Object.assign(element("a", `${job.name}.npz`), { href: file, download: "" }), state);
     const open = button(job.name, () => openJob(job));
-    open.disabled = ["failed", "cancelled"].includes(job.state);
-    return listItem(open, element("span", say(`state_${job.state}`)));
+    open.disabled = job.task !== "segments" || ["failed", "cancelled"].includes(job.state);
+    return listItem(open, state);
   }));
 }
 
@@ -426,6 +510,7 @@ function drawAll() {
   $("downloads").querySelector("ul").replaceChildren(...["json", "csv", "srt", "vtt"].map((ending) =>
     listItem(Object.assign(element("a", ending.toUpperCase()), { href: `${API}jobs/${page.job}/segments.${ending}`, download: "" }))));
   drawHistory();
+  drawMore();
   drawResults();
   drawLook();
 }
@@ -458,13 +543,14 @@ async function look(time, point) {
   page.point = point;
   lookedAt = performance.now();
   looking = true;
-  if (player.paused) $("explain").textContent = say("looking");
+  if (player.paused) $("explain").textContent = say(page.hasLooked ? "looking" : "looking_first", { mb: Math.ceil(page.model.weights_bytes / 1e6) });
   try {
     const answer = await post("attention", { video_id: page.video, time, block: $("block").value, arrows: ARROWS, ...point });
     if (number !== lookNumber) return; // a later click has asked again
+    page.hasLooked = true;
     page.answer = { ...answer, heat: halves(answer.heat) };
     drawLook();
-  } catch (error) { if (number === lookNumber) $("explain").textContent = error.message; }
+  } catch (error) { if (number === lookNumber) $("explain").textContent = error.text ?? error.message; }
   if (number !== lookNumber) return;
   looking = false;
   if (player.paused && Math.abs(player.currentTime - time) > 0.02) lookAgain(); // it was moved meanwhile
@@ -686,7 +772,7 @@ function listen() {
     $("drop").classList.toggle("over", kind === "dragover");
     if (kind === "drop" && event.dataTransfer.files[0]) upload(event.dataTransfer.files[0]);
   });
-  $("folder").onchange = ({ target }) => target.value && openVideo(target.value, target.selectedOptions[0].textContent);
+  $("more").onclick = more;
   $("play").onclick = toggle;
   $("speed").onchange = () => { player.playbackRate = Number($("speed").value); };
   $("look").onchange = () => setLook($("look").checked);
@@ -714,20 +800,17 @@ async function main() {
   $("language").onclick = chooseLanguage;
   await setLanguage(savedLanguage() ?? (navigator.language.startsWith("zh") ? "zh" : "en"));
   const { signal } = new AbortController();
-  const { model, videos } = await persist(signal, async () => ({ model: await ask("model"), videos: (await ask("videos")).videos }));
-  page.model = model;
-  $("model").textContent = model.title;
-  $("folder-field").hidden = $("examples").hidden = !videos.length;
-  $("folder").replaceChildren(new Option(say("folder_none"), ""), ...videos.map(({ id, name }) => new Option(name, id)));
-  $("examples").append(...videos.slice(0, 3).map(({ id, name }) => button(name, () => openVideo(id, name))));
+  const model = page.model = await persist(signal, () => ask("model"));
+  await persist(signal, listVideos);
   for (const node of document.querySelectorAll(".attention")) node.hidden = !model.blocks.length;
   const options = (id, names) => $(id).replaceChildren(...names.map((name) => new Option(name, name)));
   options("block", model.blocks);
-  options("views", model.views);
   options("stage-name", [...model.stages].reverse()); // the last one first
   listen();
+  showModel();
   drawAll();
   listJobs();
+  followExamples();
 }
 
-main().catch((error) => showState("failed", { text: error.message }, true));
+main().catch((error) => showState("failed", { text: error.text ?? error.message }, true));
