@@ -46,8 +46,8 @@ class Examples:
     def find(self, video_id: str) -> Job | None:
         """The job with the result of a video; a finished one before others."""
         name, content = self.server.videos.describe(video_id)
-        wanted = Job(self.server.scheduler.folder, "", video_id, name, content, self.options()).key()
-        found = [job for job in list(self.server.scheduler.jobs.values()) if job.key() == wanted]
+        wanted, jobs = (content, name, self.options()), list(self.server.scheduler.jobs.values())
+        found = [job for job in jobs if (job.content, job.video_name, job.options) == wanted]
         return max(found, key=lambda job: job.state == "done", default=None)
 
     def _compute(self) -> None:
