@@ -140,6 +140,7 @@ def main() -> None:
     import uvicorn
 
     from serving.app import build_app
+    from serving.connections import HttpProtocol
     from serving.server import Server, Settings, new_token
 
     token = new_token() if args.token == "make" else args.token
@@ -166,7 +167,7 @@ def main() -> None:
         uvicorn.Config(
             build_app(server), log_level="warning", access_log=False, limit_concurrency=MAX_CONNECTIONS,
             timeout_keep_alive=KEEP_ALIVE_SECONDS, timeout_graceful_shutdown=DRAIN_SECONDS, proxy_headers=False,
-            server_header=False, ws="none", loop="asyncio", http="h11",
+            server_header=False, ws="none", loop="asyncio", http=HttpProtocol,
         )
     )  # fmt: skip
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -10,6 +10,7 @@ import time
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Optional
 
+from anyio.to_thread import current_default_thread_limiter
 from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, PlainTextResponse, StreamingResponse
@@ -23,6 +24,7 @@ from serving import schema
 from serving.attention import attention_router
 from serving.events import as_score, as_segment, job_events
 from serving.examples import examples_router
+from serving.files import StoredFile
 from serving.jobs import TASKS, Job, JobOptions, new_id
 from serving.metrics import metrics_text
 from serving.pages import page_router
@@ -30,12 +32,13 @@ from serving.preview import preview_router
 from serving.problems import PROBLEM_JSON, Problem, in_chinese
 from serving.security import Guard
 from serving.server import Server
-from serving.uploads import begin, receive_video, resume_upload
+from serving.uploads import GONE, begin, receive_video, resume_upload
 from utils.errors import RunError, UserError
 
 VERSION = "1"
 OWNER_COOKIE = "jobs"
 SCORE_SECONDS = 300.0
+NUM_THREADS = 128  # more than serve.py has connections: requests that wait for a video must not hold up the others
 PROBLEM: dict[int | str, dict[str, Any]] = {
     "default": {"description": "a problem (RFC 9457)",
                 "content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/ProblemDetail"}}}},
@@ -57,6 +60,7 @@ def build_app(server: Server) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI):
+        current_default_thread_limiter().total_tokens = NUM_THREADS
         yield
         await run_in_threadpool(server.stop)
 
@@ -156,7 +160,7 @@ def content(video_id: str, server: TheServer) -> FileResponse:
     path = server.videos.path(video_id)
     name, _ = server.videos.describe(video_id)
     kind = mimetypes.guess_type(name)[0] or ""
-    return FileResponse(path, media_type=kind if kind.startswith("video/") else "application/octet-stream")
+    return StoredFile(path, media_type=kind if kind.startswith("video/") else "application/octet-stream")
 
 
 @router.put("/uploads/{name}", status_code=201, openapi_extra=OCTETS)
@@ -180,8 +184,8 @@ async def post_upload(
 @router.head("/uploads/{video_id}")
 def head_upload(video_id: str, server: TheServer) -> Response:
     """Upload-Offset says how much has come."""
-    if video_id in server.videos.ready:
-        offset = size = server.videos.ready[video_id]["bytes"]
+    if (facts := server.videos.ready.get(video_id)) is not None:
+        offset = size = facts["bytes"]
     else:
         upload = server.videos.find_upload(video_id)
         offset, size = upload.offset, upload.size
@@ -324,7 +328,7 @@ def _result(job: Job, name: str, media_type: str) -> FileResponse:
     if not path.is_file():
         raise Problem(404, f"this job has no {name}")
     shown = PurePosixPath(job.video_name).stem + Path(name).suffix
-    return FileResponse(path, media_type=media_type, filename=shown)
+    return StoredFile(path, media_type=media_type, filename=shown)
 
 
 @router.post("/score", openapi_extra=OCTETS)
@@ -344,6 +348,8 @@ async def score(
                 raise Problem(504, f"not done after {SCORE_SECONDS:g} s; make a job instead")
             if server.scheduler.stopping.is_set():
                 raise Problem(503, "the server stops")
+            if await request.is_disconnected():
+                raise Problem(GONE, "the client has gone")
             job.last_seen = time.monotonic()
             await asyncio.sleep(0.02)
         if job.state != "done":

@@ -28,6 +28,7 @@ from utils.files import write_json
 STATES = ("queued", "decoding", "scoring", "done", "failed", "cancelled")
 FINAL = ("done", "failed", "cancelled")
 TASKS = ("segments", "classes", "features")
+RESULTS = ("windows", "segments.", "features.npz", "record.json")  # how the names of a job's other files begin
 
 
 def new_id() -> str:

@@ -3,6 +3,7 @@ file itself."""
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from pathlib import Path
@@ -17,6 +18,7 @@ from datareader import Failure, VideoItem, build_window_loader
 from datareader.lists import NO_LABEL
 from datareader.workers import ReaderPool
 from inference.overlay import write_annotated
+from serving.files import StoredFile
 from serving.work import check_duration
 from utils.errors import UserError
 
@@ -40,9 +42,10 @@ def preview_router(server: Server) -> APIRouter:
             if not target.is_file():
                 folder.mkdir(exist_ok=True)
                 remove_old(folder, 3600 * server.settings.keep_hours)
-                server.scheduler.make_room(source.stat().st_size)
+                with contextlib.suppress(FileNotFoundError):  # it has just been deleted, which the reader says
+                    server.scheduler.make_room(source.stat().st_size)
                 write_preview(server, source, target, pool)
-        return FileResponse(target, media_type="video/mp4")
+        return StoredFile(target, media_type="video/mp4")
 
     return router
 

@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 from utils.i18n import catalogue
 
 PROBLEM_JSON = "application/problem+json"
+MAX_DETAIL = 800  # letters; a client may be quoted in it
 
 
 class Problem(Exception):
@@ -16,14 +17,20 @@ class Problem(Exception):
 
     def __init__(self, status: int, detail: str, headers: dict[str, str] | None = None):
         super().__init__(detail)
-        self.status, self.detail, self.headers = status, " ".join(detail.split()), headers or {}
+        line = " ".join(detail.split()).encode("utf-8", "replace").decode()  # JSON may have half of a character
+        self.status, self.headers = status, headers or {}
+        self.detail = line if len(line) <= MAX_DETAIL else line[: MAX_DETAIL - 3] + "..."
 
-    def response(self) -> JSONResponse:
+    def content(self) -> dict:
+        """The members of the body."""
         title = HTTPStatus(self.status).phrase
         content = {"type": "about:blank", "title": title, "status": self.status, "detail": self.detail}
         if (chinese := in_chinese(self.detail)) is not None:
             content["detail_zh"] = chinese
-        return JSONResponse(content, self.status, self.headers, PROBLEM_JSON)
+        return content
+
+    def response(self) -> JSONResponse:
+        return JSONResponse(self.content(), self.status, self.headers, PROBLEM_JSON)
 
 
 def in_chinese(text: str) -> str | None:

@@ -5,24 +5,39 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import shutil
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from pathlib import Path
 
 from datareader.video import VideoError
 from datareader.workers import ReaderPool
 from serving.engine import Engine, Interrupted, JobBackend
-from serving.jobs import Job, JobOptions, copy_result, new_id
+from serving.jobs import RESULTS, Job, JobOptions, copy_result, new_id
 from serving.problems import Problem
-from serving.videos import Videos
+from serving.videos import Videos, is_full
 from serving.work import Work, result_of
 from utils.errors import RunError, UserError
 
 ABANDONED_SECONDS = 600.0  # a waiting job that no client has asked for so long makes room for others
 RETRY_SECONDS = 10
+ROOM_SECONDS, ROOM_BYTES = 1.0, 1 << 20  # between two looks at a full disk, and what a job waits for
 
 logger = logging.getLogger("serving")
+RESULT_NAMES = {
+    "windows",
+    "record.json",
+    "features.npz",
+    *(f"segments.{kind}" for kind in ("json", "csv", "srt", "vtt")),
+}
+
+
+def is_unfinished(folder: Path) -> bool:
+    """Whether a job was not accepted yet, or half deleted, when the server was killed."""
+    names = {file.name for file in folder.iterdir()}
+    return "job.json" not in names and all(name.startswith(RESULTS) for name in names)
 
 
 class Slot:
@@ -57,6 +72,11 @@ class Scheduler:
         found = []
         for folder in self.folder.iterdir():
             try:
+                for part in folder.glob(".*.part"):  # what a killed server was writing
+                    part.unlink()
+                if is_unfinished(folder):
+                    shutil.rmtree(folder, ignore_errors=True)
+                    continue
                 job = Job.load(folder)
                 if job.state == "done":
                     result_of(job, self.work.names)
@@ -81,7 +101,7 @@ class Scheduler:
             if done is not None and (done.video_id, done.owner) == (video_id, owner):
                 return done, True
             if done is not None:  # of another client, who may delete it
-                with contextlib.suppress(FileNotFoundError):
+                with contextlib.suppress(FileNotFoundError), self._undone(job):
                     copy_result(done, job)
                     result_of(job, self.work.names)
                     self.jobs[job.id] = job
@@ -89,11 +109,21 @@ class Scheduler:
             if len(self.queue) >= self.max_waiting and not self._drop_abandoned():
                 detail = f"{len(self.queue)} videos are waiting, no more are taken; try again later"
                 raise Problem(429, detail, {"Retry-After": str(RETRY_SECONDS)})
-            job.save()
+            with self._undone(job):
+                job.save()
             self.jobs[job.id] = job
             self.queue.append(job)
             self.wakeup.notify()
         return job, False
+
+    @contextlib.contextmanager
+    def _undone(self, job: Job) -> Iterator[None]:
+        """Leave nothing of a job that could not be written."""
+        try:
+            yield
+        except BaseException:
+            job.remove()
+            raise
 
     def _drop_abandoned(self) -> bool:
         """Fail the oldest waiting job that nobody asks for; whether there was one."""
@@ -128,8 +158,11 @@ class Scheduler:
                 self.jobs.pop(job.id, None)
                 job.remove()
             else:
-                job.end("cancelled")
                 (job.folder / "windows").unlink(missing_ok=True)
+                try:
+                    job.end("cancelled")
+                except RunError as error:  # after a restart it would go on
+                    logger.warning("job %s is cancelled, which cannot be written: %s", job.id, error)
                 for slot in self.slots:
                     if slot.job is job:
                         slot.pool.abort()
@@ -159,23 +192,48 @@ class Scheduler:
             self._end(job, "done")
         except (Interrupted, CancelledError):
             pass  # cancelled, or continued after a restart
-        except VideoError as error:
-            self._end(job, "failed", error.reason)
-        except (UserError, RunError, Problem) as error:
-            self._end(job, "failed", str(error))
-        except Exception:
-            logger.exception("job %s", job.id)
-            self._end(job, "failed", "the server made a mistake with this video; its log has the reason")
+        except Exception as error:
+            if job.stop.is_set():  # its files may have been deleted while it ran
+                pass
+            elif is_full(error) or is_full(error.__cause__):
+                self._wait_for_room(job)
+            else:
+                self._fail(job, error)
+        with self.lock:
+            if job.stop.is_set() and job.id not in self.jobs:
+                job.remove()  # it may have written after it was deleted
+
+    def _fail(self, job: Job, error: Exception) -> None:
+        if isinstance(error, VideoError):
+            detail = error.reason
+        elif isinstance(error, (UserError, RunError, Problem)):
+            detail = str(error)
+        else:
+            logger.error("job %s", job.id, exc_info=error)
+            detail = "the server made a mistake with this video; its log has the reason"
+        try:
+            self._end(job, "failed", detail)
+        except RunError as full:  # after a restart it is tried again
+            logger.error("%s", full)
 
     def _end(self, job: Job, state: str, detail: str = "") -> None:
+        """Raises RunError when the disk is full."""
         with self.lock:
-            if job.stop.is_set() or self.stopping.is_set() and state == "failed":
-                return
-            try:
+            if not job.stop.is_set() and not (self.stopping.is_set() and state == "failed"):
                 job.end(state, detail)
-            except RunError as error:
-                logger.error("%s", error)
-                job.state, job.detail = "failed", "the server's disk is full"
+
+    def _wait_for_room(self, job: Job) -> None:
+        """What was accepted is not lost to a full disk: queue the job again when there is room."""
+        logger.warning("job %s waits: the disk is full", job.id)
+        with self.lock:
+            if not job.stop.is_set():
+                job.state, job.finished = "queued", None
+        while not job.stop.is_set() and not self.stopping.wait(ROOM_SECONDS):
+            if self.videos.disk.free() >= ROOM_BYTES:
+                break
+        with self.lock:
+            if not job.stop.is_set():
+                self.queue.insert(0, job)
 
     def stop(self, timeout: float) -> None:
         """Finish the batches in work; unfinished jobs stay on the disk."""

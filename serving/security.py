@@ -33,7 +33,8 @@ HEADERS = {
 }
 BODY_TYPES = ("application/octet-stream", "application/offset+octet-stream", "application/json")
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
-METHODS = (*SAFE_METHODS, "POST", "PUT", "PATCH", "DELETE")
+BODY_METHODS = ("POST", "PUT", "PATCH")
+METHODS = (*SAFE_METHODS, *BODY_METHODS, "DELETE")
 MAX_JSON_BYTES = 64 << 10
 CHUNK_SECONDS = 30.0  # without a byte
 RATE_SECONDS, MIN_BYTES_PER_SECOND = 60.0, 10_000
@@ -107,10 +108,13 @@ class Guard:
             raise Problem(403, "a page of another site may not use this server")
         if method not in SAFE_METHODS and not own:
             raise Problem(403, "a page of another origin may not use this server; programs send no Origin")
+        has_body = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+        if has_body and method not in BODY_METHODS:
+            raise Problem(400, f"{method} takes no body here", {"Connection": "close"})
         redirect = self.check_token(scope, headers)
         if redirect is not None:
             return redirect
-        if method in ("POST", "PUT", "PATCH"):
+        if method in BODY_METHODS:
             kind = headers.get("content-type", "").partition(";")[0].strip().lower()
             if kind not in BODY_TYPES:
                 raise Problem(415, f"Content-Type must be one of {', '.join(BODY_TYPES)}")

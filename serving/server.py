@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -24,7 +25,7 @@ from serving.examples import Examples
 from serving.scheduler import Scheduler
 from serving.videos import Disk, Videos
 from serving.work import Work, check_duration
-from utils.files import file_sha256
+from utils.files import file_sha256, locked
 
 if TYPE_CHECKING:
     from inference.backends import BackendSpec
@@ -74,6 +75,8 @@ class Server:
         self.names = class_names_of(spec.config, "INFER")
         settings.save_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.chmod(settings.save_dir, 0o700)
+        self._lock = contextlib.ExitStack()
+        self._lock.enter_context(locked(settings.save_dir))
         self.disk = Disk(settings.save_dir, settings.disk)
         self.videos = Videos(settings.save_dir / "uploads", settings.folder, self.disk)
         self.work = Work(spec.config, self.names, settings.max_minutes)
@@ -117,6 +120,7 @@ class Server:
         self.scheduler.stop(STOP_SECONDS)
         self.probes.close()
         self.engine.close()
+        self._lock.close()
 
     def _tidy(self) -> None:
         while not self._ended.wait(60):

@@ -72,8 +72,8 @@ async def _append(server: Server, request: Request, upload: Upload) -> None:
             if upload.offset + len(waiting) > limit:
                 raise Problem(413, f"the file is larger than {limit} bytes")
             if len(waiting) >= WRITE_BYTES:
-                await run_in_threadpool(_write, server, upload, waiting)
-                waiting = bytearray()
+                whole, waiting = waiting, bytearray()  # a failed write is not tried again below
+                await run_in_threadpool(_write, server, upload, whole)
     finally:  # what came before the line broke is kept for a PATCH
         if waiting and upload.offset + len(waiting) <= limit:
             await run_in_threadpool(_write, server, upload, waiting)
@@ -83,7 +83,9 @@ def _write(server: Server, upload: Upload, data: bytearray) -> None:
     reserved = server.disk.reserved
     if upload.offset + len(data) > reserved.get(upload.id, 0):
         server.scheduler.make_room(RESERVE_BYTES)
-        reserved[upload.id] = upload.offset + len(data) + RESERVE_BYTES
+        with server.videos.lock:
+            if upload.id in reserved:  # else it has just been deleted
+                reserved[upload.id] = upload.offset + len(data) + RESERVE_BYTES
     upload.write(bytes(data))
 
 

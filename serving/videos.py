@@ -26,6 +26,11 @@ GUESS_SECONDS = 5.0
 NEAR_LIMIT = 0.9  # the rest is for results, which come without asking
 
 
+def is_full(error: BaseException | None) -> bool:
+    """Whether an error says that the disk is full."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
 class Disk:
     """What the server may keep in its folder. limit: bytes. Uploads on their way have reserved what they will take."""
 
@@ -48,7 +53,7 @@ class Disk:
     def fits(self, num_bytes: int) -> bool:
         """Whether there is room. Files are counted again after GUESS_SECONDS, or where the limit may be near: until
         then the guess is what was counted and what has been let in since."""
-        if shutil.disk_usage(self.folder).free - num_bytes < min(MIN_FREE_BYTES, self.limit):
+        if self.free() - num_bytes < min(MIN_FREE_BYTES, self.limit):
             return False
         now = time.monotonic()
         if now > self._guessed_until or self._guess + num_bytes > NEAR_LIMIT * self.limit:
@@ -56,6 +61,10 @@ class Disk:
             self._guessed_until = counted + max(GUESS_SECONDS, 20 * (counted - now))  # many files take long to count
         self._guess += num_bytes
         return self._guess <= self.limit
+
+    def free(self) -> int:
+        """Bytes."""
+        return shutil.disk_usage(self.folder).free
 
 
 @dataclass
@@ -70,25 +79,39 @@ class Upload:
     sha256: hashlib._Hash = field(default_factory=hashlib.sha256)
     touched: float = field(default_factory=time.time)
     is_busy: bool = False
+    is_deleted: bool = False
+    lock: threading.RLock = field(default_factory=threading.RLock)  # of the folder
 
     @property
     def file(self) -> Path:
         return self.folder / "video"
 
     def write(self, data: bytes) -> None:
-        """Append to the file. Raises Problem when the disk is full."""
-        try:
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | (os.O_EXCL if self.offset == 0 else 0)
-            descriptor = os.open(self.file, flags | getattr(os, "O_NOFOLLOW", 0), 0o600)
-            with open(descriptor, "wb") as stream:
-                stream.write(data)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                raise Problem(507, "the server's disk is full; try again later") from error
-            raise
-        self.sha256.update(data)
-        self.offset += len(data)
-        self.touched = time.time()
+        """Append to the file. Raises Problem when the disk is full and when the upload was deleted."""
+        with self.lock:
+            self.check()
+            try:
+                flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | (os.O_EXCL if self.offset == 0 else 0)
+                descriptor = os.open(self.file, flags | getattr(os, "O_NOFOLLOW", 0), 0o600)
+                with open(descriptor, "wb") as stream:
+                    stream.write(data)
+            except OSError as error:
+                if is_full(error):
+                    raise Problem(507, "the server's disk is full; try again later") from error
+                raise
+            self.sha256.update(data)
+            self.offset += len(data)
+            self.touched = time.time()
+
+    def check(self) -> None:
+        """Raise Problem when the upload was deleted."""
+        if self.is_deleted:
+            raise Problem(404, "this upload has been deleted")
+
+    def remove(self) -> None:
+        with self.lock:
+            self.is_deleted = True
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class Videos:
@@ -104,7 +127,10 @@ class Videos:
         folder.mkdir(parents=True, exist_ok=True)
         for entry in folder.iterdir():
             try:
-                self.ready[entry.name] = json.loads((entry / "upload.json").read_text(encoding="utf-8"))
+                facts = json.loads((entry / "upload.json").read_text(encoding="utf-8"))
+                if (entry / "video").stat().st_size != facts["bytes"]:
+                    raise ValueError("half deleted")
+                self.ready[entry.name] = facts
             except (OSError, ValueError):
                 shutil.rmtree(entry, ignore_errors=True)  # cut off
 
@@ -150,9 +176,12 @@ class Videos:
     def describe(self, video_id: str) -> tuple[str, str]:
         """A video's name for people, and what identifies its content. Raises Problem."""
         path = self.path(video_id)
-        if video_id in self.ready:
-            return self.ready[video_id]["name"], self.ready[video_id]["sha256"]
-        found = path.stat()
+        if (facts := self.ready.get(video_id)) is not None:
+            return facts["name"], facts["sha256"]
+        try:
+            found = path.stat()
+        except FileNotFoundError:
+            raise Problem(404, "this video has just been deleted") from None
         return printable_name(path.name), f"{video_id} {found.st_size} {found.st_mtime_ns}"
 
     # ------------------------------------------------------------------------------------------- uploads
@@ -177,20 +206,24 @@ class Videos:
     def finish(self, upload: Upload) -> dict:
         """The upload is a video from now on: video_id, name, bytes, sha256."""
         facts = {"name": upload.name, "bytes": upload.offset, "sha256": upload.sha256.hexdigest()}
-        write_json(upload.folder / "upload.json", {**facts, "created": time.time()}, sync=False)
-        with self.lock:
-            self.ready[upload.id] = {**facts, "created": time.time()}
-            self.uploads.pop(upload.id, None)
-            self.disk.reserved.pop(upload.id, None)
+        with upload.lock:
+            upload.check()
+            write_json(upload.folder / "upload.json", {**facts, "created": time.time()}, sync=False)
+            with self.lock:
+                self.ready[upload.id] = {**facts, "created": time.time()}
+                self.uploads.pop(upload.id, None)
+                self.disk.reserved.pop(upload.id, None)
         return {"video_id": upload.id, **facts}
 
     def delete(self, video_id: str) -> None:
         """Remove an upload, whole or on its way; those of the folder stay."""
         with self.lock:
             upload = self.uploads.pop(video_id, None)
-            known = self.ready.pop(video_id, None) is not None or upload is not None
+            is_ready = self.ready.pop(video_id, None) is not None
             self.disk.reserved.pop(video_id, None)
-        if known:
+        if upload is not None:
+            upload.remove()
+        elif is_ready:
             shutil.rmtree(self.folder / video_id, ignore_errors=True)
 
     def delete_unused(self, used: set[str], oldest: float) -> None:

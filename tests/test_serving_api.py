@@ -19,6 +19,7 @@ from serving.app import build_app  # noqa: E402
 from serving.problems import Problem  # noqa: E402
 from serving.server import Server, Settings  # noqa: E402
 from tests.test_serving_jobs import example_spec, predicted  # noqa: E402
+from utils.errors import RunError  # noqa: E402
 
 CLIP = (EXAMPLES / "clip.mp4").read_bytes()
 OCTETS = {"Content-Type": "application/octet-stream"}
@@ -328,3 +329,37 @@ def test_a_broken_line_leaves_no_upload_behind(server):
         with pytest.raises(Problem):
             asyncio.run(uploads.receive_video(server, Gone(), "x"))  # type: ignore[arg-type]
     assert len(list(server.videos.folder.iterdir())) == before and not server.disk.reserved
+
+
+def test_half_a_character_and_a_long_name_are_quoted_in_one_short_line(client):
+    body = '{"video_id": "x", "\\ud800' + "n" * 5000 + '": 1}'
+    answer = client.post(f"{V1}/jobs", content=body, headers={"Content-Type": "application/json"})
+    assert is_problem(answer, 422) and len(answer.json()["detail"]) <= 800
+
+
+def test_requests_without_a_body_have_none(client):
+    assert is_problem(client.request("GET", f"{V1}/health", content=b"x"), 400, "no body")
+
+
+@pytest.mark.parametrize(("range_", "status"), [("bytes=999999-", 416), ("bytes=x", 400)])
+def test_a_range_that_does_not_exist_is_a_problem(client, range_, status):
+    video_id = client.get(f"{V1}/videos").json()["videos"][0]["id"]
+    answer = client.get(f"{V1}/videos/{video_id}/content", headers={"Range": range_})
+    assert is_problem(answer, status) and (status == 400 or answer.headers["content-range"].endswith(f"/{len(CLIP)}"))
+
+
+def test_an_upload_that_is_deleted_while_it_comes_leaves_nothing(client, server):
+    begun = client.post(f"{V1}/uploads", json={"name": "a.mp4", "bytes": 1000})
+    upload = server.videos.find_upload(begun.json()["video_id"])
+    upload.write(b"x")
+    assert client.delete(begun.headers["location"]).status_code == 204
+    with pytest.raises(Problem, match="deleted"):
+        uploads._write(server, upload, bytearray(b"x"))
+    with pytest.raises(Problem, match="deleted"):
+        server.videos.finish(upload)
+    assert upload.id not in server.disk.reserved and not upload.folder.exists()
+
+
+def test_a_second_server_does_not_work_in_the_same_folder(server):
+    with pytest.raises(RunError, match="another run"):
+        Server(server.spec, server.settings, use_gpu=False)

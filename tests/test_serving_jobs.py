@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -219,6 +220,21 @@ def test_windows_that_a_killed_process_was_writing_are_cut_off(tmp_path):
     assert len(stored.read(0, 100)) == 5
     assert stored.keep(2) == 4 and stored.path.stat().st_size == 4 * stored.dtype.itemsize
     assert stored.read(1, 2)["scores"].tolist() == [[3, 4, 5], [6, 7, 8]]
+
+
+def test_a_job_goes_on_when_a_full_disk_has_room_again(server, monkeypatch):
+    monkeypatch.setattr("serving.scheduler.ROOM_SECONDS", 0.01)
+    append, failures = WindowScores.append, iter([True])
+
+    def full_once(self, *rows):
+        append(self, *rows)
+        if next(failures, False):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(WindowScores, "append", full_once)
+    job = finished(server.scheduler.submit(video_of(server), JobOptions(stride_seconds=HOP, topk=18), "me")[0])
+    assert job.state == "done" and job.num_windows == 9 and next(failures, None) is None
+    assert len(WindowScores(job.folder / "windows", 8).read(0, 99)) == 9
 
 
 CHILD = """

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from utils.errors import RunError, UserError
-from utils.files import file_sha256, write_atomically, write_text, write_together
+from utils.files import file_sha256, locked, write_atomically, write_text, write_together
 from weights.safe_pickle import load_pickle
 
 SUFFIXES = (".json", ".pdopt", ".pdparams")
@@ -184,29 +184,8 @@ def prune_checkpoints(folder: Path, prefix: str, keep: int, run_id: str = "") ->
 
 @contextlib.contextmanager
 def only_writer(folder: Path):
-    """While entered, no other run may write into `folder`; RunError when one does. A killed run holds nothing.
-
-    Deletes what a run that was killed left half written.
-    """
-    try:
-        import fcntl
-    except ImportError:  # not on Windows
-        yield
-        return
-    with open(Path(folder) / ".lock", "a+", encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            lock.seek(0)
-            raise RunError(
-                f"process {lock.read().strip() or '?'} of another run writes into {folder}; end it or choose another "
-                "--save_dir"
-            ) from error
-        except OSError:  # a disk without locks
-            pass
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
+    """`utils.files.locked`, which also deletes what a run that was killed left half written."""
+    with locked(folder):
         for leftover in [file for suffix in SUFFIXES for file in Path(folder).glob(f".*{suffix}.*.part")]:
             with contextlib.suppress(OSError):
                 os.unlink(leftover)

@@ -60,6 +60,31 @@ def write_together(files: dict[str | Path, Callable[[BinaryIO], Any]], sync: boo
                 os.unlink(temporary)
 
 
+@contextlib.contextmanager
+def locked(folder: Path):
+    """While entered, no other process may lock `folder`; RunError when one does. A killed one holds nothing."""
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        yield
+        return
+    with open(Path(folder) / ".lock", "a+b", buffering=0) as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.seek(0)
+            raise RunError(
+                f"process {lock.read().decode().strip() or '?'} of another run writes into {folder}; end it or choose "
+                "another --save_dir"
+            ) from error
+        except OSError:  # a disk without locks
+            pass
+        with contextlib.suppress(OSError):  # a full disk
+            lock.truncate(0)
+            lock.write(str(os.getpid()).encode())
+        yield
+
+
 def sweep(folder: Path, pattern: str) -> None:
     """Delete the files of a pattern that killed processes were writing more than a day ago."""
     for file in folder.glob(pattern):

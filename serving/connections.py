@@ -1,0 +1,65 @@
+"""The limits on connections that uvicorn does not have: clients that send no whole request, or read no answer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from serving.problems import PROBLEM_JSON, Problem
+
+REQUEST_SECONDS = 20.0  # for the head of a request, and for what comes after an early answer
+ANSWER_SECONDS = 60.0  # without room for another byte of an answer
+
+
+class HttpProtocol(H11Protocol):
+    """Ends a connection that has held no request in work for REQUEST_SECONDS, and one whose client has not read for
+    ANSWER_SECONDS: each would take one of the few places for ever."""
+
+    waiting: asyncio.TimerHandle | None = None  # for a request
+    stuck: asyncio.TimerHandle | None = None  # the answer
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        for timer in (self.waiting, self.stuck):
+            if timer is not None:
+                timer.cancel()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.stuck = self.loop.call_later(ANSWER_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self.stuck is not None:
+            self.stuck.cancel()
+
+    def _watch(self) -> None:
+        """Bytes do not restart the timer; only a request ends it."""
+        is_working = self.cycle is not None and not self.cycle.response_complete
+        if self.waiting is not None and is_working:
+            self.waiting.cancel()
+            self.waiting = None
+        elif self.waiting is None and not is_working:
+            self.waiting = self.loop.call_later(REQUEST_SECONDS, self._give_up)
+
+    def _give_up(self) -> None:
+        if self.cycle is None and not self.transport.is_closing():
+            body = json.dumps(Problem(408, f"no whole request came within {REQUEST_SECONDS:g} s").content()).encode()
+            head = f"HTTP/1.1 408 Request Timeout\r\nContent-Type: {PROBLEM_JSON}\r\nConnection: close\r\n"
+            self.transport.write(head.encode() + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        self.transport.close()
