@@ -605,11 +605,11 @@ class OpenVinoSession:
         import openvino
 
         # by default it takes bfloat16 where it can; of an 8-bit network it is the type of what is not quantised
-        hint = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}[precision]
+        narrow = precision == "bfloat16" or precision == "int8" and processor_has_bfloat16()
         settings = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": threads,
-            "INFERENCE_PRECISION_HINT": hint,
+            "INFERENCE_PRECISION_HINT": "bf16" if narrow else "f32",
             "ENABLE_CPU_PINNING": False,  # each process would choose the same cores
         }
         core, compiled = openvino.Core(), folder / COMPILED_FILE

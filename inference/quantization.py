@@ -1,8 +1,9 @@
 """8-bit networks: post-training quantisation of an export by NNCF, kept beside the weights and run by OpenVINO.
 
-Weights and activations of convolutions and matrix products become 8-bit integers, with ranges from calibration clips.
-Operations that hurt stay in floating point, found by measuring: NNCF quantises all, then gives back those that cost
-most until the scores of the clips it is judged on are close enough to the float network's (MAX_DROP).
+Weights and activations of convolutions become 8-bit integers, with ranges from calibration clips. Matrix products and
+what takes their results stay in floating point, since OpenVINO computes a quantised product in float32 (`_products`).
+So do operations that hurt, found by measuring: NNCF quantises all, then gives back those that cost most until the
+scores of the clips it is judged on are close enough to the float network's (MAX_DROP).
 
 The folder `int8` beside the weights holds net.xml, net.bin, and facts.json: what they were made from and how they
 differ. Importing this module imports neither Paddle, NNCF nor OpenVINO.
@@ -124,7 +125,8 @@ def quantize_network(config: Config, weights: str, calibration: str) -> None:
     print(
         f"calibrated on {facts['num_calibration']} clips, judged on {facts['num_judged']}: top-1 differs on "
         f"{facts['top1_changed']}, the largest difference of a score is {facts['largest_difference']:.4f}, "
-        f"in the mean {facts['mean_difference']:.4f}\noperations that stay in floating point: {kept}\n"
+        f"in the mean {facts['mean_difference']:.4f}\n"
+        f"operations given back to floating point, beside matrix products: {kept}\n"
         f"the 8-bit network is in {target}; it is used by --precision=int8"
     )
 
@@ -168,6 +170,7 @@ def _quantize(folder: Path, clips: Sequence[JudgedClip]) -> dict[str, Any]:
                 closeness,
                 max_drop=MAX_DROP,
                 preset=nncf.QuantizationPreset.MIXED,
+                ignored_scope=nncf.IgnoredScope(names=_products(network)),
                 subset_size=len(calibration),
             )
         openvino.save_model(quantized, str(folder / INT8_FILE), compress_to_fp16=False)
@@ -183,6 +186,24 @@ def _quantize(folder: Path, clips: Sequence[JudgedClip]) -> dict[str, Any]:
         "num_judged": len(judged),
         "floating_point": notes.floating_point,
     }
+
+
+def _products(network) -> list[str]:
+    """The names of an OpenVINO network's matrix products, and of the convolutions that take their results.
+
+    Those are the products of non-local blocks with the blocks' last convolutions, and the classifier. A product whose
+    operands or result are quantised is computed in float32, and what 8 bits save elsewhere is lost.
+    """
+    names = []
+    for operation in network.get_ordered_ops():
+        source = operation
+        if operation.get_type_name() == "Convolution":
+            source = operation.input_value(0).get_node()
+            while source.get_type_name() in ("Reshape", "Transpose"):
+                source = source.input_value(0).get_node()
+        if source.get_type_name() == "MatMul":
+            names.append(operation.get_friendly_name())
+    return names
 
 
 class _Notes(logging.Handler):

@@ -9,7 +9,7 @@ import shutil
 import numpy as np
 import pytest
 
-from inference.backends import open_session
+from inference.backends import open_session, processor_has_bfloat16
 from inference.quantization import _Notes
 from tests.script_runs import run_script, tiny_network
 
@@ -69,6 +69,42 @@ def test_operations_that_stay_in_floating_point_are_read_in_nncfs_log():
 def test_processes_beside_each_other_are_not_bound_to_the_same_cores(setup):
     session = open_session("openvino", setup[1].parent / "int8", "int8", "cpu")
     assert session.compiled.get_property("ENABLE_CPU_PINNING") is False
+
+
+def test_what_is_not_quantised_is_bfloat16_where_the_processor_has_it(setup):
+    import openvino
+
+    session = open_session("openvino", setup[1].parent / "int8", "int8", "cpu")
+    expected = openvino.Type.bf16 if processor_has_bfloat16() else openvino.Type.f32
+    assert session.compiled.get_property("INFERENCE_PRECISION_HINT") == expected
+
+
+def test_convolutions_are_quantised_and_products_with_what_takes_their_results_are_not(setup):
+    import openvino
+
+    network = openvino.Core().read_model(str(setup[1].parent / "int8/net.xml"))
+    quantized = {"FakeQuantize": 0, "MatMul": 0, "Convolution": 0}
+
+    def touches(operation) -> set[str]:
+        """Types of operations on the way from the operands to the takers of the result, past changes of shape."""
+        found = set()
+        for ends in (
+            lambda op: [value.get_node() for value in op.input_values()],
+            lambda op: [target.get_node() for target in op.output(0).get_target_inputs()],
+        ):
+            waiting = ends(operation)
+            while waiting:
+                other = waiting.pop()
+                found.add(other.get_type_name())
+                if other.get_type_name() in ("Reshape", "Transpose", "Multiply"):
+                    waiting += ends(other)
+        return found
+
+    for operation in network.get_ordered_ops():
+        kind = operation.get_type_name()
+        if kind in quantized:
+            quantized[kind] += kind == "FakeQuantize" or "FakeQuantize" in touches(operation)
+    assert quantized["FakeQuantize"] and quantized["Convolution"] and not quantized["MatMul"], quantized
 
 
 def test_auto_takes_it_and_predicts(monkeypatch, tmp_path, setup):
