@@ -232,7 +232,7 @@ def test_a_job_goes_on_when_a_full_disk_has_room_again(server, monkeypatch):
             raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(WindowScores, "append", full_once)
-    job = finished(server.scheduler.submit(video_of(server), JobOptions(stride_seconds=HOP, topk=18), "me")[0])
+    job = finished(server.scheduler.submit(video_of(server), JobOptions(stride_seconds=HOP, topk=16), "me")[0])
     assert job.state == "done" and job.num_windows == 9 and next(failures, None) is None
     assert len(WindowScores(job.folder / "windows", 8).read(0, 99)) == 9
 
