@@ -1999,7 +1999,6 @@ ERRORS.update(
         "given up: it waited, and nobody asked for it; other videos came": "已放弃：排队期间无人查看，让位给了其他视频",
         "no such job; it may have been deleted after its time": "没有这个任务；可能已到期删除",
         "the server made a mistake with this video; its log has the reason": "服务器处理该视频时出错；原因见服务器日志",
-        "the server's disk is full": "服务器磁盘已满",
         "the server's disk is full; try again later": "服务器磁盘已满；请稍后再试",
         "the server has no room for {number} bytes more (--disk); try again later": (
             "服务器没有再存 {number} 字节的空间（--disk）；请稍后再试"
