@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from serving.jobs import FINAL
 from tests.video_factory import draw_video
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -432,11 +433,15 @@ def test_what_is_no_video_gets_the_readers_line_and_another_can_be_tried(visit, 
     page.locator("#state.bad").wait_for()
     assert page.locator("#state").inner_text().endswith("Try another video.") and page.title() == "NONLOCAL"
     assert page.locator("img").count() == 0
+    for part in ("#stage", "#controls", "#timeline"):
+        assert page.locator(part).is_hidden()
+    assert page.locator("#explain").inner_text() == ""
     page.keyboard.press("l")
     page.locator("#state.bad", has_text="请换一个视频").wait_for()
     assert not re.search("[A-Za-z]{3}", page.locator("#state").inner_text().replace("FFmpeg", "")), "English is left"
     upload(page)
     wait_for_end(page)
+    assert page.locator("#timeline").is_visible()
 
 
 def test_a_file_that_is_too_large_is_not_sent(visit):
@@ -466,7 +471,29 @@ def test_two_people_work_at_once_and_see_their_own_jobs(visit):
         upload(page)
     for page in pages:
         wait_for_end(page)
+        page.locator("#history li").first.wait_for()  # it comes after the end
         assert page.locator("#history li").count() == 1
+
+
+def test_a_killed_server_that_starts_again_goes_on_and_so_does_the_page(visit, site, tmp_path):
+    page = visit(expected=("ERR_",))
+    page.locator("#stride").fill("0.1")
+    with page.expect_response(lambda answer: answer.url.endswith("/jobs") and answer.request.method == "POST") as job:
+        upload(page, draw_video(tmp_path / "long.mp4", 1500))
+    page.locator("#state", has_text="Scoring").wait_for()
+    site.kill()
+    stored = json.loads((site.folder / f"data/jobs/{job.value.json()['id']}/job.json").read_text())
+    assert stored["state"] not in FINAL, "the video is too short for this test"
+    page.locator("#banner").wait_for()
+    site.start()
+    wait_for_end(page)
+    assert page.locator("#banner").is_hidden()
+    state = page.request.get(f"{site.address}api/v1/jobs/{stored['id']}").json()
+    assert state["state"] == "done" and state["num_windows"] == state["info"]["num_windows"]
+    page.get_by_text(re.compile("^Done")).wait_for()
+    shown = [(name, pytest.approx(left, abs=1e-4)) for name, left, _ in timeline(page)]
+    classes = page.request.get(f"{site.address}api/v1/model").json()["classes"]["en"]
+    assert [(classes[s["class"]], s["start"] / state["info"]["duration"]) for s in state["segments"]] == shown
 
 
 def test_what_the_browser_cannot_play_is_shown_as_a_copy(visit, tmp_path):

@@ -209,8 +209,17 @@ function finish(key, values = {}, bad = false) {
   page.state = key;
   showState(key, values, bad);
   $("meter").hidden = true;
+  if (bad && !page.video) hidePlayer();
   drawAll();
   listJobs();
+}
+
+/** Of a video that the server has not taken. */
+function hidePlayer() {
+  URL.revokeObjectURL(player.src);
+  player.removeAttribute("src");
+  for (const id of ["stage", "controls", "timeline"]) $(id).hidden = true;
+  $("explain").textContent = "";
 }
 
 async function listJobs() {

@@ -4,6 +4,7 @@ closed   N clients, each with one video at a time: upload, job, events to the en
 open     videos arrive at a fixed rate, whatever the server does; a latency counts from the moment of arrival, so that
          a slow answer delays none of the others' clocks (no coordinated omission)
 predict  predict.py --segments on a folder of videos: the ceiling of what the server can do
+soak     with --soak_seconds=1200: 1,000 videos arrive evenly over that time, and the server's memory grows by so much
 upload   with --upload_gb=2: a video of that size, and the memory of the process that receives it
 
 A serve.py of its own runs the example network, or --config and --weights; every upload is another file (a few unused
@@ -41,6 +42,7 @@ ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples/demo_network"
 OCTETS = {"Content-Type": "application/octet-stream"}
 QUANTILES = (50, 95, 99)
+SOAK_VIDEOS = 1000
 
 
 def main(argv: list[str]) -> None:
@@ -61,6 +63,11 @@ def main(argv: list[str]) -> None:
             rows.append({"load": f"open, {ratio * ceiling:.2f}/s", **load})
         clients = (time.process_time() - used) / (time.monotonic() - begin)
         memory = server.slope()
+        soak = None
+        if args.soak_seconds:
+            begin, seconds = time.monotonic(), args.soak_seconds
+            rows.append({"load": "soak", **open_loop(server, video, SOAK_VIDEOS / seconds, seconds)})
+            soak = server.slope(begin)
         after = server.open_files_and_zombies()
         upload = upload_mb(server, video, args.upload_gb) if args.upload_gb else None
     num_jobs = sum(row["jobs"] for row in rows)
@@ -70,6 +77,8 @@ def main(argv: list[str]) -> None:
     print(
         f"memory of the server's tree: {memory:+.2f} MB a minute over the whole run; the clients: {clients:.2f} cores"
     )
+    if soak is not None:
+        print(f"memory during the soak: {soak:+.2f} MB a minute")
     (files, zombies), (files_after, zombies_after) = before, after
     print(f"{num_jobs} jobs done; open files: {files}, then {files_after}; zombies: {zombies}, then {zombies_after}")
     if upload:
@@ -84,7 +93,7 @@ def main(argv: list[str]) -> None:
         }
         facts.update(
             jobs=num_jobs, open_files=[files, files_after], zombies=[zombies, zombies_after], client_cores=clients,
-            upload_mb=upload,
+            soak_mb_per_minute=soak, upload_mb=upload,
         )  # fmt: skip
         write_json(
             Path(args.json), {"benchmark": "serve", "rows": rows, **facts, "command": sys.argv, "machine": found}
@@ -109,6 +118,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--config", default=str(EXAMPLE / "config.yaml"), help="of the network (default: the example)")
     parser.add_argument("--weights", default=str(EXAMPLE / "NONLOCAL.pdparams"), help="of the network")
     parser.add_argument("--backend", default="auto", help="as for predict.py (default: %(default)s)")
+    parser.add_argument("--soak_seconds", type=positive_seconds, help="soak the server for so many seconds, too")
     parser.add_argument("--upload_gb", type=gigabytes, metavar="GB", help="upload a video of this size, too")
     parser.add_argument("--json", help="write the results here")
     return parser.parse_args(argv)
@@ -149,9 +159,10 @@ class Running:
                 files += len(list((folder / "fd").iterdir()))
         return files, num_zombies
 
-    def slope(self) -> float:
+    def slope(self, since: float = 0.0) -> float:
         """MB a minute, of the second half of the samples."""
-        half = np.array(self.memory[len(self.memory) // 2 :])
+        samples = [sample for sample in self.memory if sample[0] >= since]
+        half = np.array(samples[len(samples) // 2 :])
         return float(np.polyfit(half[:, 0] / 60, half[:, 1], 1)[0]) if len(half) > 2 else float("nan")
 
 
