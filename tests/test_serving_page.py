@@ -258,7 +258,7 @@ def test_axe_finds_nothing_serious(visit, address):
 
 def test_while_it_plays_it_looks_at_most_twice_a_second(visit):
     page = visit()
-    page.locator("#examples button").first.click()
+    upload(page)
     wait_for_end(page)
     page.check("#look")
     page.locator("#strip figure").first.wait_for()
