@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import importlib
 import json
-import subprocess
 import sys
 
 import pytest
 
 from tests.script_runs import ROOT
+from tools import demo
+from utils.errors import RunError
 from utils.files import write_text
 
 
@@ -17,15 +18,34 @@ def videos(tmp_path_factory):
     return tmp_path_factory.mktemp("videos")
 
 
-def test_the_demo_runs_from_videos_to_results(tmp_path, videos):
-    """The whole chain with a hundredth of the data: every step, every file, no accuracy."""
-    command = [
-        sys.executable, "tools/demo.py", f"--output_dir={tmp_path / 'out'}", f"--data_dir={videos}",
-        "--num_train=1", "--num_test=1", "-o", "TRAIN.max_iter=2", "-o", "TEST.num_test_clips=3",
+def run_here(monkeypatch, script: str, *flags: str) -> None:
+    """Run one of the project's scripts in this process."""
+    monkeypatch.setattr(sys, "argv", [script, *flags])
+    importlib.import_module(script.removesuffix(".py").replace("/", ".")).main()
+
+
+@pytest.fixture
+def run_demo(monkeypatch, tmp_path, videos):
+    """Function (call, flags) -> runs the demo with a hundredth of the data, `call` in place of its own."""
+
+    def run_demo(call, *flags: str) -> None:
+        monkeypatch.chdir(ROOT)
+        monkeypatch.setattr(demo, "call", call)
+        monkeypatch.setattr("inference.backends.FASTEST_FIRST", ("paddle",))  # no time for exports
+        sizes = ("--num_train=1", "--num_test=1", "-o", "TEST.num_test_clips=3")
+        command = ["demo.py", f"--output_dir={tmp_path / 'out'}", f"--data_dir={videos}", *sizes, *flags]
+        monkeypatch.setattr(sys, "argv", command)
+        demo.main()
+
+    return run_demo
+
+
+def test_the_demo_runs_from_videos_to_results(monkeypatch, tmp_path, run_demo, capsys):
+    """The whole chain: every step, every file, no accuracy."""
+    run_demo(
+        lambda title, script, *flags: run_here(monkeypatch, script, *flags), "-o", "TRAIN.max_iter=2",
         "-o", "INFER.num_test_clips=3",
-    ]  # fmt: skip
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    )  # fmt: skip
     results = json.loads((tmp_path / "out/results.json").read_text())
     wanted = {"top1", "top5", "num_videos", "num_classes", "reversed_top1", "train_seconds", "predict"}
     assert wanted <= results.keys()
@@ -33,23 +53,28 @@ def test_the_demo_runs_from_videos_to_results(tmp_path, videos):
     assert len(results["predict"]["top"]) == 5
     for picture in ("train/curves.png", "eval/confusion_matrix.png", "reversed.png"):
         assert (tmp_path / "out" / picture).read_bytes().startswith(b"\x89PNG")
-    assert "frames reversed" in done.stdout
+    assert "frames reversed" in capsys.readouterr().out
 
 
-def test_the_demo_of_two_streams_runs_from_flow_to_a_report(monkeypatch, tmp_path, videos):
+def test_a_step_runs_in_a_process_of_its_own_and_its_failure_ends_the_demo(capfd):
+    demo.call("no title", "eval.py", "--help")
+    assert "usage: eval.py" in capfd.readouterr().out
+    with pytest.raises(RunError, match="eval.py ended with status 2; its message stands above"):
+        demo.call("no title", "eval.py", "--no_such_flag")
+
+
+def test_the_demo_of_two_streams_runs_from_flow_to_a_report(monkeypatch, tmp_path, run_demo):
     """Every step, in this process, but training: an untrained network stands there; RGB is the one of examples/."""
     from configs import load_config, save_config
     from models import build_model
-    from tools import demo
     from weights import save_weights
 
     called = []
 
     def call(title, script, *flags):
         called.append(script)
-        monkeypatch.setattr(sys, "argv", [script, *flags])
         if script != "train.py":
-            importlib.import_module(script.removesuffix(".py").replace("/", ".")).main()
+            run_here(monkeypatch, script, *flags)
             return
         (folder,) = (flag.partition("=")[2] for flag in flags if flag.startswith("--save_dir="))
         overrides = [flag.partition("=")[2] for flag in flags if flag.startswith("--override=")]
@@ -58,12 +83,7 @@ def test_the_demo_of_two_streams_runs_from_flow_to_a_report(monkeypatch, tmp_pat
         save_weights(f"{folder}/NONLOCAL.pdparams", state)
         write_text(f"{folder}/config.yaml", save_config(config))
 
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(demo, "call", call)
-    monkeypatch.setattr("inference.backends.FASTEST_FIRST", ("paddle",))  # no time for exports
-    flags = [f"--output_dir={tmp_path / 'out'}", f"--data_dir={videos}", "--num_train=1", "--num_test=1"]
-    monkeypatch.setattr(sys, "argv", ["demo.py", "--two_stream", *flags, "-o", "TEST.num_test_clips=3"])
-    demo.main()
+    run_demo(call, "--two_stream")
     results = json.loads((tmp_path / "out/two_stream/results.json").read_text())
     assert {"all", "motion", "brightness"} == results["flow"].keys() and results["rgb"]["all"] >= 75
     assert results["reversed"]["rgb"]["all"] < results["rgb"]["all"]

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 
 import numpy as np
@@ -166,16 +165,19 @@ def test_the_report_has_mean_and_range_of_each_network(tmp_path):
     assert len(found["runs"]) == 3 and (tmp_path / "cost.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_short_study_runs_to_its_table_and_is_not_run_again(tmp_path, capsys):
-    """Two steps, a video a class; what must hold exactly after training, too."""
+def test_a_stopped_study_goes_on_to_its_table_and_is_not_run_again(monkeypatch, tmp_path, capsys):
+    """Two steps, a video a class; what must hold exactly after training, too. One network was trained before."""
     keys = ["TRAIN.max_iter=2", "TRAIN.batch_size=4", "INPUT.crop_size=32", "TEST.crop_size=32", "S3D.width=0.1"]
-    command = [
-        sys.executable, "tools/study.py", f"--output_dir={tmp_path}", "--networks", "i2d", "s3d", "--seeds=1",
-        "--num_train=1", "--num_test=1", *(f"--override={key}" for key in keys),
-    ]  # fmt: skip
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    assert "0 of 2 runs are finished" in done.stdout and "finished I2D, seed 0" in done.stdout
+    jobs = study.planned_jobs(tmp_path, ["i2d", "s3d"], 1, keys)
+    study.draw_videos(tmp_path / "videos", 1, 1, 1)
+    jobs[0].folder.mkdir()
+    study.train_and_evaluate(jobs[0])
+    command = ["study.py", f"--output_dir={tmp_path}", "--networks", "i2d", "s3d", "--seeds=1", "--num_train=1"]
+    monkeypatch.setattr(sys, "argv", [*command, "--num_test=1", *(f"--override={key}" for key in keys)])
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    study.main()
+    said = capsys.readouterr().out
+    assert "1 of 2 runs are finished" in said and "finished S3D, seed 0" in said
     blind, other = json.loads((tmp_path / "results.json").read_text())["runs"]
     assert (blind["network"], blind["num_videos"], blind["iterations"]) == ("i2d", 8, 2)
     assert blind["largest_change"] < 1e-6 < 1e-5 < blind["other_largest_change"]
@@ -184,5 +186,5 @@ def test_a_short_study_runs_to_its_table_and_is_not_run_again(tmp_path, capsys):
     energies = json.loads((tmp_path / "results.json").read_text())["energy_by_offset"]
     assert list(energies) == ["s3d"] and sum(energies["s3d"]["conv_1a.temporal"]["W"].values()) == pytest.approx(1)
     assert (tmp_path / "offsets_s3d/offsets.png").read_bytes().startswith(b"\x89PNG")
-    study.run_jobs(study.planned_jobs(tmp_path, ["i2d", "s3d"], 1, keys), 1)
+    study.run_jobs(jobs, 1)
     assert capsys.readouterr().out == "2 of 2 runs are finished\n"
