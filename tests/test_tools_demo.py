@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-import importlib
 import json
+import runpy
 import sys
 
 import pytest
@@ -21,7 +21,7 @@ def videos(tmp_path_factory):
 def run_here(monkeypatch, script: str, *flags: str) -> None:
     """Run one of the project's scripts in this process."""
     monkeypatch.setattr(sys, "argv", [script, *flags])
-    importlib.import_module(script.removesuffix(".py").replace("/", ".")).main()
+    runpy.run_path(str(ROOT / script), run_name="__main__")
 
 
 @pytest.fixture
