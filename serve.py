@@ -2,6 +2,7 @@
 
 python serve.py                                            # the network of run.sh demo, else the example network
 python serve.py --config=configs/nonlocal.yaml --weights=NONLOCAL.pdparams --folder=videos/
+python serve.py --two_stream output/rgb/NONLOCAL.pdparams output/flow/NONLOCAL.pdparams      (and their fusion)
 curl -H "Content-Type: application/octet-stream" --data-binary @clip.mp4 http://127.0.0.1:8866/api/v1/score
 """
 
@@ -16,6 +17,7 @@ import socket
 import sys
 import webbrowser
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from configs import config_from_args
 from inference import BackendSpec, add_backend_flags
@@ -24,6 +26,9 @@ from inference.example import choose_network
 from models import FAMILIES
 from utils.cli import add_hidden_alias, build_parser, gigabytes, positive_int, positive_seconds, run
 from utils.errors import UserError
+
+if TYPE_CHECKING:
+    from inference.two_streams import TwoStreams
 
 PORT = 8866  # PaddleHub's
 PORTS_TRIED = 21
@@ -45,6 +50,11 @@ def parse_args() -> argparse.Namespace:
         help="file of weights (default: the one in INFER.checkpoint_dir, else the published one; with no --config "
         "either, the network of `run.sh demo`, else the example network)",
     )
+    parser.add_argument(
+        "--two_stream", nargs=2, metavar=("RGB", "FLOW"),
+        help="the weights of an RGB and of a flow network, each beside its config.yaml, whose scores are fused; in "
+        "place of --weights and --config",
+    )  # fmt: skip
     parser.add_argument("--folder", default="", help="offer the videos of this folder")
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to listen on; others than this machine need --token (%(default)s)"
@@ -91,7 +101,12 @@ def parse_args() -> argparse.Namespace:
         parser.error(f"--folder={args.folder}: no such folder")
     if not 0 <= args.port < 65536:
         parser.error(f"--port={args.port}: write a number from 0 to 65535")
-    _choose_network(args)
+    if not args.two_stream:
+        _choose_network(args)
+    elif args.weights or args.config:
+        parser.error("--two_stream names both networks; leave --weights and --config out")
+    elif args.stride_seconds:
+        parser.error("--stride_seconds goes with segments, and --two_stream finds classes; leave it out")
     return args
 
 
@@ -107,6 +122,16 @@ def _choose_network(args: argparse.Namespace) -> None:
     choose_network(args)
     if args.video_path and not args.folder:
         args.folder = str(Path(args.video_path).parent)
+
+
+def networks_of(args: argparse.Namespace) -> BackendSpec | TwoStreams:
+    """What the flags name. Raises UserError."""
+    if args.two_stream:
+        from inference.two_streams import two_streams
+
+        return two_streams(args, "INFER")
+    config = config_from_args(args, ("INFER",))
+    return BackendSpec(config, args.weights, config.INFER.checkpoint_dir, args.backend, args.precision)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -130,7 +155,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 def main() -> None:
     args = parse_args()
-    config = config_from_args(args, ("INFER",))
+    networks = networks_of(args)
     missing = [name for name in ("fastapi", "uvicorn") if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(f'serve.py needs {" and ".join(missing)}: pip install ".[serve]"')
@@ -152,8 +177,7 @@ def main() -> None:
         stride_seconds=args.stride_seconds, topk=args.infer_topk,
     )  # fmt: skip
     listener = listen(args.host, args.port)
-    spec = BackendSpec(config, args.weights, config.INFER.checkpoint_dir, args.backend, args.precision)
-    server = Server(spec, settings, args.use_gpu)
+    server = Server(networks, settings, args.use_gpu)
     server.examples.start()
 
     class HttpServer(uvicorn.Server):

@@ -18,21 +18,20 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from datareader.video import VideoError
-from datareader.views import ViewProtocol
-from inference.adaptive import AdaptiveViews
 from serving import schema
 from serving.attention import attention_router
 from serving.events import as_score, as_segment, job_events
 from serving.examples import examples_router
 from serving.files import StoredFile
-from serving.jobs import TASKS, Job, JobOptions, new_id
+from serving.jobs import Job, JobOptions, new_id
 from serving.metrics import metrics_text
 from serving.pages import page_router
 from serving.preview import preview_router
 from serving.problems import PROBLEM_JSON, Problem, in_chinese
 from serving.security import Guard
-from serving.server import Server
+from serving.server import Server, parse_views
 from serving.uploads import GONE, begin, receive_video, resume_upload
+from tasks.fusion import fused_of
 from utils.errors import RunError, UserError
 
 VERSION = "1"
@@ -113,7 +112,7 @@ def health(server: TheServer) -> schema.Health:
     """200 when the network scores; 503 while its process is started again."""
     if not server.engine.is_ready():
         raise Problem(503, "the process of the network has ended and is started again", {"Retry-After": "5"})
-    facts, scheduler = server.engine.facts, server.scheduler
+    facts, scheduler = server.engine.facts[0], server.scheduler
     return schema.Health(
         version=VERSION, backend=facts.name, precision=facts.precision, device=facts.device,
         queue=len(scheduler.queue), active=len(scheduler.active()), disk_used=server.disk.used(),
@@ -124,16 +123,30 @@ def health(server: TheServer) -> schema.Health:
 @router.get("/model")
 def model(server: TheServer) -> schema.Model:
     """The network, its classes, and what the server takes."""
-    config, facts = server.spec.config, server.engine.facts
-    title = ", ".join([config.MODEL.arch, f"{len(facts.blocks)} blocks", config.MODEL.dataset])
+    config, facts = server.spec.config.MODEL, server.engine.facts[0]
+    networks = [_network(server, number) for number in range(len(server.engine.facts))]
+    two_streams = None
+    if len(networks) > 1:
+        rgb, flow = networks
+        of = fused_of(config.multi_label)
+        two_streams = schema.TwoStreams(rgb=rgb, flow=flow, of=of, weights=[1.0, 1.0])  # type: ignore[arg-type]
+    names = " + ".join(network.arch for network in networks)
     return schema.Model(
-        title=title, arch=config.MODEL.arch, family=config.MODEL.name, dataset=config.MODEL.dataset,
-        classes=schema.Classes(en=server.names, cn=server.chinese_names), num_frames=config.INFER.video_length,
-        frame_stride=config.INFER.sample_rate, crop_px=config.INFER.crop_size, views=server.window_views,
-        stages=list(facts.stages), blocks=list(facts.blocks), tasks=list(TASKS), backend=facts.name,
-        precision=facts.precision, device=facts.device, weights_sha256=server.weights_sha256,
-        weights_bytes=os.path.getsize(server.spec.weights_file()),
+        **networks[0].model_dump(), title=", ".join([names, f"{len(facts.blocks)} blocks", config.dataset]),
+        dataset=config.dataset, classes=schema.Classes(en=server.names, cn=server.chinese_names),
+        views=server.window_views, stages=list(facts.stages), blocks=list(facts.blocks), tasks=list(server.tasks),
+        device=facts.device, two_streams=two_streams,
         max_upload=server.settings.max_upload, max_minutes=server.settings.max_minutes,
+    )  # fmt: skip
+
+
+def _network(server: Server, number: int) -> schema.Network:
+    config, facts = server.engine.specs[number].config, server.engine.facts[number]
+    return schema.Network(
+        arch=config.MODEL.arch, family=config.MODEL.name, num_frames=config.INFER.video_length,
+        frame_stride=config.INFER.sample_rate, crop_px=config.INFER.crop_size, backend=facts.name,
+        precision=facts.precision, weights_sha256=server.weights_sha256[number],
+        weights_bytes=os.path.getsize(facts.weights),
     )  # fmt: skip
 
 
@@ -229,18 +242,18 @@ def _options(server: Server, wanted: schema.NewJob) -> JobOptions:
     settings = server.settings
     slides = wanted.task == "segments" or wanted.pooling == "window"
     views = wanted.views or settings.views
+    if wanted.task not in server.tasks:
+        raise Problem(422, "task: a server of two streams finds classes alone; ask for the task classes")
     if wanted.stage and wanted.task != "features":
         raise Problem(422, "stage: goes with the task features")
-    if wanted.task == "features" and wanted.stage not in server.engine.facts.stages:
-        raise Problem(422, f"stage: one of {', '.join(server.engine.facts.stages)}")
+    if wanted.task == "features" and wanted.stage not in server.engine.facts[0].stages:
+        raise Problem(422, f"stage: one of {', '.join(server.engine.facts[0].stages)}")
     if (wanted.stride_seconds or wanted.hop) and not slides:
         raise Problem(422, "stride_seconds: goes with sliding windows, as of the task segments")
     if views is not None:
-        adaptive = AdaptiveViews.parse(views)
-        text = adaptive.views if adaptive else views
+        adaptive, protocol = parse_views(views)
         if adaptive and wanted.task != "classes":
             raise Problem(422, "views: adaptive views go with the task classes")
-        protocol = ViewProtocol.parse(text or "whole", num_clips=1)
         if slides and protocol.num_clips != 1:
             raise Problem(422, f"views: a window is one clip; 1x3, 1x1 or whole instead of {views}")
     return JobOptions(
@@ -296,7 +309,7 @@ def delete_job(job_id: str, server: TheServer) -> None:
 def get_events(
     job_id: str, server: TheServer, last_event_id: Annotated[Optional[str], Header()] = None
 ) -> StreamingResponse:
-    """Server-sent events: position, info, window, segments, and done, failed or cancelled at the end."""
+    """Server-sent events: position, state, info, window, segments, and done, failed or cancelled at the end."""
     first = int(last_event_id) if last_event_id and last_event_id.isdecimal() and len(last_event_id) < 10 else 0
     events = job_events(server, server.scheduler.find(job_id), first)
     return StreamingResponse(events, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})

@@ -90,7 +90,7 @@ def attention_router(server: Server) -> APIRouter:
     @router.post("/api/v1/attention", response_model=Answer, tags=["attention"])
     def attention(question: Question):
         path = server.videos.path(question.video_id)
-        if not server.engine.facts.blocks:
+        if not server.engine.facts[0].blocks:
             raise Problem(409, "this network has no non-local block: it has no space-time links to show")
         clip = read_clip(server.spec.config, pool, str(path), question.time)
         return answer(server.engine, clip, question)

@@ -36,43 +36,44 @@ class Engine:
     A process that ends in the middle of a call (out of memory, a crash) is started again, and gets the call once more;
     when it ends again, the call fails.
 
-    spec: of the network. use_gpu: as `choose_device` takes it. Raises UserError or RunError when it cannot be built.
+    specs: of the networks, which calls name by number. use_gpu: as `choose_device` takes it. facts: of each network.
+    Raises UserError or RunError when one cannot be built.
     """
 
-    def __init__(self, spec: BackendSpec, use_gpu: bool | None = None):
-        self.spec, self.use_gpu = spec, use_gpu
+    def __init__(self, specs: Sequence[BackendSpec], use_gpu: bool | None = None):
+        self.specs, self.use_gpu = specs, use_gpu
         self.busy_seconds, self.num_clips = 0.0, 0
         self._child = Child()
         self._is_ready = self._is_closed = False
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="engine")
         self._restart: Future | None = None
         try:
-            self.facts: Facts = self._executor.submit(self._start).result()
+            self.facts: list[Facts] = self._executor.submit(self._start).result()
         except BaseException:
             self.close()
             raise
 
     # ------------------------------------------------------------------------------------------- calls
 
-    def outputs(self, clips: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def outputs(self, clips: np.ndarray, network: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """As `Backend.outputs`."""
         self.num_clips += len(clips)
-        return self._call("outputs", clips)
+        return self._call(network, "outputs", clips)
 
     def pooled_features(self, clips: np.ndarray, stage: str) -> np.ndarray:
-        """As `inference.features.pooled_features`, of the network in Paddle, which is built at its first use."""
+        """As `inference.features.pooled_features`, of the first network in Paddle, which is built at its first use."""
         self.num_clips += len(clips)
-        return self._call("pooled_features", clips, stage)
+        return self._call(0, "pooled_features", clips, stage)
 
     def looks(
         self, clip: np.ndarray, frame: int, points: Sequence[tuple[float, float]], block: str | None, num_arrows: int
     ) -> tuple[str, list[Look]]:
-        """As `serving.networks.Networks.looks`."""
-        return self._call("looks", clip, frame, points, block, num_arrows)
+        """As `serving.networks.Network.looks`, of the first network."""
+        return self._call(0, "looks", clip, frame, points, block, num_arrows)
 
-    def _call(self, name: str, clips: np.ndarray, *arguments: Any) -> Any:
-        """Of a method of `Networks`. Raises what it raises, and CancelledError once the engine is closed."""
-        return self._executor.submit(self._timed, name, clips, arguments).result()
+    def _call(self, network: int, name: str, clips: np.ndarray, *arguments: Any) -> Any:
+        """Of a method of `Network`. Raises what it raises, and CancelledError once the engine is closed."""
+        return self._executor.submit(self._timed, network, name, clips, arguments).result()
 
     # ------------------------------------------------------------------------------------------- its own thread
 
@@ -83,36 +84,36 @@ class Engine:
         finally:
             self.busy_seconds += time.monotonic() - begin
 
-    def _run(self, name: str, clips: np.ndarray, arguments: tuple) -> Any:
+    def _run(self, *call: Any) -> Any:
         try:
-            return self._ask(name, clips, arguments)
+            return self._ask(*call)
         except EOFError:
             if self._is_closed:
                 raise CancelledError from None
             logger.error("%s; it is started again", self._ended())
         try:
-            return self._ask(name, clips, arguments)
+            return self._ask(*call)
         except EOFError:
             raise RunError(f"{self._ended()}, twice with this video; is there memory enough?") from None
 
-    def _ask(self, name: str, clips: np.ndarray, arguments: tuple) -> Any:
+    def _ask(self, network: int, name: str, clips: np.ndarray, arguments: tuple) -> Any:
         """Raises EOFError when the process ends."""
         if self._child.process is None:
             self._start()
         self._arena.put(clips)
         try:
-            self._child.connection.send((name, clips.shape, clips.dtype.str, arguments))
+            self._child.connection.send((network, name, clips.shape, clips.dtype.str, arguments))
             return self._received()
         except OSError as error:  # in the middle of a message
             raise EOFError from error
 
-    def _start(self) -> Facts:
+    def _start(self) -> list[Facts]:
         if self._is_closed:
             raise RunError("the server ends")
         self._child.start(CODE)
         self._arena = Arena(self._child.file.fileno())
         try:
-            self._child.connection.send((self.spec, self.use_gpu))
+            self._child.connection.send((self.specs, self.use_gpu))
             facts = self._received()
         except (EOFError, OSError):
             raise RunError(f"{self._ended()} while it started; is there memory enough?") from None
@@ -168,23 +169,28 @@ class Interrupted(Exception):
 
 
 class JobBackend:
-    """The engine as a job sees it: what `BackendSpec` and `Backend` are for predict.py. Every call raises Interrupted
-    once the job is to end."""
+    """A network of the engine as a job sees it: what `BackendSpec` and `Backend` are for predict.py. Every call raises
+    Interrupted once the job is to end."""
 
-    def __init__(self, engine: Engine, stop: threading.Event, stopping: threading.Event):
-        self.engine, self.stop, self.stopping = engine, stop, stopping
-        self.name, self.precision = engine.facts.name, engine.facts.precision
-        self.precision_choice = engine.facts.precision_choice
+    def __init__(self, engine: Engine, stop: threading.Event, stopping: threading.Event, network: int = 0):
+        self.engine, self.stop, self.stopping, self.network = engine, stop, stopping, network
+        self.facts = engine.facts[network]
+        self.name, self.precision = self.facts.name, self.facts.precision
+        self.precision_choice = self.facts.precision_choice
 
     @property
     def config(self) -> Config:
-        return self.engine.spec.config
+        return self.engine.specs[self.network].config
 
     def weights_file(self) -> str:
-        return self.engine.facts.weights
+        return self.facts.weights
 
     def build(self) -> JobBackend:
         return self
+
+    def flow(self) -> JobBackend | None:
+        """The second network, where there are two streams."""
+        return JobBackend(self.engine, self.stop, self.stopping, 1) if len(self.engine.facts) > 1 else None
 
     def check(self) -> None:
         if self.stop.is_set() or self.stopping.is_set():
@@ -195,7 +201,7 @@ class JobBackend:
 
     def outputs(self, clips: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         self.check()
-        found = self.engine.outputs(clips)
+        found = self.engine.outputs(clips, self.network)
         self.check()
         return found
 

@@ -30,13 +30,16 @@ ROWS = 256  # windows sent at once
 async def job_events(server: Server, job: Job, first: int) -> AsyncIterator[str]:
     """first: windows that the client has."""
     sent, spoken = first, time.monotonic()
-    position, info, segments = -1, None, None
+    position, info, segments, told = -1, None, None, "queued"
     while True:
         state = job.state  # before the windows: all of a finished job are there
         blocks = []
         if state == "queued" and server.scheduler.position(job) != position:
             position = server.scheduler.position(job)
             blocks.append(event("position", sent, {"position": position}))
+        if state in ("decoding", "scoring") and state != told:
+            told = state
+            blocks.append(event("state", sent, {"state": state}))
         if job.info is not None and info is None:
             info = job.info
             blocks.append(event("info", sent, info))

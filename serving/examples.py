@@ -37,8 +37,10 @@ class Examples:
         threading.Thread(target=self._compute, daemon=True, name="examples").start()
 
     def options(self) -> JobOptions:
-        settings = self.server.settings
-        return JobOptions("segments", self.server.window_views[0], settings.stride_seconds, settings.topk)
+        settings, task = self.server.settings, self.server.tasks[0]
+        if task == "classes":
+            return JobOptions(task, settings.views, None, settings.topk)
+        return JobOptions(task, self.server.window_views[0], settings.stride_seconds, settings.topk)
 
     def rows(self) -> list[dict]:
         return self.server.videos.list_folder()[:NUM_EXAMPLES]

@@ -53,7 +53,8 @@ class Job:
     """folder: of the job. video_id, video_name, content: the video, its name for people and what identifies its
     content. owner: whose browser it is. created, finished: seconds since 1970. detail: why it failed. warning: what is
     not whole in the video. info: duration, frames, rate, num_windows. has_damage: of the file, so that a restart
-    begins with the first window and counts the damage once. last_seen: when a client last asked for it.
+    begins with the first window and counts the damage once. network_id: as in `Work`. last_seen: when a client last
+    asked for it.
     """
 
     folder: Path
@@ -70,6 +71,7 @@ class Job:
     warning: str = ""
     info: dict[str, Any] | None = None
     has_damage: bool = False
+    network_id: str = ""
     # not stored
     num_windows: int = 0
     segments: list[dict] = field(default_factory=list)

@@ -43,8 +43,8 @@ class Facts:
     weights: str
 
 
-class Networks:
-    """What the process holds. spec: of the network. use_gpu: as `choose_device` takes it.
+class Network:
+    """One of those that the process holds. spec: of it. use_gpu: as `choose_device` takes it.
 
     Raises UserError and RunError when it cannot be built.
     """
@@ -99,20 +99,20 @@ def main() -> None:
     end_with_parent()  # in the middle of a call, too
     connection, arena = Connection(int(sys.argv[1])), Arena(int(sys.argv[2]))
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
-        spec, use_gpu = connection.recv()
-        networks: list[Networks] = []
+        specs, use_gpu = connection.recv()
+        networks: list[Network] = []
 
-        def build() -> Facts:
+        def build() -> list[Facts]:
             prepare_environment()
             signal.signal(signal.SIGTERM, signal.SIG_DFL)  # Paddle has a handler of its own, which prints a stack
-            networks.append(Networks(spec, use_gpu))
+            networks[:] = [Network(spec, use_gpu) for spec in specs]
             sys.stdout.flush()  # what the backend says of itself
-            return networks[0].facts
+            return [network.facts for network in networks]
 
         connection.send(answer(build))
         while networks:
-            name, shape, dtype, arguments = connection.recv()
-            connection.send(answer(getattr(networks[0], name), arena.get(shape, dtype), *arguments))
+            number, name, shape, dtype, arguments = connection.recv()
+            connection.send(answer(getattr(networks[number], name), arena.get(shape, dtype), *arguments))
 
 
 def answer(function: Callable[..., Any], *arguments: Any) -> tuple[str, Any]:

@@ -24,6 +24,7 @@ from utils.errors import RunError, UserError
 ABANDONED_SECONDS = 600.0  # a waiting job that no client has asked for so long makes room for others
 RETRY_SECONDS = 10
 ROOM_SECONDS, ROOM_BYTES = 1.0, 1 << 20  # between two looks at a full disk, and what a job waits for
+OTHER_NETWORK = "this job is of another network or configuration than the server has now; make a new one"
 
 logger = logging.getLogger("serving")
 RESULT_NAMES = {
@@ -78,7 +79,10 @@ class Scheduler:
                     shutil.rmtree(folder, ignore_errors=True)
                     continue
                 job = Job.load(folder)
-                if job.state == "done":
+                if job.network_id != self.work.network_id and job.state not in ("failed", "cancelled"):
+                    # until the server has that network again: nothing of this is written
+                    job.state, job.detail, job.finished = "failed", OTHER_NETWORK, job.finished or time.time()
+                elif job.state == "done":
                     result_of(job, self.work.names)
                 found.append(job)
             except (OSError, ValueError, TypeError, KeyError) as error:
@@ -94,7 +98,7 @@ class Scheduler:
     def submit(self, video_id: str, options: JobOptions, owner: str) -> tuple[Job, bool]:
         """The job for a video, and whether it was finished before. Raises Problem when too many wait."""
         name, content = self.videos.describe(video_id)
-        job = Job(self.folder / new_id(), "", video_id, name, content, options, owner)
+        job = Job(self.folder / new_id(), "", video_id, name, content, options, owner, network_id=self.work.network_id)
         job.id = job.folder.name
         with self.lock:
             done = next((j for j in self.jobs.values() if j.content == content and j.is_done_as(job)), None)

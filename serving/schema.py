@@ -37,26 +37,41 @@ class Classes(BaseModel):
     cn: Optional[list[str]] = None
 
 
-class Model(BaseModel):
-    """views: of a window, the default first. weights_bytes: of the file of weights."""
+class Network(BaseModel):
+    """weights_bytes: of the file of weights."""
 
-    title: str
     arch: str
     family: str
-    dataset: str
-    classes: Classes
     num_frames: int
     frame_stride: int
     crop_px: int
+    backend: str
+    precision: str
+    weights_sha256: str
+    weights_bytes: int
+
+
+class TwoStreams(BaseModel):
+    """The networks whose scores are fused. of: what is added up, logits or probabilities, with these weights."""
+
+    rgb: Network
+    flow: Network
+    of: Literal["logits", "probabilities"]
+    weights: list[float]
+
+
+class Model(Network):
+    """What the server runs; of two streams the RGB network. views: of a window, the default first."""
+
+    title: str
+    dataset: str
+    classes: Classes
     views: list[str]
     stages: list[str]
     blocks: list[str]
     tasks: list[Task]
-    backend: str
-    precision: str
     device: str
-    weights_sha256: str
-    weights_bytes: int
+    two_streams: Optional[TwoStreams] = None
     max_upload: int
     max_minutes: float
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import secrets
 import shutil
@@ -14,21 +15,26 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from configs import save_config
 from datareader.decoding import Timeline
 from datareader.lists import ROOT, class_names_of, read_class_names
 from datareader.requests import ReaderSettings, ReadTimeline
 from datareader.video import Limits
+from datareader.views import ViewProtocol
 from datareader.workers import ReaderPool
-from inference.backends import refuse_detector
+from inference.adaptive import AdaptiveViews
+from inference.backends import BackendSpec, refuse_detector
 from serving.engine import Engine
 from serving.examples import Examples
+from serving.jobs import TASKS
 from serving.scheduler import Scheduler
 from serving.videos import Disk, Videos
 from serving.work import Work, check_duration
-from utils.files import file_sha256, locked
+from utils.files import locked
+from weights.containers import stored_sha256
 
 if TYPE_CHECKING:
-    from inference.backends import BackendSpec
+    from inference.two_streams import TwoStreams
 
 WINDOW_VIEWS = ("whole", "1x1", "1x3")  # that a sliding window may have
 STOP_SECONDS = 30.0  # for the batches in work when the server ends
@@ -67,11 +73,20 @@ class Counts:
 
 
 class Server:
-    """Raises UserError and RunError when the network cannot be built."""
+    """networks: the one, or the two whose scores are fused. Raises UserError and RunError when one cannot be built.
 
-    def __init__(self, spec: BackendSpec, settings: Settings, use_gpu: bool | None = None):
-        refuse_detector(spec.config)
-        self.spec, self.settings, self.counts = spec, settings, Counts()
+    spec: of the network, of two streams the RGB one. tasks: that clients may ask for, the page's first.
+    """
+
+    def __init__(self, networks: BackendSpec | TwoStreams, settings: Settings, use_gpu: bool | None = None):
+        specs = [networks] if isinstance(networks, BackendSpec) else [networks.rgb, networks.flow]
+        for spec in specs:
+            refuse_detector(spec.config)
+        if settings.views is not None:
+            parse_views(settings.views)
+        self.spec = spec = specs[0]
+        self.settings, self.counts = settings, Counts()
+        self.tasks = TASKS if len(specs) == 1 else ("classes",)
         self.names = class_names_of(spec.config, "INFER")
         settings.save_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.chmod(settings.save_dir, 0o700)
@@ -79,8 +94,8 @@ class Server:
         self._lock.enter_context(locked(settings.save_dir))
         self.disk = Disk(settings.save_dir, settings.disk)
         self.videos = Videos(settings.save_dir / "uploads", settings.folder, self.disk)
-        self.work = Work(spec.config, self.names, settings.max_minutes)
-        self.engine = Engine(spec, use_gpu)
+        self.engine = Engine(specs, use_gpu)
+        self.work = Work(spec.config, self.names, settings.max_minutes, self._network_id())
         self.probes = ReaderPool(1)
         self.scheduler = Scheduler(
             settings.save_dir / "jobs", self.videos, self.engine, self.work, settings.active_jobs, settings.max_jobs
@@ -97,12 +112,21 @@ class Server:
 
     @property
     def window_views(self) -> list[str]:
-        """What a sliding window may have, the default of the settings first."""
-        return sorted(WINDOW_VIEWS, key=lambda views: views != self.settings.views)
+        """What a sliding window may have, the default of the settings first; [] where no task has windows."""
+        return (
+            [] if "segments" not in self.tasks else sorted(WINDOW_VIEWS, key=lambda views: views != self.settings.views)
+        )
 
     @cached_property
-    def weights_sha256(self) -> str:
-        return file_sha256(self.engine.facts.weights)
+    def weights_sha256(self) -> list[str]:
+        """Of each network's file."""
+        return [stored_sha256(facts.weights) for facts in self.engine.facts]
+
+    def _network_id(self) -> str:
+        """A checksum of all that results depend on beside the video and the options of a job."""
+        networks = zip(self.engine.specs, self.engine.facts, self.weights_sha256)
+        parts = [(save_config(spec.config), facts.name, facts.precision, sha) for spec, facts, sha in networks]
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     def check_video(self, path: Path, max_minutes: float | None = None) -> None:
         """In a reading process: raise VideoError for a file that is no video, UserError for one that is longer than
@@ -130,6 +154,13 @@ class Server:
         """That uploads may take now."""
         free = shutil.disk_usage(self.settings.save_dir).free
         return max(0, min(free, self.settings.disk - self.disk.used()))
+
+
+def parse_views(views: str) -> tuple[AdaptiveViews | None, ViewProtocol]:
+    """What views names: those of each clip, of adaptive ones all that may be scored. Raises UserError."""
+    adaptive = AdaptiveViews.parse(views)
+    named = adaptive.views if adaptive else views
+    return adaptive, ViewProtocol.parse(named or "whole", num_clips=1)
 
 
 def new_token() -> str:

@@ -25,6 +25,8 @@ from inference.segment import (
     windows_per_group,
     write_segments,
 )
+from inference.two_streams import TwoStreams
+from inference.two_streams import predict_classes as predict_two_streams
 from serving.engine import JobBackend
 from serving.jobs import Job, WindowScores
 from tasks.classification import best_classes
@@ -37,11 +39,13 @@ TOP = 5  # classes of a window and of the whole video that the page shows
 
 @dataclass(frozen=True)
 class Work:
-    """What all jobs share. names: of the classes. max_minutes: of video."""
+    """What all jobs share. config: of the network, of two streams the RGB one's. names: of the classes. max_minutes: of
+    video. network_id: tells what computes, so that the results of another network are not taken for its own."""
 
     config: Config
     names: list[str]
     max_minutes: float
+    network_id: str
 
     def run(self, job: Job, video: Path, backend: JobBackend, pool: ReaderPool) -> None:
         """Compute the job's result and write it into its folder.
@@ -127,15 +131,9 @@ class Work:
 
     def _classes(self, job: Job, items: Sequence[VideoItem], backend: JobBackend, pool: ReaderPool) -> None:
         job.begin_scoring()
-        (record,) = predict_classes(
-            self.config,
-            items,
-            backend,
-            self.names,
-            self._options(job),
-            _Silent(),
-            pool,  # type: ignore[arg-type]
-        )
+        flow = backend.flow()
+        predict, networks = (predict_two_streams, TwoStreams(backend, flow)) if flow else (predict_classes, backend)
+        (record,) = predict(self.config, items, networks, self.names, self._options(job), _Silent(), pool)
         backend.check()
         if "error" in record:
             raise VideoError(items[0].path, record["error"])

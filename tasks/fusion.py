@@ -98,7 +98,12 @@ def fuse_video(outputs: Sequence[tuple[np.ndarray, np.ndarray]], multi_label: bo
 def fuse_views(outputs: Sequence[tuple[np.ndarray, np.ndarray]], multi_label: bool) -> np.ndarray:
     """The same of each view by itself, float64 [V, K]."""
     values = [scores if multi_label else logits for scores, logits in outputs]
-    return fuse(values, [1.0] * len(values), "probabilities" if multi_label else "logits")
+    return fuse(values, [1.0] * len(values), fused_of(multi_label))
+
+
+def fused_of(multi_label: bool) -> str:
+    """What is fused where both are there: a name of metrics.fusion.FUSED."""
+    return "probabilities" if multi_label else "logits"
 
 
 def with_logits(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

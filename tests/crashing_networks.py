@@ -1,4 +1,4 @@
-"""In place of serving.networks.Networks: networks that compute nothing and end as they are told."""
+"""In place of serving.networks.Network: networks that compute nothing and end as they are told."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import serving.networks
 from utils.errors import UserError
 
 
-class Networks:
+class Network:
     """spec: a folder for marks; with the name "refused" or "killed", how the start ends."""
 
     def __init__(self, spec: Path, use_gpu: bool | None):
@@ -36,6 +36,6 @@ class Networks:
 
 
 def main() -> None:
-    serving.networks.Networks = Networks  # type: ignore[assignment, misc]
+    serving.networks.Network = Network  # type: ignore[assignment, misc]
     serving.networks.prepare_environment = lambda: None  # Paddle is not needed
     serving.networks.main()

@@ -41,7 +41,7 @@ def route(config, model, video):
     def looks(clip, frame, points, block, num_arrows):
         return find_looks(model, clip, frame, points, block=block, num_points=1, num_arrows=num_arrows)[:2]
 
-    engine = SimpleNamespace(looks=looks, facts=SimpleNamespace(blocks=list(named_blocks(model))))
+    engine = SimpleNamespace(looks=looks, facts=[SimpleNamespace(blocks=list(named_blocks(model)))])
     videos, spec = SimpleNamespace(path=lambda _: video), SimpleNamespace(config=config)
     endpoint = attention_router(SimpleNamespace(spec=spec, engine=engine, videos=videos)).routes[0].endpoint
     return lambda **question: endpoint(Question(**{"video_id": "v", "time": 0.8, **question})).model_dump()

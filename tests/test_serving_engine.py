@@ -23,7 +23,7 @@ CODE = PATHS + "from crashing_networks import main; main()"
 def engine(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(serving.engine, "CODE", CODE)
-        engine = Engine(tmp_path_factory.mktemp("engine"))  # type: ignore[arg-type]
+        engine = Engine([tmp_path_factory.mktemp("engine")])  # type: ignore[arg-type]
         yield engine
     engine.close()
     assert engine._child.process is None
@@ -36,7 +36,7 @@ def clips(*shape: int) -> np.ndarray:
 
 
 def test_arrays_of_growing_and_shrinking_size_come_over_whole(engine):
-    assert engine.facts == "facts" and engine.is_ready()
+    assert engine.facts == ["facts"] and engine.is_ready()
     for array in (clips(2, 3), clips(3, 400, 500), clips(1, 5), clips(0, 3), clips(4, 6)[:, ::2]):
         answer, shape = engine.outputs(array)
         assert np.array_equal(answer, array + 1) and shape == array.shape
@@ -89,5 +89,5 @@ def test_a_network_that_cannot_be_built_is_refused_in_one_line(engine, tmp_path,
     start = serving.engine.Child.start
     monkeypatch.setattr(serving.engine.Child, "start", lambda child, code: started.append(child) or start(child, code))
     with pytest.raises(error, match=words):
-        Engine(tmp_path / how)  # type: ignore[arg-type]
+        Engine([tmp_path / how])  # type: ignore[arg-type]
     assert [child.process for child in started] == [None]

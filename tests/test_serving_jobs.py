@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -113,10 +114,10 @@ class Recorded:
         self.order, self.gate = [], threading.Event()
         compute = engine.outputs
 
-        def outputs(clips):
+        def outputs(clips, *network):
             self.gate.wait(30)
             self.order.append(threading.current_thread().name)
-            return compute(clips)
+            return compute(clips, *network)
 
         monkeypatch.setattr(engine, "outputs", outputs)
 
@@ -249,9 +250,8 @@ def append(self, *rows):
     if self.path.stat().st_size > 3 * self.dtype.itemsize:
         os.kill(os.getpid(), signal.SIGKILL)
 work.WindowScores.append = append
-spec = t.example_spec()
-spec.config.INFER.batch_size = 2
-server = t.Server(spec, t.Settings(Path({data!r}), Path({videos!r})), use_gpu=False)
+server = t.Server(t.example_spec(), t.Settings(Path({data!r}), Path({videos!r})), use_gpu=False)
+server.work.config.INFER.batch_size = 2
 t.build_app(server)
 print(server.engine._child.process.pid, [name for name in t.HEAVY if name in sys.modules], flush=True)
 job, _ = server.scheduler.submit(t.video_of(server), t.JobOptions(stride_seconds=t.HOP), "me")
@@ -297,11 +297,11 @@ def test_a_job_outlives_the_process_of_the_network(server, tmp_path, monkeypatch
     """Killed after a batch, as by the kernel for its memory: the result is predict.py's."""
     compute, batches = server.engine.outputs, []
 
-    def outputs(clips):
+    def outputs(clips, *network):
         if len(batches) == 1:
             os.kill(server.engine._child.process.pid, signal.SIGKILL)
         batches.append(len(clips))
-        return compute(clips)
+        return compute(clips, *network)
 
     monkeypatch.setattr(server.work.config.INFER, "batch_size", 4)
     monkeypatch.setattr(server.engine, "outputs", outputs)
@@ -310,6 +310,28 @@ def test_a_job_outlives_the_process_of_the_network(server, tmp_path, monkeypatch
     folder = predicted(tmp_path, "segments", stride_seconds=HOP, topk=18) / "segments"
     own, expected = (json.loads(p.read_text()) for p in (job.folder / "segments.json", folder / "clip.json"))
     assert own["segments"] == expected["segments"]
+
+
+def test_what_another_network_found_is_not_taken_for_its_own(server, tmp_path, monkeypatch):
+    """The same folder, other weights: a finished job and one in work are refused; nothing of them is written."""
+    done = finished(server.scheduler.submit(video_of(server), JobOptions("classes", "1x1", topk=2), "me")[0])
+    waiting = replace(done, state="queued", id="waiting", folder=tmp_path / "waiting", finished=None)
+    shutil.copytree(done.folder, tmp_path / done.id)
+    waiting.save()
+    files = {path: path.read_bytes() for path in tmp_path.glob("*/job.json")}
+    work = replace(server.work, network_id="other")
+    again = Scheduler(tmp_path, server.videos, server.engine, work, 1, 16)
+    assert {(job.id, job.state) for job in again.jobs.values()} == {(done.id, "failed"), ("waiting", "failed")}
+    assert all("another network" in job.detail and job.finished for job in again.jobs.values())
+    new, was_done = again.submit(done.video_id, done.options, "me")
+    assert not was_done and finished(new).network_id == "other"
+    again.stop(10)
+    assert {path: path.read_bytes() for path in files} == files
+    for section, key, value in (("INFER", "sample_rate", 7), ("READER", "modality", "flow")):
+        with monkeypatch.context() as patch:
+            patch.setattr(getattr(server.spec.config, section), key, value)
+            assert server._network_id() != server.work.network_id
+    assert server._network_id() == server.work.network_id
 
 
 def test_names_are_for_people_only():

@@ -1977,6 +1977,9 @@ ERRORS.update(
         "the video lasts {minutes} minutes, the server takes {number} (--max_minutes)": (
             "视频长 {minutes} 分钟，服务器只接受 {number} 分钟以内（--max_minutes）"
         ),
+        "--stride_seconds goes with segments, and --two_stream finds classes; leave it out": (
+            "--stride_seconds 用于片段，而 --two_stream 只识别类别；请去掉"
+        ),
         'serve.py needs {names}: pip install ".[serve]"': 'serve.py 需要 {names}：pip install ".[serve]"',
         # lines of the server, which its page shows
         "this server does not go by that name; start it with --allow_host=NAME": (
@@ -2012,6 +2015,12 @@ ERRORS.update(
         "the upload is at {number} bytes": "该上传已到 {number} 字节",
         "a job needs this video; delete the job": "有任务正在使用该视频；请先删除任务",
         "this job has no {name}": "该任务没有 {name}",
+        "task: a server of two streams finds classes alone; ask for the task classes": (
+            "task：双流服务器只识别类别；请使用任务 classes"
+        ),
+        "this job is of another network or configuration than the server has now; make a new one": (
+            "该任务属于另一个网络或配置，不是服务器现在所用的；请新建任务"
+        ),
         "views: a window is one clip; 1x3, 1x1 or whole instead of {views}": (
             "views：一个窗口就是一个片段；请用 1x3、1x1 或 whole 代替 {views}"
         ),
