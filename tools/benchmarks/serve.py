@@ -134,19 +134,19 @@ def unlike(video: bytes) -> bytes:
 
 @dataclass
 class Running:
-    """A server. memory: (seconds, MB) of the proportional set size of its tree, sampled while it runs."""
+    """A server. memory: (seconds, MB of `memory_mb`) of its tree, sampled while it runs."""
 
     process: subprocess.Popen
     port: int
-    memory: list[tuple[float, float]] = field(default_factory=list)
+    memory: list[tuple[float, ...]] = field(default_factory=list)
 
     def sample(self) -> None:
         while self.process.poll() is None:
-            self.memory.append((time.monotonic(), tree_mb(self.process.pid)))
+            self.memory.append((time.monotonic(), *tree_mb(self.process.pid)))
             time.sleep(1)
 
     def peak(self, since: float) -> float:
-        return max((mb for at, mb in self.memory if at >= since), default=float("nan"))
+        return max((pss for at, pss, *_ in self.memory if at >= since), default=float("nan"))
 
     def open_files_and_zombies(self) -> tuple[int, int]:
         """Of the whole tree, once no job is in work."""
@@ -160,10 +160,10 @@ class Running:
         return files, num_zombies
 
     def slope(self, since: float = 0.0) -> float:
-        """MB a minute, of the second half of the samples."""
+        """MB a minute by which what is of no file has grown, in the second half of the samples."""
         samples = [sample for sample in self.memory if sample[0] >= since]
         half = np.array(samples[len(samples) // 2 :])
-        return float(np.polyfit(half[:, 0] / 60, half[:, 1], 1)[0]) if len(half) > 2 else float("nan")
+        return float(np.polyfit(half[:, 0] / 60, half[:, 3], 1)[0]) if len(half) > 2 else float("nan")
 
 
 @contextlib.contextmanager
@@ -185,9 +185,9 @@ def running_server(folder: str, network: list[str], num_clients: int):
         process.wait(60)
 
 
-def tree_mb(pid: int) -> float:
-    """Proportional set size of a process and its descendants; 0 for those that have ended."""
-    return sum(memory_mb(each)[0] for each in tree(pid))
+def tree_mb(pid: int) -> np.ndarray:
+    """`memory_mb` of a process and its descendants."""
+    return sum((memory_mb(each) for each in tree(pid)), np.zeros(3))
 
 
 def tree(pid: int) -> list[int]:
@@ -202,13 +202,14 @@ def tree(pid: int) -> list[int]:
     return found
 
 
-def memory_mb(pid: int) -> tuple[float, float]:
-    """Proportional and resident set size of a process; 0 for one that has ended."""
+def memory_mb(pid: int) -> np.ndarray:
+    """Proportional set size, resident set size, and the part of the first that is of no file: what other processes do
+    changes the rest. 0 for a process that has ended."""
     with contextlib.suppress(OSError):
-        words = [line.split() for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()]
-        sizes = {each[0]: int(each[1]) / 1024 for each in words if each[0] in ("Pss:", "Rss:")}
-        return sizes.get("Pss:", 0.0), sizes.get("Rss:", 0.0)
-    return 0.0, 0.0
+        words = [line.split() for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]]
+        size = {each[0]: int(each[1]) / 1024 for each in words}
+        return np.array([size["Pss:"], size["Rss:"], size["Pss_Anon:"] + size["Pss_Shmem:"]])
+    return np.zeros(3)
 
 
 # ------------------------------------------------------------------------------------------- the clients
@@ -303,7 +304,7 @@ def summary(server: Running, visits: list[Visit], begin: float) -> dict[str, flo
 
 def upload_mb(server: Running, video: bytes, size: int) -> tuple[float, float]:
     """The largest PSS and RSS of the server's own process while it receives a video of `size` bytes, in MB."""
-    block, found, done = bytes(1 << 20), [(0.0, 0.0)], threading.Event()
+    block, found, done = bytes(1 << 20), [np.zeros(3)], threading.Event()
     rest = max(8, min(size - len(video), 0xFFFFFFFF))  # one unused box
 
     def watch() -> None:
@@ -329,8 +330,8 @@ def upload_mb(server: Running, video: bytes, size: int) -> tuple[float, float]:
     finally:
         done.set()
         watcher.join()
-    pss, rss = zip(*found)
-    return max(pss), max(rss)
+    pss, rss, _ = np.max(found, axis=0)
+    return float(pss), float(rss)
 
 
 def predict_rate(network: list[str], video: bytes, number: int) -> float:
