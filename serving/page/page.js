@@ -11,7 +11,7 @@ const player = $("player");
 const page = {
   texts: {}, model: null, status: ["", {}, false], jobs: [], examples: [], unlisted: 0, hasLooked: false,
   // of the video that is shown
-  name: "", file: null, video: null, job: null, work: null, state: "", isShort: false, duration: 0, windows: [], segments: [], whole: [],
+  name: "", file: null, video: null, job: null, task: "", work: null, state: "", isShort: false, duration: 0, windows: [], segments: [], whole: [],
   // of the question where a block looks
   point: null, answer: null,
 };
@@ -60,9 +60,11 @@ async function setLanguage(language) {
 }
 
 function showModel() {
-  const { arch, blocks, dataset, backend, precision, views } = page.model;
-  const parts = [arch, blocks.length ? say("blocks", { n: blocks.length }) : "", dataset].filter(Boolean);
+  const { arch, blocks, dataset, backend, precision, views, two_streams: both } = page.model;
+  const parts = [both ? say("both", { rgb: both.rgb.arch, flow: both.flow.arch }) : arch, blocks.length ? say("blocks", { n: blocks.length }) : "", dataset].filter(Boolean);
   $("model").textContent = `${parts.join(", ")} · ${backend} ${precision}`;
+  $("about").textContent = say(page.model.tasks[0] === "classes" ? "welcome_whole" : "welcome");
+  $("look-label").textContent = say(both ? "look_rgb" : "look");
   const chosen = $("views").value;
   $("views").replaceChildren(...views.map((name) => new Option(say(`views_${name}`), name, false, name === chosen)));
   drawExamples();
@@ -182,6 +184,10 @@ function follow(job, signal) {
 function receive(kind, data) {
   page.whole = data.top5 && kind !== "window" ? data.top5 : page.whole;
   if (kind === "position") showState("queued", { n: data.position });
+  if (kind === "state" && page.task === "classes") {
+    $("progress").removeAttribute("value"); // how far it is, is not known
+    showState("scoring_whole");
+  }
   if (kind === "info") {
     page.duration = data.duration;
     page.isShort = data.frames < (page.model.num_frames - 1) * page.model.frame_stride + 1;
@@ -318,16 +324,19 @@ function openVideo(id, name) {
   return guard(signal, () => run(signal));
 }
 
-function openJob({ id, video_id: video, name }) {
+function openJob({ id, video_id: video, name, task }) {
   const signal = begin(name, `${API}videos/${video}/content`);
   Object.assign(page, { video, job: id });
+  setTask(task);
   showMeter();
   return guard(signal, () => follow(id, signal));
 }
 
 async function run(signal) {
-  const body = { video_id: page.video, task: page.model.tasks[0], views: $("views").value };
-  if ($("stride").value && body.task === "segments") body.stride_seconds = Number($("stride").value);
+  setTask(page.model.tasks[0]);
+  const body = { video_id: page.video, task: page.task };
+  if (page.task === "segments") body.views = $("views").value;
+  if ($("stride").value && page.task === "segments") body.stride_seconds = Number($("stride").value);
   showMeter();
   showState("queued_first");
   page.job = (await persist(signal, () => post("jobs", body, signal))).id;
@@ -349,6 +358,12 @@ async function stop() {
   if (page.job) await ask(`jobs/${page.job}`, { method: "DELETE" }).catch((error) => console.info(error.message));
   if (page.file) page.video = null;
   finish("cancelled");
+}
+
+/** What the job that is shown finds: segments, or the classes of the whole video, which have no places in time. */
+function setTask(task) {
+  page.task = task;
+  document.body.dataset.task = task;
 }
 
 function showMeter() {
@@ -503,7 +518,7 @@ function drawHistory() {
     if (job.task === "features" && job.state === "done")
       return listItem(Object.assign(element("a", `${job.name}.npz`), { href: file, download: "" }), state);
     const open = button(job.name, () => openJob(job));
-    open.disabled = job.task !== "segments" || ["failed", "cancelled"].includes(job.state);
+    open.disabled = job.task === "features" || ["failed", "cancelled"].includes(job.state);
     return listItem(open, state);
   }));
 }
@@ -516,8 +531,9 @@ function drawAll() {
   $("again").disabled = !page.state || !(page.video || page.file);
   $("downloads").hidden = !ended;
   $("features").hidden = !page.model.tasks.includes("features");
-  $("downloads").querySelector("ul").replaceChildren(...["json", "csv", "srt", "vtt"].map((ending) =>
-    listItem(Object.assign(element("a", ending.toUpperCase()), { href: `${API}jobs/${page.job}/segments.${ending}`, download: "" }))));
+  const files = page.task === "classes" ? ["record.json"] : ["json", "csv", "srt", "vtt"].map((ending) => `segments.${ending}`);
+  $("downloads").querySelector("ul").replaceChildren(...files.map((file) =>
+    listItem(Object.assign(element("a", file.split(".")[1].toUpperCase()), { href: `${API}jobs/${page.job}/${file}`, download: "" }))));
   drawHistory();
   drawMore();
   drawResults();
@@ -811,6 +827,7 @@ async function main() {
   const { signal } = new AbortController();
   const model = page.model = await persist(signal, () => ask("model"));
   await persist(signal, listVideos);
+  setTask(model.tasks[0]);
   for (const node of document.querySelectorAll(".attention")) node.hidden = !model.blocks.length;
   const options = (id, names) => $(id).replaceChildren(...names.map((name) => new Option(name, name)));
   options("block", model.blocks);
