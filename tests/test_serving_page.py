@@ -26,6 +26,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 AXE = ROOT / "node_modules/axe-core/axe.min.js"
 CLIP = ROOT / "examples/clip.mp4"
 PATIENCE_MS = 60_000  # of a browser
+EXAMPLE = ("--config=examples/demo_network/config.yaml", "--weights=examples/demo_network/NONLOCAL.pdparams")
 SERIOUS = ("serious", "critical")
 
 
@@ -42,15 +43,14 @@ def browser():
 
 
 class Site:
-    """serve.py with the example network, in a process of its own. folder: of its uploads and its videos."""
+    """serve.py in a process of its own. folder: of its uploads and its videos. network: flags that name it."""
 
-    def __init__(self, folder: Path):
-        self.folder, self.port, self.process = folder, 0, None
+    def __init__(self, folder: Path, network=EXAMPLE):
+        self.folder, self.network, self.port, self.process = folder, network, 0, None
 
     def start(self) -> None:
         flags = [f"--save_dir={self.folder}/data", f"--folder={self.folder}/videos", f"--port={self.port}"]
-        network = ["--config=examples/demo_network/config.yaml", "--weights=examples/demo_network/NONLOCAL.pdparams"]
-        command = [sys.executable, "serve.py", *network, *flags, "--backend=paddle", "--use_gpu=False"]
+        command = [sys.executable, "serve.py", *self.network, *flags, "--backend=paddle", "--use_gpu=False"]
         with open(self.folder / "log", "a") as log:
             self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True)
         while not (line := self.process.stdout.readline()).startswith("open "):

@@ -24,6 +24,7 @@ from serving.server import Server, Settings  # noqa: E402
 from tests.script_runs import make_videos, run_script, two_stream_networks, write_list  # noqa: E402
 from tests.test_serving_api import OCTETS, V1, is_problem  # noqa: E402
 from tests.test_serving_jobs import finished, video_of  # noqa: E402
+from tests.test_serving_page import CLIP, Site, browser, upload, visit, wait_for_end  # noqa: E402, F401
 from tests.video_factory import draw_video  # noqa: E402
 
 ONE_FRAME = "one frame.mp4"
@@ -159,6 +160,40 @@ def test_examples_are_classes(client, server):
         time.sleep(0.02)
     examples = client.get(f"{V1}/examples").json()["examples"]
     assert [len(example["top5"]) for example in examples] == [0, 3, 3]  # one frame has no motion
+
+
+@pytest.fixture(scope="module")
+def address(browser, tmp_path_factory, streams):  # noqa: F811
+    site = Site(tmp_path_factory.mktemp("site"), ("--two_stream", *map(str, streams)))
+    (site.folder / "videos").mkdir()
+    site.start()
+    yield site.address
+    site.process.terminate()
+    site.process.wait(30)
+
+
+@pytest.mark.parametrize(("locale", "width", "done"), [("en-US", 1280, "Done: "), ("zh-CN", 320, "完成：")])
+def test_the_page_shows_classes_without_a_timeline_of_segments(visit, address, locale, width, done):  # noqa: F811
+    page = visit(locale, width)
+    assert "i3d_r50 + i3d_r50" in page.inner_text("#model") and not page.locator("#stride").is_visible()
+    upload(page, CLIP)
+    for _ in range(2):  # as it comes, and from the history
+        wait_for_end(page)
+        page.get_by_text(done).wait_for()
+        (link,) = page.locator("#downloads a").all()
+        record = page.request.get(address + link.get_attribute("href")).json()
+        shown = [(row["class"], f"{round(100 * row['probability'])} %") for row in record["top"]]
+        assert page.locator("#whole div").evaluate_all(
+            "rows => rows.map(r => [...r.children].map(c => c.innerText))"
+        ) == [list(row) for row in shown]
+        hidden = [
+            page.locator(part).is_visible() for part in ("#now", "#curve", "#pending", "#segment-details", "#features")
+        ]
+        assert not any(hidden) and page.locator("#timeline").bounding_box()["height"] < 30  # to seek with
+        page.locator("#history button").click()
+    page.locator("#timeline").focus()
+    page.keyboard.press("End")
+    page.wait_for_function("document.getElementById('player').currentTime > 2")
 
 
 @pytest.mark.parametrize(
