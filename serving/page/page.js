@@ -63,7 +63,8 @@ function showModel() {
   const { arch, blocks, dataset, backend, precision, views, two_streams: both } = page.model;
   const parts = [both ? say("both", { rgb: both.rgb.arch, flow: both.flow.arch }) : arch, blocks.length ? say("blocks", { n: blocks.length }) : "", dataset].filter(Boolean);
   $("model").textContent = `${parts.join(", ")} · ${backend} ${precision}`;
-  $("about").textContent = say(page.model.tasks[0] === "classes" ? "welcome_whole" : "welcome");
+  const about = page.model.tasks.includes("segments") ? "welcome" : "welcome_whole";
+  $("about").textContent = say(about);
   $("look-label").textContent = say(both ? "look_rgb" : "look");
   const chosen = $("views").value;
   $("views").replaceChildren(...views.map((name) => new Option(say(`views_${name}`), name, false, name === chosen)));
