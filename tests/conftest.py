@@ -25,15 +25,25 @@ def no_bfloat16(monkeypatch):
 
 LONGEST_FILES = (
     "test_training_resume.py",
-    "test_tools_demo.py",
-    "test_tools_demo_detection.py",
-    "test_training_precision.py",
+    "test_serving_page.py",
     "test_inference_backends.py",
-    "test_utils_parallel.py",
-    "test_training_ranks.py",
-    "test_tools_study.py",
-    "test_docs.py",
+    "test_tools_demo.py",
+    "test_clusters.py",
+    "test_models_s3d.py",
+    "test_weights_s3d.py",
+    "test_training_precision.py",
+    "test_train.py",
     "test_models_counts.py",
+    "test_training_trainer.py",
+    "test_tools_study.py",
+    "test_utils_parallel.py",
+    "test_inference_s3d.py",
+    "test_models_nonlocal_attention.py",
+    "test_eval.py",
+    "test_weights_sources.py",
+    "test_docs.py",
+    "test_training_ranks.py",
+    "test_tools_demo_detection.py",
 )
 
 
