@@ -48,8 +48,9 @@ class Examples:
     def find(self, video_id: str) -> Job | None:
         """The job with the result of a video; a finished one before others."""
         name, content = self.server.videos.describe(video_id)
-        wanted, jobs = (content, name, self.options()), list(self.server.scheduler.jobs.values())
-        found = [job for job in jobs if (job.content, job.video_name, job.options) == wanted]
+        wanted = content, name, self.options(), self.server.work.network_id
+        jobs = list(self.server.scheduler.jobs.values())
+        found = [job for job in jobs if (job.content, job.video_name, job.options, job.network_id) == wanted]
         return max(found, key=lambda job: job.state == "done", default=None)
 
     def _compute(self) -> None:

@@ -327,6 +327,9 @@ def test_what_another_network_found_is_not_taken_for_its_own(server, tmp_path, m
     assert not was_done and finished(new).network_id == "other"
     again.stop(10)
     assert {path: path.read_bytes() for path in files} == files
+    example = replace(done, id="example", options=server.examples.options(), network_id="other", state="failed")
+    server.scheduler.jobs["example"] = example
+    assert server.examples.find(done.video_id) is not server.scheduler.jobs.pop("example")
     for section, key, value in (("INFER", "sample_rate", 7), ("READER", "modality", "flow")):
         with monkeypatch.context() as patch:
             patch.setattr(getattr(server.spec.config, section), key, value)
