@@ -204,8 +204,10 @@ class Scheduler:
             else:
                 self._fail(job, error)
         with self.lock:
-            if job.stop.is_set() and job.id not in self.jobs:
-                job.remove()  # it may have written after it was deleted
+            if job.stop.is_set():  # it may have written after that
+                (job.folder / "windows").unlink(missing_ok=True)
+                if job.id not in self.jobs:
+                    job.remove()
 
     def _fail(self, job: Job, error: Exception) -> None:
         if isinstance(error, VideoError):
