@@ -21,6 +21,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from models.options import padding_of
+from models.unfolded_frames import Geometry, UnfoldedFrames
 from utils.errors import UserError
 
 
@@ -145,6 +146,8 @@ class FramesConv(Window):
             return self._convolve(take_frames(x, num_frames, self.stride[0]), *self.kernel_2d())
         if self.groups != 1:
             raise UserError("a convolution over several frames cannot have groups")
+        if self._unfolds(x):
+            return self._unfold_then_multiply(x, num_frames, padding)
         return (self._project_then_add if self.adds_taps else self._stack_then_convolve)(x, num_frames, padding)
 
     def output_like(self, x, num_frames: int, frame_padding: tuple[int, int] | None = None):
@@ -168,6 +171,20 @@ class FramesConv(Window):
         if bias is not None:
             bias = paddle.concat([bias if k == self.kernel[0] // 2 else paddle.zeros_like(bias) for k in taps])
         return weight.transpose([2, 0, 1, 3, 4]).flatten(0, 1), bias
+
+    def _unfolds(self, x) -> bool:
+        """Whether it is faster to unfold each frame once: in training on CPUs, of frames that need no gradient."""
+        is_large = not self.adds_taps and self.kernel[1:] != (1, 1)
+        return is_large and self.training and paddle.in_dynamic_mode() and x.stop_gradient and x.place.is_cpu_place()
+
+    def _unfold_then_multiply(self, x, num_frames: int, padding: tuple[int, int]):
+        (top, bottom), (left, right) = self._space_padding(x)
+        window = list(self.kernel[1:]), list(self.stride[1:]), [top, left, bottom, right], self.dilation
+        weight, bias = self.kernel_2d()
+        geometry = Geometry(num_frames, self.kernel[0], padding, self.stride[0], window)
+        frames, *sides = self._out_shape(x, num_frames, padding)
+        y = UnfoldedFrames.apply(x, weight.flatten(1), geometry).reshape([frames, self.out_channels, *sides])
+        return y if bias is None else y + bias.reshape([1, -1, 1, 1])
 
     def _convolve(self, x, weight, bias):
         padding = paddle_padding(self._space_padding(x))
@@ -429,6 +446,9 @@ class FoldedConv(FramesConv):
                 self, f"weight{number}", fixed_parameter(self, flat * np.tile(scale, len(taps))[:, None, None, None])
             )
             setattr(self, f"bias{number}", fixed_parameter(self, np.concatenate(shifts)))
+
+    def _unfolds(self, x) -> bool:
+        return False
 
     def kernel_2d(self, residue: int = 0):
         number = residue or ""
