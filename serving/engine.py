@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from inference.backends import BackendSpec
 
 CODE = "import sys; sys.path[0] = sys.argv[3]; from serving.networks import main; main()"
+NUM_STARTS = 3  # before a call fails for want of the process
 
 logger = logging.getLogger("serving")
 
@@ -85,27 +86,42 @@ class Engine:
             self.busy_seconds += time.monotonic() - begin
 
     def _run(self, *call: Any) -> Any:
-        try:
-            return self._ask(*call)
-        except EOFError:
-            if self._is_closed:
-                raise CancelledError from None
-            logger.error("%s; it is started again", self._ended())
-        try:
-            return self._ask(*call)
-        except EOFError:
-            raise RunError(f"{self._ended()}, twice with this video; is there memory enough?") from None
+        for is_last in (False, True):
+            self._ensure_started()
+            try:
+                return self._ask(*call)
+            except EOFError:
+                if self._is_closed:
+                    raise CancelledError from None
+                if is_last:
+                    raise RunError(f"{self._ended()}, twice with this video; is there memory enough?") from None
+                logger.error("%s; it is started again", self._ended())
 
     def _ask(self, network: int, name: str, clips: np.ndarray, arguments: tuple) -> Any:
         """Raises EOFError when the process ends."""
-        if self._child.process is None:
-            self._start()
         self._arena.put(clips)
         try:
             self._child.connection.send((network, name, clips.shape, clips.dtype.str, arguments))
             return self._received()
         except OSError as error:  # in the middle of a message
             raise EOFError from error
+
+    def _ensure_started(self) -> None:
+        """Raises UserError, and RunError when the process ends NUM_STARTS times while it starts, which says nothing of
+        the video of a call."""
+        for num_left in reversed(range(NUM_STARTS)):
+            process = self._child.process
+            if process is not None:
+                if process.poll() is None:
+                    return
+                logger.error("%s; it is started again", self._ended())
+            try:
+                self._start()
+                return
+            except RunError as error:
+                if self._is_closed or not num_left:
+                    raise
+                logger.error("%s; it is tried again", error)
 
     def _start(self) -> list[Facts]:
         if self._is_closed:
@@ -145,13 +161,8 @@ class Engine:
         return False
 
     def _revive(self) -> None:
-        process = self._child.process
-        if process is not None and process.poll() is None:
-            return  # a call has started it
-        if process is not None:
-            logger.error("%s; it is started again", self._ended())
         try:
-            self._start()
+            self._ensure_started()
         except (UserError, RunError) as error:
             logger.error("%s", error)
 

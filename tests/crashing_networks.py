@@ -11,12 +11,17 @@ from utils.errors import UserError
 
 
 class Network:
-    """spec: a folder for marks; with the name "refused" or "killed", how the start ends."""
+    """spec: a folder for marks; with the name "refused" or "killed", how the start ends. A file `kills` there holds as
+    many letters as starts are to be killed."""
 
     def __init__(self, spec: Path, use_gpu: bool | None):
         if spec.name == "refused":
             raise UserError("no such network")
         if spec.name == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        kills = spec / "kills"
+        if kills.exists() and (left := kills.read_text()):
+            kills.write_text(left[1:])
             os.kill(os.getpid(), signal.SIGKILL)
         self.mark = spec / "mark"
         self.facts = "facts"

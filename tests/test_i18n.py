@@ -180,6 +180,27 @@ def texts_of_the_program() -> set[str]:
     return found | paragraphs
 
 
+def lines_of_the_server() -> list[str]:
+    """What serving/ tells its clients: the texts of its errors, written there or in a variable, with 7 for values."""
+    found: list[ast.AST] = []
+    for path in sorted((ROOT / "serving").glob("*.py")):
+        nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+        variables = [(ast.unparse(node.targets[0]), node.value) for node in nodes if isinstance(node, ast.Assign)]
+        for node in nodes:
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("Problem", "UserError", "RunError"):
+                text = node.args[:2][-1]
+                found += [text, *(value for name, value in variables if name == ast.unparse(text))]
+        found += [text for name, value in variables if name == "REFUSALS" for text in value.values]  # type: ignore[attr-defined]
+    texts = [text.replace("{}", "7") for text in map(text_of, found) if text]
+    return [text for text in texts if re.search("[a-z]{2}", text)]
+
+
+def test_every_line_that_the_server_tells_its_clients_has_a_chinese_form():
+    lines = lines_of_the_server()
+    assert {"7 videos are waiting, no more are taken; try again later", "this video has just been deleted"} <= {*lines}
+    assert [line for line in lines if catalogue("zh").find(line) is None] == [] and len(lines) >= 50
+
+
 def stale_entries() -> list[str]:
     """Entries of the catalogue whose English does not stand in the code."""
     texts, stale = texts_of_the_program(), []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
+import threading
 import time
 
 import pytest
@@ -98,6 +99,31 @@ def test_score_answers_with_the_record_of_predict_py(client, server, tmp_path):
     assert not list(server.videos.folder.iterdir()) and not server.disk.reserved
 
 
+def test_a_score_whose_client_has_gone_is_ended_at_once(server, monkeypatch):
+    """As uvicorn tells it: the whole body, then http.disconnect. The job may not wait for its batch."""
+    gate, compute, answers = threading.Event(), server.engine.outputs, []
+    monkeypatch.setattr(server.engine, "outputs", lambda clips: gate.wait(5) and compute(clips))
+    messages = iter([{"type": "http.request", "body": CLIP, "more_body": False}])
+    headers = [(b"host", b"127.0.0.1"), (b"content-type", b"application/octet-stream")]
+    scope = {"type": "http", "method": "POST", "path": f"{V1}/score", "query_string": b"", "headers": headers,
+             "http_version": "1.1", "scheme": "http", "server": ("127.0.0.1", 1), "root_path": ""}  # fmt: skip
+
+    async def receive():
+        return next(messages, {"type": "http.disconnect"})
+
+    async def send(message):
+        answers.append(message)
+
+    before = set(server.scheduler.jobs)
+    asyncio.run(build_app(server)(scope, receive, send))
+    assert answers[0]["status"] == 400 and not gate.is_set()
+    assert set(server.scheduler.jobs) == before and not list(server.videos.folder.iterdir())
+    gate.set()
+    while server.scheduler.active():
+        time.sleep(0.01)
+    assert set(server.scheduler.folder.iterdir()) == {server.scheduler.jobs[job].folder for job in before}
+
+
 def test_an_upload_goes_on_where_the_line_broke(client, server):
     begun = client.post(f"{V1}/uploads", json={"name": "a.mp4", "bytes": len(CLIP)})
     url, video_id = begun.headers["location"], begun.json()["video_id"]
@@ -154,6 +180,7 @@ def test_the_folder_offers_its_own_files_only(client, server):
 def test_a_wrong_job_gets_one_line(client, body, words):
     answer = client.post(f"{V1}/jobs", json=body)
     assert is_problem(answer, 404 if words == "no such video" else 422, words)
+    assert answer.json()["detail_zh"]
 
 
 def test_every_answer_is_as_the_document_says(client, server):

@@ -62,6 +62,18 @@ def test_a_call_that_kills_the_process_twice_fails_alone(engine):
     assert np.array_equal(engine.outputs(clips(2, 2))[0], clips(2, 2) + 1)
 
 
+@pytest.mark.parametrize("num_kills", [2, 3])
+def test_a_process_that_is_killed_while_it_starts_again_is_started_once_more(engine, num_kills):
+    """The third time the call fails, and only that one."""
+    (engine.specs[0] / "kills").write_text("x" * num_kills)
+    os.kill(engine._child.process.pid, signal.SIGKILL)
+    engine._child.process.wait()
+    if num_kills == 3:
+        with pytest.raises(RunError, match=r"ended \(signal 9\) while it started"):
+            engine.outputs(clips(2, 2))
+    assert np.array_equal(engine.outputs(clips(2, 2))[0], clips(2, 2) + 1)
+
+
 def test_a_process_that_ends_while_idle_is_missed_and_started_again(engine):
     os.kill(engine._child.process.pid, signal.SIGKILL)
     deadline = time.monotonic() + 60

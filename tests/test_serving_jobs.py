@@ -238,6 +238,44 @@ def test_a_job_goes_on_when_a_full_disk_has_room_again(server, monkeypatch):
     assert len(WindowScores(job.folder / "windows", 8).read(0, 99)) == 9
 
 
+def test_a_job_is_deleted_on_a_full_disk(server, monkeypatch):
+    """That it is cancelled cannot be written; its slot is free all the same, and nothing of it stays."""
+    recorded, options = Recorded(monkeypatch, server.engine), JobOptions(stride_seconds=HOP, topk=15)
+    job, _ = server.scheduler.submit(video_of(server), options, "me")
+    while job not in server.scheduler.active():
+        time.sleep(0.01)
+    with monkeypatch.context() as patch:
+        patch.setattr("utils.files.tempfile.mkstemp", no_room)
+        server.scheduler.cancel(job)
+        assert job.state == "cancelled"
+        server.scheduler.cancel(server.scheduler.find(job.id))
+    recorded.gate.set()
+    deadline = time.monotonic() + 10
+    while job in server.scheduler.active():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert job.id not in server.scheduler.jobs and not job.folder.exists()
+
+
+def no_room(*arguments, **more):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_new_server_sweeps_jobs_that_were_never_accepted_and_leaves_what_is_none(server, tmp_path):
+    names = {"cut off": (".job.json.x.part",), "half deleted": ("windows", "segments.csv"), "strange": ("notes.txt",)}
+    for folder, files in names.items():
+        (tmp_path / folder).mkdir()
+        for file in files:
+            (tmp_path / folder / file).write_bytes(b"x")
+    job, _ = server.scheduler.submit(video_of(server), JobOptions(stride_seconds=0.5, topk=14), "me")
+    shutil.copytree(finished(job).folder, tmp_path / job.id)
+    (tmp_path / job.id / ".segments.json.x.part").write_bytes(b"x")
+    again = Scheduler(tmp_path, server.videos, server.engine, server.work, 0, 16)
+    assert set(again.jobs) == {job.id} and again.jobs[job.id].segments == job.segments
+    assert {folder.name for folder in tmp_path.iterdir()} == {"strange", job.id}
+    assert {file.name for file in again.jobs[job.id].folder.iterdir()} == {file.name for file in job.folder.iterdir()}
+
+
 CHILD = """
 import os, signal, sys
 sys.path[:0] = [{root!r}, {tests!r}]
