@@ -268,7 +268,10 @@ def test_a_new_server_sweeps_jobs_that_were_never_accepted_and_leaves_what_is_no
         for file in files:
             (tmp_path / folder / file).write_bytes(b"x")
     job, _ = server.scheduler.submit(video_of(server), JobOptions(stride_seconds=0.5, topk=14), "me")
-    shutil.copytree(finished(job).folder, tmp_path / job.id)
+    finished(job)
+    while server.scheduler.active():  # until its state is written
+        time.sleep(0.01)
+    shutil.copytree(job.folder, tmp_path / job.id)
     (tmp_path / job.id / ".segments.json.x.part").write_bytes(b"x")
     again = Scheduler(tmp_path, server.videos, server.engine, server.work, 0, 16)
     assert set(again.jobs) == {job.id} and again.jobs[job.id].segments == job.segments
