@@ -10,6 +10,7 @@ runs. Tensors have the names of our files (a norm's statistics PyTorch's), so th
 
 --agree FILE times nothing: the file (.npz) holds tensors under these names, `clips` and `logits`, and what is printed
 is {"difference": ...}, the largest difference of a logit by the largest logit.
+`layers` times the forward and backward pass of single layers, {"seconds": [...]}.
 Needs PyTorch alone: pip install torch
 """
 
@@ -226,20 +227,41 @@ def difference(network: nn.Module, file: str) -> float:
         return float((network(clips) - expected).abs().max() / expected.abs().max())
 
 
-def median_seconds(call, runs: int) -> float:
+def median_seconds(call, runs: int, clock=time.perf_counter) -> float:
     """Seconds of a call, the median of `runs`, after one that is not counted."""
     call()
     seconds = []
     for _ in range(runs):
-        started = time.perf_counter()
+        started = clock()
         call()
-        seconds.append(time.perf_counter() - started)
+        seconds.append(clock() - started)
     return statistics.median(seconds)
+
+
+def layer_seconds(facts: dict, runs: int, clock) -> float:
+    """Seconds of a layer's forward and backward pass. facts: those of tools/benchmarks/layers.py."""
+    channels, window = facts["shape"][1], (facts["kernel"], facts["stride"], facts["padding"])
+    if facts["operation"] == "conv":
+        layer = nn.Conv3d(channels, facts["out_channels"], *window, bias=False)
+    else:
+        layer = (
+            nn.MaxPool3d(*window)
+            if facts["operation"] == "pool"
+            else nn.Sequential(nn.BatchNorm3d(channels), nn.ReLU())
+        )
+    x = torch.randn(facts["shape"], requires_grad=facts["needs_gradient"])
+    upstream = torch.randn_like(layer(x))
+
+    def both_passes():
+        layer(x).backward(upstream)
+        x.grad = None
+
+    return median_seconds(both_passes, runs, clock)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("infer", "train"))
+    parser.add_argument("what", choices=("infer", "train", "layers"))
     parser.add_argument("--arc", choices=("c2d", "i3d", *TRUNKS), default="c2d")
     parser.add_argument("--frames", type=int, default=8, help="of a clip (default: %(default)s)")
     parser.add_argument("--size", type=int, default=224, help="pixels (default: %(default)s)")
@@ -249,10 +271,17 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--agree", help="compare with the tensors, clips and logits of this file; time nothing")
+    parser.add_argument("--layers", help="of `layers`: a file of their facts (tools/benchmarks/layers.py)")
+    parser.add_argument("--processor_time", action="store_true", help="of `layers`: in place of the clock's")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     if args.agree:
         print(json.dumps({"difference": difference(build(args.arc), args.agree)}))
+        return
+    if args.what == "layers":
+        clock = time.process_time if args.processor_time else time.perf_counter
+        with open(args.layers, encoding="utf-8") as file:
+            print(json.dumps({"seconds": [layer_seconds(facts, args.runs, clock) for facts in json.load(file)]}))
         return
     layout = torch.channels_last_3d if args.channels_last else torch.contiguous_format
     network = build(args.arc).to(memory_format=layout)

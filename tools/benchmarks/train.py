@@ -4,12 +4,13 @@ steps   seconds a clip of forward, backward and optimiser, float32, of C2D-R50 a
         or of networks of the S3D family (--arcs s3d s3d_g), 16 frames
 parts   the same step taken apart
 kernels its time by Paddle's kernels, and the rates of the convolutions beside a bare matrix product's
+layers  the time of its convolutions, norms and pools by kinds, each layer alone, beside PyTorch's
 wait    fraction of an epoch that a step waits for its clips, with 1, 2 and 4 reading processes (--filelist); of flow
         with -o READER.modality=flow -o READER.flow_method=dis, say
 
-The same networks in eager PyTorch (torch_networks.py) are the first side of `steps` where PyTorch is installed, here
-or in --torch_python. On a machine that others use, --processor_time counts the processor seconds of both sides in place
-of the clock's; use it with OMP_NUM_THREADS=1.
+The same networks in eager PyTorch (torch_networks.py) are the first side of `steps` and `layers` where PyTorch is
+installed, here or in --torch_python. On a machine that others use, --processor_time counts the processor seconds of
+both sides in place of the clock's; use it with OMP_NUM_THREADS=1.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ import numpy as np
 from configs import load_config
 from tools.benchmarks.harness import TorchNetwork, add_torch_flag, alternate, report
 from tools.benchmarks.infer import ARCS, RESNETS
+from tools.benchmarks.layers import measure_layers
 from tools.benchmarks.matrix import matrix_product, matrix_rate
 from utils.cli import positive_int
 from utils.errors import RunError
@@ -62,6 +64,9 @@ def main(argv: list[str]) -> None:
                 results[f"parts {name}, s a clip"] = step.parts(args.processor_time)
             if "kernels" in args.cases:
                 kernels[name] = print_kernels(name, Step(arc, size, args.batch, num_frames, "dynamic", args.override))
+            if "layers" in args.cases:
+                step = Step(arc, size, args.batch, num_frames, "dynamic", args.override)
+                results.update(measure_layers(name, step, args.torch_python, args.repeats, args.processor_time))
     facts: dict[str, object] = {"threads": os.environ["OMP_NUM_THREADS"], "processor_time": args.processor_time}
     facts["kernels"] = kernels
     if "wait" in args.cases:
@@ -75,7 +80,9 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="benchmark.py train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--cases", nargs="+", choices=("steps", "parts", "kernels", "wait"), default=["steps", "parts"])
+    parser.add_argument(
+        "--cases", nargs="+", choices=("steps", "parts", "kernels", "layers", "wait"), default=["steps", "parts"]
+    )
     parser.add_argument("--arcs", nargs="+", choices=tuple(ARCS), default=list(RESNETS))
     parser.add_argument("--sizes", nargs="+", type=positive_int, default=[112, 224])
     parser.add_argument("--frames", type=positive_int, help="of a clip (default: see above)")
