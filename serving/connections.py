@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import struct
 from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -41,12 +43,18 @@ class HttpProtocol(H11Protocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self.stuck = self.loop.call_later(ANSWER_SECONDS, self.transport.abort)
+        self.stuck = self.loop.call_later(ANSWER_SECONDS, self._reset)
 
     def resume_writing(self) -> None:
         super().resume_writing()
         if self.stuck is not None:
             self.stuck.cancel()
+
+    def _reset(self) -> None:
+        """A connection that is only closed keeps what was not read in the kernel, for minutes."""
+        stream = self.transport.get_extra_info("socket")
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
 
     def _watch(self) -> None:
         """Bytes do not restart the timer; only a request ends it."""
