@@ -66,8 +66,21 @@ class HttpProtocol(H11Protocol):
             self.waiting = self.loop.call_later(REQUEST_SECONDS, self._give_up)
 
     def _give_up(self) -> None:
-        if self.cycle is None and not self.transport.is_closing():
-            body = json.dumps(Problem(408, f"no whole request came within {REQUEST_SECONDS:g} s").content()).encode()
-            head = f"HTTP/1.1 408 Request Timeout\r\nContent-Type: {PROBLEM_JSON}\r\nConnection: close\r\n"
-            self.transport.write(head.encode() + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        if self.cycle is None:
+            self._refuse(Problem(408, f"no whole request came within {REQUEST_SECONDS:g} s"))
+        else:
+            self.transport.close()
+
+    def send_400_response(self, msg: str) -> None:
+        """In place of uvicorn's, which is plain text and fails where an answer has begun."""
+        self._refuse(Problem(400, "this is no whole request of HTTP/1.1"))
+
+    def _refuse(self, problem: Problem) -> None:
+        """End the connection with one line, or with none where an answer is on its way."""
+        is_answering = self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete
+        if not is_answering and not self.transport.is_closing():
+            body = json.dumps(problem.content()).encode()
+            head = [f"HTTP/1.1 {problem.status} {problem.content()['title']}", f"Content-Type: {PROBLEM_JSON}"]
+            head += [f"Content-Length: {len(body)}", "Connection: close"]
+            self.transport.write("\r\n".join([*head, "", ""]).encode() + body)
         self.transport.close()

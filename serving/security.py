@@ -96,7 +96,7 @@ class Guard:
         if hostname(host) not in self.hosts:
             raise Problem(421, "this server does not go by that name; start it with --allow_host=NAME")
         origin = headers.get("origin")
-        own = origin is None or urlsplit(origin).netloc.lower() == host or origin in self.origins
+        own = origin is None or is_of_host(origin, host) or origin in self.origins
         is_allowed = origin in self.origins
         if method == "OPTIONS" and is_allowed:
             names = "Authorization, Content-Type, Last-Event-ID, Upload-Offset"
@@ -181,6 +181,14 @@ def timed_body(receive: Receive, limit: int) -> Receive:
         return message
 
     return receive_in_time
+
+
+def is_of_host(origin: str, host: str) -> bool:
+    """Whether an Origin header names the host of the Host header, with its port."""
+    try:
+        return urlsplit(origin).netloc.lower() == host
+    except ValueError:  # no address
+        return False
 
 
 def hostname(host: str) -> str:

@@ -222,7 +222,9 @@ def test_its_own_names_are(client, host):
     assert client.get(f"{V1}/health", headers={"Host": host}).status_code == 200
 
 
-@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1:1", "http://127.0.0.1:8866.evil"])
+@pytest.mark.parametrize(
+    "origin", ["http://evil.example", "null", "http://127.0.0.1:1", "http://127.0.0.1:8866.evil", "http://[::1"]
+)
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 def test_a_page_of_another_origin_changes_nothing(client, origin, method):
     answer = client.request(method, f"{V1}/uploads/x", headers={**OCTETS, "Origin": origin})

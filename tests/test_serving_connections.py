@@ -92,6 +92,22 @@ def test_a_request_that_does_not_come_is_given_up_in_one_line(port, head):
     assert json.loads(body)["status"] == 408 and json.loads(body)["detail_zh"]
 
 
+@pytest.mark.parametrize(
+    "request_", [b"\0\0\r\n\r\n", b"PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"]
+)
+def test_what_is_no_request_is_refused_in_one_line(port, request_):
+    head, _, body = rest(connect(port, request_)).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ") and b"application/problem+json" in head and json.loads(body)["detail_zh"]
+
+
+def test_an_answer_is_not_mixed_with_a_refusal(port):
+    """Of what follows on the same connection."""
+    client = connect(port, b"PUT /large HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+    assert client.recv(1, socket.MSG_PEEK)
+    client.sendall(b"zz\r\n")
+    assert b"400" not in rest(client)
+
+
 def test_a_request_in_work_is_not(port):
     assert rest(connect(port, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")).endswith(b"done")
 

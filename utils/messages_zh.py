@@ -2035,6 +2035,7 @@ ERRORS.update(
         "out of memory; choose a smaller INFER.batch_size": "内存不足；请减小 INFER.batch_size",
         "the server ends": "服务器正在结束",
         "the client has gone": "客户端已断开",
+        "this is no whole request of HTTP/1.1": "不是完整的 HTTP/1.1 请求",
         "no whole request came within {number} s": "{number} 秒内没有收到完整的请求",
         "{method} takes no body here": "此处的 {method} 不接受请求体",
         "Content-Type must be one of {types}": "Content-Type 须为以下之一：{types}",
