@@ -10,6 +10,7 @@ from paddle import nn
 from models.layers import (
     HalveSpace,
     build_norm,
+    conv2d,
     fixed_parameter,
     fold,
     merge_clips,
@@ -39,7 +40,7 @@ class Projection(nn.Layer):
         weight, bias = self.weight.squeeze(2), self.bias
         if factor != 1.0:  # on the weights, which are fewer than the activations
             weight, bias = weight * factor, None if bias is None else bias * factor
-        return F.conv2d(x, weight, bias)
+        return conv2d(x, weight, bias)
 
     def folded_with(self, scale: np.ndarray | float, shift: np.ndarray | float, volumes: bool) -> FoldedProjection:
         """scale * (W x + b) + shift as one projection; scale, shift: numbers or [out]."""
@@ -57,7 +58,7 @@ class FoldedProjection(nn.Layer):
         self.bias = fixed_parameter(self, bias * scale + shift)
 
     def forward(self, x, factor: float = 1.0):
-        return F.conv2d(x, self.weight, self.bias)
+        return conv2d(x, self.weight, self.bias)
 
 
 class VolumeProjection(FoldedProjection):
@@ -302,7 +303,7 @@ def _projected(projection: Projection, row, x):
     """row (W x + b) for row [1, d], with row W multiplied first: [N*T, C, H, W] -> [N*T, 1, H, W]."""
     weight = paddle.matmul(row, projection.weight.flatten(1)).reshape([1, -1, 1, 1])
     bias = None if projection.bias is None else paddle.matmul(row, projection.bias.unsqueeze(1)).flatten()
-    return F.conv2d(x, weight, bias)
+    return conv2d(x, weight, bias)
 
 
 def _size(x, axis: int):
