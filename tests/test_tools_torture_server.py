@@ -16,6 +16,11 @@ from tools.torture_server import Bench, Failed
 JOB = (0, {"task": "segments"})
 
 
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory):
+    return Bench(tmp_path_factory.mktemp("bench"))
+
+
 def test_abandoned_uploads_leave_nothing_behind():
     command = [sys.executable, "tools/torture_server.py", "--only", "abandoned"]
     said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
@@ -31,14 +36,13 @@ def test_abandoned_uploads_leave_nothing_behind():
         (Failed("crashed, twice"), "twice", "right (0 accepted jobs end as undisturbed, 1 failed, killed twice; )"),
     ],
 )
-def test_an_accepted_job_ends_as_undisturbed_or_the_cell_is_wrong(tmp_path, monkeypatch, ending, may_fail, words):
+def test_an_accepted_job_ends_as_undisturbed_or_the_cell_is_wrong(bench, monkeypatch, ending, may_fail, words):
     def result(*_):
         if isinstance(ending, Failed):
             raise ending
         return ending
 
-    bench = Bench(tmp_path)
-    bench.expected = {f"{JOB[0]} {JOB[1]}": b"expected"}
+    monkeypatch.setattr(bench, "expected", {f"{JOB[0]} {JOB[1]}": b"expected"})
     monkeypatch.setattr(bench, "result", result)
     verdict = bench.judged(lambda rng: bench.check(None, {"id": JOB}, may_fail), random.Random(0))  # type: ignore[arg-type]
     assert verdict.startswith(words)

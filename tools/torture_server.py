@@ -1,6 +1,6 @@
 """Disturb serve.py in every way, over sockets, and see that it keeps what it promised.
 
-python tools/torture_server.py                                      # every cell but the last, some six minutes
+python tools/torture_server.py                                      # every cell but the last, some ten minutes
 python tools/torture_server.py --only SIGKILL disk --seeds 5
 python tools/torture_server.py --only hostile --videos FOLDER       # every file of a folder is uploaded
 
@@ -172,7 +172,7 @@ class Served:
         return self.get("/health")["disk_used"], len(os.listdir(f"/proc/{self.process.pid}/fd")), uploads
 
     def end(self, number: int) -> None:
-        """By a signal. Raises Wrong for another status, a process that is left, a traceback, and half of a file."""
+        """By a signal. Raises Wrong for another status, a process that is left, and a traceback in the log."""
         below = tree(self.process.pid)[1:]
         self.process.send_signal(number)
         try:
