@@ -24,7 +24,7 @@ from datareader.views import ViewProtocol
 from datareader.workers import ReaderPool
 from inference.adaptive import AdaptiveViews
 from inference.backends import BackendSpec, refuse_detector
-from serving.engine import Engine
+from serving.engine import Engine, JobBackend
 from serving.examples import Examples
 from serving.jobs import TASKS
 from serving.scheduler import Scheduler
@@ -96,6 +96,7 @@ class Server:
         self.videos = Videos(settings.save_dir / "uploads", settings.folder, self.disk)
         self.engine = Engine(specs, use_gpu)
         self.work = Work(spec.config, self.names, settings.max_minutes, self._network_id())
+        self._check_default_views()
         self.probes = ReaderPool(1)
         self.scheduler = Scheduler(
             settings.save_dir / "jobs", self.videos, self.engine, self.work, settings.active_jobs, settings.max_jobs
@@ -127,6 +128,15 @@ class Server:
         networks = zip(self.engine.specs, self.engine.facts, self.weights_sha256)
         parts = [(save_config(spec.config), facts.name, facts.precision, sha) for spec, facts, sha in networks]
         return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+    def _check_default_views(self) -> None:
+        """Raises UserError."""
+        never = threading.Event()
+        try:
+            self.work.check_views(self.settings.views, JobBackend(self.engine, never, never))
+        except BaseException:
+            self.engine.close()
+            raise
 
     def check_video(self, path: Path, max_minutes: float | None = None) -> None:
         """In a reading process: raise VideoError for a file that is no video, UserError for one that is longer than

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -131,15 +131,26 @@ class Work:
 
     def _classes(self, job: Job, items: Sequence[VideoItem], backend: JobBackend, pool: ReaderPool) -> None:
         job.begin_scoring()
-        flow = backend.flow()
-        predict, networks = (predict_two_streams, TwoStreams(backend, flow)) if flow else (predict_classes, backend)
-        (record,) = predict(self.config, items, networks, self.names, self._options(job), _Silent(), pool)
+        (record,) = self._records(items, backend, self._options(job), pool)
         backend.check()
         if "error" in record:
             raise VideoError(items[0].path, record["error"])
         record["path"] = job.video_name
         write_json(job.folder / "record.json", record, sync=False)
         job.top, job.warning = record["top"][:TOP], record.get("warning", "")
+
+    def check_views(self, views: str | None, backend: JobBackend) -> None:
+        """Raise predict.py's UserError for views that the networks cannot have, and for another calibration of adaptive
+        ones."""
+        no_video = VideoItem("", NO_LABEL, 1)  # its record says so; what was to be checked is checked before
+        next(self._records([no_video], backend, PredictOptions(Path(), views=views), ReaderPool(0)))
+
+    def _records(
+        self, items: Sequence[VideoItem], backend: JobBackend, options: PredictOptions, pool: ReaderPool
+    ) -> Iterator[dict]:
+        flow = backend.flow()
+        predict, networks = (predict_two_streams, TwoStreams(backend, flow)) if flow else (predict_classes, backend)
+        return predict(self.config, items, networks, self.names, options, _Silent(), pool)
 
     def _features(self, job: Job, items: Sequence[VideoItem], backend: JobBackend, pool: ReaderPool) -> None:
         options, batch_size = self._options(job), self.config.INFER.batch_size

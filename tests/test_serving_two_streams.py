@@ -211,3 +211,9 @@ def test_bad_flags_are_one_line_and_status_2(monkeypatch, tmp_path, streams, cap
     named = [streams[flag] if isinstance(flag, int) else flag for flag in flags]
     assert run_script(monkeypatch, "serve", *named, f"--save_dir={tmp_path / 'out'}", "--port=0") == 2
     assert words in capsys.readouterr().err.strip().splitlines()[-1] and not (tmp_path / "out").exists()
+
+
+def test_a_calibration_that_does_not_serve_is_refused_at_the_start(monkeypatch, tmp_path, streams, capsys):
+    flags = ["--two_stream", *streams, f"--save_dir={tmp_path}", "--port=0", "--backend=paddle", "--use_gpu=False"]
+    assert run_script(monkeypatch, "serve", *flags, "--views=adaptive:0.9") == 2
+    assert "adaptive_views_two_stream.json reaches 0.8500" in capsys.readouterr().err.strip().splitlines()[-1]
