@@ -24,7 +24,16 @@ from inference import BackendSpec, add_backend_flags
 from inference.backends import PRECISIONS
 from inference.example import choose_network
 from models import FAMILIES
-from utils.cli import add_hidden_alias, build_parser, gigabytes, positive_int, positive_seconds, run
+from utils.cli import (
+    add_hidden_alias,
+    build_parser,
+    gigabytes,
+    positive_hours,
+    positive_int,
+    positive_minutes,
+    positive_seconds,
+    run,
+)
 from utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -77,7 +86,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--max_upload", type=gigabytes, default=2 << 30, metavar="GB", help="of a video (default: 2.147)"
     )
-    parser.add_argument("--max_minutes", type=positive_seconds, default=240.0, help="of a video (default: %(default)g)")
+    parser.add_argument("--max_minutes", type=positive_minutes, default=240.0, help="of a video (default: %(default)g)")
     parser.add_argument("--max_jobs", type=positive_int, default=16, help="that may wait (default: %(default)s)")
     parser.add_argument(
         "--active_jobs", type=positive_int, default=4,
@@ -87,7 +96,7 @@ def parse_args() -> argparse.Namespace:
         "--disk", type=gigabytes, default=10 << 30, metavar="GB", help="for uploads and results (default: 10.737)"
     )
     parser.add_argument(
-        "--keep_hours", type=positive_seconds, default=24.0, help="uploads and results (default: %(default)g)"
+        "--keep_hours", type=positive_hours, default=24.0, help="uploads and results (default: %(default)g)"
     )
     parser.add_argument("--views", help="of jobs that name none, as predict.py's")
     parser.add_argument("--stride_seconds", type=positive_seconds, help="from one sliding window to the next")

@@ -30,6 +30,7 @@ from serving.jobs import TASKS
 from serving.scheduler import Scheduler
 from serving.videos import Disk, Videos
 from serving.work import Work, check_duration
+from utils.errors import UserError
 from utils.files import locked
 from weights.containers import stored_sha256
 
@@ -88,10 +89,13 @@ class Server:
         self.settings, self.counts = settings, Counts()
         self.tasks = TASKS if len(specs) == 1 else ("classes",)
         self.names = class_names_of(spec.config, "INFER")
-        settings.save_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.chmod(settings.save_dir, 0o700)
         self._lock = contextlib.ExitStack()
-        self._lock.enter_context(locked(settings.save_dir))
+        try:
+            settings.save_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.chmod(settings.save_dir, 0o700)
+            self._lock.enter_context(locked(settings.save_dir))
+        except OSError as error:
+            raise UserError(f"cannot write {settings.save_dir}: {error.strerror}; choose another folder") from error
         self.disk = Disk(settings.save_dir, settings.disk)
         self.videos = Videos(settings.save_dir / "uploads", settings.folder, self.disk)
         self.engine = Engine(specs, use_gpu)

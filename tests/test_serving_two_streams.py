@@ -205,6 +205,7 @@ def test_the_page_shows_classes_without_a_timeline_of_segments(visit, address): 
         (["--two_stream", 0, 1, "--weights=w"], "leave --weights and --config out"),
         (["--two_stream", 0, 1, "--stride_seconds=1"], "--two_stream finds classes; leave it out"),
         (["--two_stream", 0, 1, "--views=three"], "write clips x crops"),
+        (["--two_stream", 0, 1, "--keep_hours=0"], "expected hours above 0"),
     ],
 )
 def test_bad_flags_are_one_line_and_status_2(monkeypatch, tmp_path, streams, capsys, flags, words):

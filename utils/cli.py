@@ -30,13 +30,27 @@ def positive_int(text: str) -> int:
 
 def positive_seconds(text: str) -> float:
     """A number above 0."""
+    return _above_zero(text, f"expected seconds above 0, found {text!r}")
+
+
+def positive_minutes(text: str) -> float:
+    """A number above 0."""
+    return _above_zero(text, f"expected minutes above 0, found {text!r}")
+
+
+def positive_hours(text: str) -> float:
+    """A number above 0."""
+    return _above_zero(text, f"expected hours above 0, found {text!r}")
+
+
+def _above_zero(text: str, complaint: str) -> float:
     try:
-        seconds = float(text)
+        number = float(text)
     except ValueError:
-        seconds = 0.0
-    if 0 < seconds < float("inf"):
-        return seconds
-    raise argparse.ArgumentTypeError(f"expected seconds above 0, found {text!r}")
+        number = 0.0
+    if 0 < number < float("inf"):
+        return number
+    raise argparse.ArgumentTypeError(complaint)
 
 
 def gigabytes(text: str) -> int:

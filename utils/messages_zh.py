@@ -546,6 +546,8 @@ ERRORS = {
     "expected True or False, found {value}": "应为 True 或 False，实际为 {value}",
     "expected a whole number above 0, found {value}": "应为大于 0 的整数，实际为 {value}",
     "expected seconds above 0, found {value}": "应为大于 0 的秒数，实际为 {value}",
+    "expected minutes above 0, found {value}": "应为大于 0 的分钟数，实际为 {value}",
+    "expected hours above 0, found {value}": "应为大于 0 的小时数，实际为 {value}",
     "--features and --segments (or --draw) are two runs; leave one out": (
         "--features 与 --segments（或 --draw）须分两次运行；请去掉其中一个"
     ),
