@@ -7,7 +7,6 @@ import errno
 import json
 import threading
 import time
-from dataclasses import replace
 
 import pytest
 
@@ -21,7 +20,7 @@ from serving.app import build_app  # noqa: E402
 from serving.problems import Problem  # noqa: E402
 from serving.server import Server, Settings  # noqa: E402
 from tests.test_serving_jobs import example_spec, predicted  # noqa: E402
-from utils.errors import RunError, UserError  # noqa: E402
+from utils.errors import RunError  # noqa: E402
 
 CLIP = (EXAMPLES / "clip.mp4").read_bytes()
 OCTETS = {"Content-Type": "application/octet-stream"}
