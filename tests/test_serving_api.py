@@ -7,6 +7,7 @@ import errno
 import json
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -20,7 +21,7 @@ from serving.app import build_app  # noqa: E402
 from serving.problems import Problem  # noqa: E402
 from serving.server import Server, Settings  # noqa: E402
 from tests.test_serving_jobs import example_spec, predicted  # noqa: E402
-from utils.errors import RunError  # noqa: E402
+from utils.errors import RunError, UserError  # noqa: E402
 
 CLIP = (EXAMPLES / "clip.mp4").read_bytes()
 OCTETS = {"Content-Type": "application/octet-stream"}
@@ -392,3 +393,9 @@ def test_an_upload_that_is_deleted_while_it_comes_leaves_nothing(client, server)
 def test_a_second_server_does_not_work_in_the_same_folder(server):
     with pytest.raises(RunError, match="another run"):
         Server(server.spec, server.settings, use_gpu=False)
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(server, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write .*file/data: Not a directory; choose another folder"):
+        Server(server.spec, replace(server.settings, save_dir=tmp_path / "file/data"), use_gpu=False)
