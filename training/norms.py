@@ -154,7 +154,7 @@ class CpuSyncBatchNorm(nn.BatchNorm2D):
         """x: float32 [N, C, ...], N may differ between ranks. Returns the same shape."""
         if not self.training:
             return F.batch_norm(x, self._mean, self._variance, self.weight, self.bias, epsilon=self._epsilon)
-        axes, shape = [0, *range(2, x.ndim)], [1, -1, *[1] * (x.ndim - 2)]
+        axes, shape = [0, *range(2, x.ndim)], [-1, *[1] * (x.ndim - 2)]  # not [1, -1, ...]: see models.layers.conv2d
         count = _SumOverRanks.apply(paddle.full([1], x.size / x.shape[1]))
         mean = _SumOverRanks.apply(x.sum(axes)) / count  # [C]
         centred = x - mean.reshape(shape)
