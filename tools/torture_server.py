@@ -438,13 +438,17 @@ class Bench:
         return f"ended after {', '.join(f'{s:.0f} s ({name})' for name, s in ends.items())}; {seen}"
 
     def hostile_files(self, rng: random.Random) -> str:
-        """Every file of a folder is uploaded and classified, in between jobs that must be right. A manifest.json says
-        which must be scored (ok) and which must not (error)."""
+        """Every file of a folder that may be read is uploaded and classified, in between jobs that must be right. A
+        manifest.json says which must be scored (ok) and which must not (error)."""
         self.expect()
         served, folder, manifest = self.start(), Path(str(self.hostile)), {}
         with contextlib.suppress(OSError):
             manifest = {e["name"]: e["expect"] for e in json.loads((folder / "manifest.json").read_bytes())}
-        paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != "manifest.json"]
+        paths = [
+            path
+            for path in sorted(folder.rglob("*"))
+            if path.is_file() and path.stat().st_mode & 0o444 and path.name != "manifest.json"
+        ]
         states, slowest, wrong = Counter(), (0.0, ""), []
         for number, path in enumerate(paths):
             valid, begin = self.submit(served, [self.jobs[number % 9]]) if number % 9 == 0 else {}, time.monotonic()
