@@ -163,6 +163,8 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def main() -> None:
+    # while the networks are built, too: no child is left; in a container the first process has no handler by default
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     args = parse_args()
     networks = networks_of(args)
     missing = [name for name in ("fastapi", "uvicorn") if importlib.util.find_spec(name) is None]
@@ -203,8 +205,7 @@ def main() -> None:
             server_header=False, ws="none", loop="asyncio", http=HttpProtocol,
         )
     )  # fmt: skip
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, frame: sys.exit(128 + number))  # uvicorn raises it again at its end
+    signal.signal(signal.SIGINT, lambda number, frame: sys.exit(128 + number))  # uvicorn raises both again at its end
     name = f"[{args.host}]" if ":" in args.host else args.host
     address = f"http://{name}:{listener.getsockname()[1]}/" + (f"?token={token}" if token else "")
     print(f"open {address}", flush=True)

@@ -100,7 +100,7 @@ def _http_error(_: Request, error: HTTPException) -> Response:
 
 def _invalid(_: Request, error: RequestValidationError) -> Response:
     first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"][1:])
+    place = "" if first["type"] == "json_invalid" else ".".join(str(part) for part in first["loc"][1:])
     return Problem(422, f"{place}: {first['msg']}" if place else first["msg"]).response()
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
+import signal
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -399,3 +402,17 @@ def test_a_folder_that_cannot_be_made_is_one_line(server, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write .*file/data: Not a directory; choose another folder"):
         Server(server.spec, replace(server.settings, save_dir=tmp_path / "file/data"), use_gpu=False)
+
+
+def test_sigterm_while_the_network_is_built_ends_the_server_with_its_status(tmp_path):
+    command = [sys.executable, "-u", "serve.py", f"--save_dir={tmp_path}", "--port=0"]
+    process = subprocess.Popen(command, cwd=EXAMPLES.parent, stdout=subprocess.PIPE, text=True)
+    with process.stdout as lines:
+        assert "example network" in next(lines)
+        process.terminate()
+        assert process.wait(60) == 128 + signal.SIGTERM
+
+
+def test_a_body_that_is_no_json_is_named_without_a_place(client):
+    answer = client.post("/api/v1/jobs", content=b"{", headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["detail"]) == (422, "JSON decode error")
