@@ -111,10 +111,11 @@ class Recorded:
     """Stands between the engine and its network: which job computed, and a gate that lets batches through."""
 
     def __init__(self, monkeypatch, engine):
-        self.order, self.gate = [], threading.Event()
+        self.order, self.gate, self.waiting = [], threading.Event(), set()
         compute = engine.outputs
 
         def outputs(clips, *network):
+            self.waiting.add(threading.current_thread().name)
             self.gate.wait(30)
             self.order.append(threading.current_thread().name)
             return compute(clips, *network)
@@ -125,11 +126,16 @@ class Recorded:
 def test_jobs_take_turns_batch_by_batch(server, monkeypatch):
     """Two jobs of many windows: neither has two batches more than the other while both run."""
     monkeypatch.setattr(server.work.config.INFER, "batch_size", 1)
-    recorded = Recorded(monkeypatch, server.engine)
+    recorded, compute = Recorded(monkeypatch, server.engine), server.engine._timed
+
+    def slowly(*call):  # so that the next batch of the other job is read meanwhile
+        time.sleep(0.05 if len(recorded.order) < 12 else 0)
+        return compute(*call)
+
+    monkeypatch.setattr(server.engine, "_timed", slowly)
     jobs = [server.scheduler.submit(video_of(server), JobOptions(stride_seconds=s), "turns")[0] for s in (0.15, 0.16)]
-    while len(server.scheduler.active()) < 2 or any(job.info is None for job in jobs):
+    while len(recorded.waiting) < 2:
         time.sleep(0.01)
-    time.sleep(0.1)
     recorded.gate.set()
     for job in jobs:
         assert finished(job).state == "done"
