@@ -40,7 +40,7 @@ def test_it_is_the_3d_convolution(num_frames, kernel, stride, padding, calls):
     clips = paddle.randn([2, 2, num_frames, 13, 10])
     found = to_volumes(conv(merge_clips(clips), num_frames), conv.out_frames(num_frames))
     pairs = conv._volume_padding(clips, None)
-    padded = F.pad(clips, [side for pair in reversed(pairs) for side in pair])
+    padded = F.pad(clips, [side for pair in reversed(pairs) for side in pair], data_format="NCDHW")
     expected = F.conv3d(padded, conv.weight, conv.bias, stride)
     assert len(calls) == 1
     assert largest_difference(found, expected) < 2e-6

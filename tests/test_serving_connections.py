@@ -105,7 +105,9 @@ def test_an_answer_is_not_mixed_with_a_refusal(port):
     client = connect(port, b"PUT /large HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
     assert client.recv(1, socket.MSG_PEEK)
     client.sendall(b"zz\r\n")
-    assert b"400" not in rest(client)
+    time.sleep(SECONDS / 10)  # it is read before the answer's end, or the refusal comes after that
+    _, _, found = rest(client).partition(b"\r\n\r\n")
+    assert not found[:LARGE].strip(b"\0") and found[LARGE:][:13] in (b"", b"HTTP/1.1 400 ")
 
 
 def test_a_request_in_work_is_not(port):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import numpy as np
 import paddle
@@ -59,7 +60,7 @@ def test_every_backend_is_timed_or_named_with_a_reason(tools, monkeypatch, tmp_p
     sides = result["cases"]["c2d 64 px"]
     assert set(sides) == {
         "PyTorch, float32", "PyTorch, bfloat16", "paddle, float32", "paddle_inference, float32",
-        "matrix product, float32", "matrix product, bfloat16",
+        "matrix product, float32", *(["matrix product, bfloat16"] if find_spec("openvino") else []),
     }  # fmt: skip
     assert sides["PyTorch, float32"]["seconds"] == [0.25] and set(result["rates"]["c2d 64 px"]) == set(sides)
     assert set(result["not_measured"]) == {"paddle, bfloat16", "paddle_inference, bfloat16"}
