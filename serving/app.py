@@ -112,11 +112,11 @@ def health(server: TheServer) -> schema.Health:
     """200 when the network scores; 503 while its process is started again."""
     if not server.engine.is_ready():
         raise Problem(503, "the process of the network has ended and is started again", {"Retry-After": "5"})
-    facts, scheduler = server.engine.facts[0], server.scheduler
+    facts, scheduler, used = server.engine.facts[0], server.scheduler, server.disk.used()
     return schema.Health(
         version=VERSION, backend=facts.name, precision=facts.precision, device=facts.device,
-        queue=len(scheduler.queue), active=len(scheduler.active()), disk_used=server.disk.used(),
-        disk_free=server.free_bytes(),
+        queue=len(scheduler.queue), active=len(scheduler.active()), disk_used=used,
+        disk_free=server.free_bytes(used),
     )  # fmt: skip
 
 

@@ -164,10 +164,10 @@ class Server:
         while not self._ended.wait(60):
             self.scheduler.forget_old(3600 * self.settings.keep_hours)
 
-    def free_bytes(self) -> int:
-        """That uploads may take now."""
+    def free_bytes(self, used: int) -> int:
+        """That uploads may take now, of a disk with so many used ones."""
         free = shutil.disk_usage(self.settings.save_dir).free
-        return max(0, min(free, self.settings.disk - self.disk.used()))
+        return max(0, min(free, self.settings.disk - used))
 
 
 def parse_views(views: str) -> tuple[AdaptiveViews | None, ViewProtocol]:

@@ -37,7 +37,8 @@ class Disk:
     def __init__(self, folder: Path, limit: int):
         self.folder, self.limit = folder, limit
         self.reserved: dict[str, int] = {}
-        self._guess, self._guessed_until = 0, 0.0
+        self._guess, self._guessed_until = 0, -1.0
+        self._counting = threading.Lock()
 
     def used(self) -> int:
         """Bytes of all files, and of what uploads on their way will add."""
@@ -51,16 +52,29 @@ class Disk:
         return total
 
     def fits(self, num_bytes: int) -> bool:
-        """Whether there is room. Files are counted again after GUESS_SECONDS, or where the limit may be near: until
-        then the guess is what was counted and what has been let in since."""
+        """Whether there is room. The guess is what was counted and what has been let in since. Files are counted again
+        where the limit may be near; after GUESS_SECONDS beside the requests: thousands of files take a busy process
+        seconds, for each of which it waits for its other threads."""
         if self.free() - num_bytes < min(MIN_FREE_BYTES, self.limit):
             return False
-        now = time.monotonic()
-        if now > self._guessed_until or self._guess + num_bytes > NEAR_LIMIT * self.limit:
-            self._guess, counted = self.used(), time.monotonic()
-            self._guessed_until = counted + max(GUESS_SECONDS, 20 * (counted - now))  # many files take long to count
+        if self._guessed_until < 0 or self._guess + num_bytes > NEAR_LIMIT * self.limit:
+            self._count()
+        elif time.monotonic() > self._guessed_until:
+            self._guessed_until = float("inf")
+            threading.Thread(target=self._count, daemon=True).start()
         self._guess += num_bytes
         return self._guess <= self.limit
+
+    def _count(self) -> None:
+        with self._counting:
+            begin, before = time.monotonic(), self._guess
+            used = before
+            try:
+                used = self.used()
+            finally:
+                self._guess += used - before  # what has been let in meanwhile may count twice until the next time
+                counted = time.monotonic()
+                self._guessed_until = counted + max(GUESS_SECONDS, 20 * (counted - begin))
 
     def free(self) -> int:
         """Bytes."""

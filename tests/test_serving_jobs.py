@@ -184,6 +184,21 @@ def test_files_are_counted_anew_only_where_the_limit_may_be_near(tmp_path, monke
     assert disk.fits(200) and len(counted) == 3
 
 
+def test_no_request_waits_for_files_that_are_counted_after_a_time(tmp_path, monkeypatch):
+    disk, gate = videos.Disk(tmp_path, 1000), threading.Event()
+    assert disk.fits(10)
+    count = disk.used
+    monkeypatch.setattr(disk, "used", lambda: gate.wait(30) and count())
+    monkeypatch.setattr(videos, "GUESS_SECONDS", 0.0)
+    disk._guessed_until = 0.0
+    assert all(disk.fits(10) for _ in range(3))
+    (tmp_path / "file").write_bytes(b"x" * 500)
+    gate.set()
+    while not 0.0 < disk._guessed_until < float("inf"):
+        time.sleep(0.01)
+    assert disk._guess == 500 + 3 * 10
+
+
 def test_the_same_again_is_the_finished_job_and_others_get_a_copy(server):
     options = JobOptions(stride_seconds=0.5)
     job = finished(server.scheduler.submit(video_of(server), options, "a")[0])
