@@ -28,10 +28,9 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402 - the tool is started as a file
 
-from tools.torture_training import Bench, children, table  # noqa: E402
+from tools.torture_training import Bench, Wrong, children, print_verdicts, seeded_verdicts, table  # noqa: E402
 from training.checkpoint import read_states  # noqa: E402
 from utils.cli import Parser, positive_int, run  # noqa: E402
-from utils.errors import RunError  # noqa: E402
 
 HOOK = "TORTURE_NODES"  # of hooked_training
 SILENCE_SECONDS = 15.0  # for the cell that waits for it
@@ -50,9 +49,6 @@ def main() -> None:
     parser.add_argument("--seeds", type=positive_int, default=2, help="random moments of each (default: %(default)s)")
     parser.add_argument("--etcd_python", help="Python with Paddle, etcd3 and protobuf below 4, for the cell `elastic`")
     args = parser.parse_args()
-    from tabulate import tabulate
-
-    rows, num_wrong = [], 0
     with tempfile.TemporaryDirectory() as folder:
         bench = Nodes(Path(folder) / "bench")
         table_of_cells = cells(bench, args.seeds)
@@ -60,18 +56,7 @@ def main() -> None:
             table_of_cells["elastic: launcher and process of one of two nodes killed"] = (
                 lambda rng: bench.elastic(args.etcd_python), 1,
             )  # fmt: skip
-        for name, (cell, num_seeds) in table_of_cells.items():
-            if not any(words in name for words in args.only):
-                continue
-            for seed in range(num_seeds):
-                verdict = bench.judged(cell, random.Random(seed))
-                num_wrong += not verdict.startswith("right")
-                rows.append((name, seed, verdict))
-                print(" | ".join(map(str, rows[-1])), flush=True)
-    print(tabulate(rows, ("cell", "seed", "result"), tablefmt="github"))
-    if num_wrong:
-        raise RunError(f"{num_wrong} of {len(rows)} cells are wrong")
-    print(f"{len(rows)} cells, all right")
+        print_verdicts(seeded_verdicts(bench, table_of_cells, args.only), ("cell", "seed", "result"))
 
 
 def cells(bench: Nodes, num_seeds: int) -> dict[str, tuple[Callable[[random.Random], str], int]]:
@@ -91,10 +76,6 @@ def cells(bench: Nodes, num_seeds: int) -> dict[str, tuple[Callable[[random.Rand
         "2, 1, 2 processes": (bench.changing, 1),
         "network cut (needs root and iproute2)": (bench.cut_off, 1),
     }
-
-
-class Wrong(Exception):
-    """What a cell should not show."""
 
 
 class Nodes(Bench):

@@ -38,9 +38,9 @@ sys.path.insert(0, str(ROOT))
 
 from tools.benchmarks.serve import tree, unlike  # noqa: E402 - the tool is started as a file
 from tools.torture_dataset import NETWORK, descendants  # noqa: E402
-from tools.torture_training import wait_until_gone  # noqa: E402
+from tools.torture_training import Wrong, print_verdicts, seeded_verdicts, wait_until_gone  # noqa: E402
 from utils.cli import Parser, positive_int, run  # noqa: E402
-from utils.errors import RunError, UserError  # noqa: E402
+from utils.errors import UserError  # noqa: E402
 
 V1, OCTETS, JSON = "/api/v1", "application/octet-stream", "application/json"
 SECONDS = 180.0  # for the start, an answer, a job and the end of the server
@@ -61,21 +61,9 @@ def main() -> None:
     args = parser.parse_args()
     if args.videos and not os.path.isdir(args.videos):
         raise UserError(f"--videos={args.videos}: no such folder")
-    from tabulate import tabulate
-
-    rows, num_wrong = [], 0
     with tempfile.TemporaryDirectory() as name:
         bench = Bench(Path(name), args.videos)
-        for cell, (stage, num_seeds) in cells(bench, args.seeds).items():
-            for seed in range(num_seeds if any(words in cell for words in args.only) else 0):
-                verdict = bench.judged(stage, random.Random(seed))
-                num_wrong += not verdict.startswith("right")
-                rows.append((cell, seed, verdict))
-                print(" | ".join(map(str, rows[-1])), flush=True)
-    print(tabulate(rows, ("cell", "seed", "result"), tablefmt="github"))
-    if num_wrong:
-        raise RunError(f"{num_wrong} of {len(rows)} cells are wrong")
-    print(f"{len(rows)} cells, all right")
+        print_verdicts(seeded_verdicts(bench, cells(bench, args.seeds), args.only), ("cell", "seed", "result"))
 
 
 def cells(bench: Bench, num_seeds: int) -> dict[str, tuple[Callable[[random.Random], str], int]]:
@@ -92,10 +80,6 @@ def cells(bench: Bench, num_seeds: int) -> dict[str, tuple[Callable[[random.Rand
     if bench.hostile:
         found["hostile files"] = (bench.hostile_files, 1)
     return found
-
-
-class Wrong(Exception):
-    """What a cell should not show."""
 
 
 class Failed(Wrong):

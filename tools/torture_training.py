@@ -15,12 +15,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -64,24 +67,46 @@ def main() -> None:
     )
     parser.add_argument("--processes", type=int, choices=(1, 2), help="default: both")
     args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        counts = [args.processes] if args.processes else [1, 2]
+        print_verdicts(verdicts(Path(folder), counts, args.only), ("processes", "signal", "moment", "result"))
+
+
+def verdicts(folder: Path, counts: list[int], only: list[str]) -> Iterator[tuple]:
+    """A row of each cell."""
+    for count in counts:
+        bench = Bench(folder / str(count), count)
+        for name in SIGNALS[count]:
+            for moment in MOMENTS:
+                if any(words in f"{name}, {moment}" for words in only):
+                    yield count, name, moment, bench.cell(name, moment)
+
+
+class Wrong(Exception):
+    """What a cell should not show."""
+
+
+def seeded_verdicts(bench: Any, cells: dict[str, tuple[Callable, int]], only: list[str]) -> Iterator[tuple]:
+    """(name, seed, verdict) of each cell with one of these words in the name. cells: by name, and how many seeds each
+    is tried with. bench.judged(cell, random.Random) gives a verdict."""
+    for name, (cell, num_seeds) in cells.items():
+        for seed in range(num_seeds if any(words in name for words in only) else 0):
+            yield name, seed, bench.judged(cell, random.Random(seed))
+
+
+def print_verdicts(rows: Iterable[tuple], heads: tuple[str, ...]) -> None:
+    """Print rows that end in a verdict as they come, then as a table. Raises RunError unless all are right."""
     from tabulate import tabulate
 
-    rows, num_wrong = [], 0
-    with tempfile.TemporaryDirectory() as folder:
-        for count in [args.processes] if args.processes else [1, 2]:
-            bench = Bench(Path(folder) / str(count), count)
-            for name in SIGNALS[count]:
-                for moment in MOMENTS:
-                    if not any(words in f"{name}, {moment}" for words in args.only):
-                        continue
-                    verdict = bench.cell(name, moment)
-                    num_wrong += not verdict.startswith("right")
-                    rows.append((count, name, moment, verdict))
-                    print(" | ".join(map(str, rows[-1])), flush=True)
-    print(tabulate(rows, ("processes", "signal", "moment", "result"), tablefmt="github"))
+    found = []
+    for row in rows:
+        found.append(row)
+        print(" | ".join(map(str, row)), flush=True)
+    print(tabulate(found, heads, tablefmt="github"))
+    num_wrong = sum(not row[-1].startswith("right") for row in found)
     if num_wrong:
-        raise RunError(f"{num_wrong} of {len(rows)} cells are wrong")
-    print(f"{len(rows)} cells, all right")
+        raise RunError(f"{num_wrong} of {len(found)} cells are wrong")
+    print(f"{len(found)} cells, all right")
 
 
 class Bench:
