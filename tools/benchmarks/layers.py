@@ -17,11 +17,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tools.benchmarks.harness import TORCH_NETWORKS, call_other
+from tools.benchmarks.matrix import RUNS, median_seconds
 from utils.errors import UserError
 from utils.files import write_json
 from utils.runtime import available_cores
-
-RUNS = 3  # of a layer in a round; the median counts
 
 
 @dataclasses.dataclass
@@ -105,13 +104,12 @@ def our_seconds(layer: Layer, clock: Callable[[], float]) -> float:
     x = paddle.randn([clips * frames, channels, height, width])
     x.stop_gradient = not layer.needs_gradient
     upstream = paddle.randn(layer.call(x).shape)
-    seconds = []
-    for _ in range(RUNS):
-        started = clock()
+
+    def both_passes():
         layer.call(x).backward(upstream)
-        seconds.append(clock() - started)
-        x.clear_gradient()
-    return statistics.median(seconds)
+        x.clear_gradient(set_to_zero=False)
+
+    return median_seconds(both_passes, clock)
 
 
 def torch_seconds(python: str, layers: list[Layer], processor_time: bool) -> list[float]:

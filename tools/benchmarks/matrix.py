@@ -15,7 +15,7 @@ from utils.runtime import available_cores
 MATRIX = "matrix product"
 MATRIX_SIDE = 2048
 CHAIN = 4  # products in a row in OpenVINO, so that converting the first matrix does not count
-RUNS = 3  # of each side in a round; the median counts
+RUNS = 3  # of each call in a round; the median counts
 
 
 def matrix_name(precision: str) -> str:

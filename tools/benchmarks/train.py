@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import tempfile
 import time
 from collections import Counter
@@ -31,12 +30,10 @@ from configs import load_config
 from tools.benchmarks.harness import TorchNetwork, add_torch_flag, alternate, report
 from tools.benchmarks.infer import ARCS, RESNETS
 from tools.benchmarks.layers import measure_layers
-from tools.benchmarks.matrix import matrix_product, matrix_rate
+from tools.benchmarks.matrix import RUNS, matrix_product, matrix_rate, median_seconds
 from utils.cli import positive_int
 from utils.errors import RunError
 from utils.runtime import prepare_environment
-
-RUNS = 3
 
 
 def main(argv: list[str]) -> None:
@@ -139,12 +136,7 @@ class Step:
     def median_seconds(self, processor_time: bool) -> float:
         """Seconds a clip, the median of RUNS steps."""
         clock = time.process_time if processor_time else time.perf_counter
-        seconds = []
-        for _ in range(RUNS):
-            started = clock()
-            self()
-            seconds.append(clock() - started)
-        return statistics.median(seconds) / len(self.clips)
+        return median_seconds(self, clock) / len(self.clips)
 
     def parts(self, processor_time: bool) -> dict[str, list[float]]:
         """Seconds a clip of the parts of RUNS steps."""
